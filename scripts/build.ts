@@ -1,0 +1,29 @@
+/** Bundles bin/virtctl.ts into dist/, with a chunk of its own for whatever a command loads lazily. */
+import { chmod, readFile, rm } from 'node:fs/promises';
+import { build } from 'esbuild';
+
+const manifest = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+const root = new URL('..', import.meta.url).pathname;
+
+await rm(`${root}dist`, { recursive: true, force: true });
+await build({
+  absWorkingDir: root,
+  entryPoints: { virtctl: 'bin/virtctl.ts' },
+  outdir: 'dist',
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  keepNames: true,
+  sourcemap: false,
+  chunkNames: 'chunks/[name]-[hash]',
+  define: { VIRTCTL_VERSION: JSON.stringify(manifest.version) },
+  // Native addon: stays a dependency beside the bundle.
+  external: ['lmdb'],
+  // CommonJS dependencies inside an ES module bundle call require for Node's own modules.
+  banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
+});
+await chmod(`${root}dist/virtctl.js`, 0o755);
