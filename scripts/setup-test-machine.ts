@@ -21,6 +21,7 @@ const packages: Readonly<Record<string, string>> = {
   'busybox-static': '/usr/bin/busybox',
   cpio: '/usr/bin/cpio',
   genisoimage: '/usr/bin/genisoimage',
+  openssl: '/usr/bin/openssl',
   zstd: '/usr/bin/zstd',
   'libxml2-utils': '/usr/bin/xmllint',
   'python3-libvirt': '/usr/lib/python3/dist-packages/libvirt.py',
