@@ -332,6 +332,18 @@ export const virtualMachineStatus = object(
         message: string('The last one, in words.'),
       },
     ),
+    power: object(
+      'What the executor notes between the steps of starting and stopping, so that a crash of it repeats none.',
+      {},
+      {
+        startedFor: words('The run strategy for which it was started; another one may start it anew.', runStrategies),
+        boot: string('The mark of the last boot; the running domain carries the same in its metadata.'),
+        stoppingSince: time('When the guest was first asked to shut down, while it does.'),
+        held: boolean('Whether an operation saved it: it is not started until asked.'),
+        seenRunning: boolean('Whether it ran when it was last looked at.'),
+        generation: longInteger('The metadata.generation for which failures were counted.', { min: 0 }),
+      },
+    ),
     conditions,
     volumes: list(
       'The volumes of spec.',
