@@ -1,0 +1,547 @@
+/**
+ * One connection to a libvirt daemon, on a socket that somebody else opened (connect.ts).
+ *
+ * Calls go out as they are made, several in one write where they come in one turn of the event loop. What comes in is
+ * cut into messages and routed at once, without waiting for anybody: a reply to the caller that waits for its serial,
+ * data to the stream that its call opened, an event to its subscribers' bounded queues, a ping to a pong. When the
+ * connection ends, for whatever reason, every call is settled and every stream and subscription ends.
+ *
+ * A slow reader of a stream stops the whole connection's reading, since the protocol has no other brake: move
+ * volumes over a connection of their own ({@link Connection.duplicate}).
+ */
+import type { Duplex } from 'node:stream';
+import { toError } from '../base/errors.ts';
+import { silentLogger, type Logger } from '../base/logger.ts';
+import { type AnyEvent, EventRouter, type SubscribeOptions, type Subscription } from './event-router.ts';
+import { ConnectionError, EncodeError, LibvirtError, OutcomeUnknownError, ProtocolError } from './errors.ts';
+import { FrameReader, type FrameHeader } from './frame-reader.ts';
+import { KeepaliveTimer, type KeepalivePolicy } from './keepalive.ts';
+import { PendingCall } from './pending-call.ts';
+import {
+  limits,
+  procedures,
+  programs,
+  VirNetMessageStatus,
+  VirNetMessageType,
+  type Events,
+  type Procedures,
+  type VirNetMessageError,
+} from './protocol.gen.ts';
+import { LibvirtStream, type StreamOptions } from './stream.ts';
+import { codecOf } from './xdr-codec.ts';
+import { XdrReader } from './xdr-reader.ts';
+import { XdrWriter } from './xdr-writer.ts';
+
+/** A procedure's name, as `domainGetXmlDesc`. */
+export type ProcedureName = keyof Procedures;
+/** A procedure's arguments. */
+export type Arguments<Name extends ProcedureName> = Procedures[Name]['args'];
+/** A procedure's result. */
+export type Result<Name extends ProcedureName> = Procedures[Name]['ret'];
+
+/** How a call is made. */
+export interface CallOptions {
+  /** Gives the call up. Its outcome is unknown then. */
+  readonly signal?: AbortSignal | undefined;
+  /** Deadline in milliseconds; the connection's `callTimeoutMs` unless given. Infinity for none. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** How a connection behaves. */
+export interface ConnectionOptions {
+  /** Deadline of calls that name none, in milliseconds. One minute. */
+  readonly callTimeoutMs?: number;
+  /** More calls waiting for an answer are refused. 65,536. */
+  readonly maxPendingCalls?: number;
+  /** Calls are refused while more bytes than this wait to be written. 128 MiB. */
+  readonly maxQueuedBytes?: number;
+  readonly logger?: Logger;
+}
+
+/** How many calls libvirtd takes from a client at once (`max_client_requests`) before it stops reading. */
+const serverRequests = 5;
+/** Calls that were given up and whose late answer may open a stream to be aborted: so many are remembered. */
+const maxAbandonedStreams = 1024;
+
+const keepalivePing = 1;
+const keepalivePong = 2;
+const nothing = Buffer.alloc(0);
+
+/** See the head of this file. */
+export class Connection {
+  readonly #socket: Duplex;
+  readonly #logger: Logger;
+  readonly #callTimeoutMs: number;
+  readonly #maxPendingCalls: number;
+  readonly #maxQueuedBytes: number;
+  readonly #writer = new XdrWriter(limits.VIR_NET_MESSAGE_MAX + limits.VIR_NET_MESSAGE_LEN_MAX);
+  readonly #reader = new FrameReader((header, payload) => this.#route(header, payload));
+  readonly #pending = new Map<number, PendingCall>();
+  readonly #streams = new Map<number, LibvirtStream>();
+  readonly #abandoned = new Set<number>();
+  readonly #events = new EventRouter();
+  readonly #closeListeners = new Set<(error: Error | undefined) => void>();
+  readonly #full = new Set<LibvirtStream>();
+  #drained: (() => void)[] = [];
+  #unsent: PendingCall[] = [];
+  #flushScheduled = false;
+  #serial = 0;
+  #keepalive: KeepaliveTimer | undefined;
+  #ended: { readonly error: ConnectionError; readonly wanted: boolean } | undefined;
+  /** Opens another connection to the same place; set by connect(). */
+  #duplicate: ((signal?: AbortSignal) => Promise<Connection>) | undefined;
+
+  /** @param socket Connected; the connection owns it from now on. */
+  constructor(socket: Duplex, options: ConnectionOptions = {}) {
+    this.#socket = socket;
+    this.#logger = options.logger ?? silentLogger;
+    this.#callTimeoutMs = options.callTimeoutMs ?? 60_000;
+    this.#maxPendingCalls = options.maxPendingCalls ?? 65_536;
+    this.#maxQueuedBytes = options.maxQueuedBytes ?? 134_217_728;
+    socket.on('data', (chunk: Buffer) => this.#received(chunk));
+    socket.on('drain', () => this.#onDrain());
+    socket.on('error', (error) => this.#lost(error));
+    socket.on('end', () => this.#lost(undefined));
+    socket.on('close', () => this.#lost(undefined));
+  }
+
+  /** Whether calls can be made. */
+  get isOpen(): boolean {
+    return this.#ended === undefined;
+  }
+
+  /** Calls waiting for an answer. */
+  get callsInFlight(): number {
+    return this.#pending.size;
+  }
+
+  /** Streams that are not over. */
+  get openStreams(): number {
+    return this.#streams.size;
+  }
+
+  /** Subscriptions that are not over. */
+  get subscriptions(): number {
+    return this.#events.size;
+  }
+
+  /**
+   * Calls a procedure of the remote or QEMU program.
+   *
+   * @param name As in remote_protocol.x: REMOTE_PROC_DOMAIN_GET_XML_DESC is `domainGetXmlDesc`,
+   *   QEMU_PROC_DOMAIN_AGENT_COMMAND is `qemuDomainAgentCommand`.
+   * @throws LibvirtError libvirt's answer; EncodeError for arguments that cannot be sent; ConnectionError where the
+   *   call was never sent; OutcomeUnknownError where no answer came before the deadline, the signal or the end.
+   */
+  call<Name extends ProcedureName>(
+    name: Name,
+    args: Arguments<Name>,
+    options: CallOptions = {},
+  ): Promise<Result<Name>> {
+    return new Promise((resolve, reject) => {
+      this.#start(name, args, options, resolve as (value: unknown) => void, reject);
+    });
+  }
+
+  /**
+   * Calls a procedure that opens a stream (console, volume upload and download, screenshot…).
+   *
+   * @returns The procedure's result and the stream, whose data is not lost however late one begins to read.
+   * @throws What {@link call} throws. A stream that is opened after its call was given up is aborted.
+   */
+  async openStream<Name extends ProcedureName>(
+    name: Name,
+    args: Arguments<Name>,
+    options: CallOptions & StreamOptions = {},
+  ): Promise<{ readonly result: Result<Name>; readonly stream: LibvirtStream }> {
+    let opened: LibvirtStream | undefined;
+    const result = await new Promise<Result<Name>>((resolve, reject) => {
+      const serial = this.#start(name, args, options, resolve as (value: unknown) => void, reject);
+      const call = serial === undefined ? undefined : this.#pending.get(serial);
+      if (serial === undefined || call === undefined) return;
+      opened = this.#makeStream(name, serial, options);
+      call.stream = opened;
+      this.#streams.set(serial, opened);
+    });
+    if (opened === undefined) throw new ProtocolError(`${name} opened no stream`);
+    return { result, stream: opened };
+  }
+
+  /**
+   * Takes every event of a name that the server sends from now on, through a bounded queue. It does not ask the
+   * server to send any: see events.ts.
+   */
+  subscribe<Name extends keyof Events>(
+    name: Name,
+    options: SubscribeOptions<Events[Name]> = {},
+  ): Subscription<Events[Name]> {
+    if (this.#ended !== undefined) throw this.#ended.error;
+    return this.#events.subscribe(name, options);
+  }
+
+  /** Begins to ping the peer; connect() does it where the daemon can. */
+  startKeepalive(policy: KeepalivePolicy): void {
+    if (this.#ended !== undefined || this.#keepalive !== undefined) return;
+    this.#keepalive = new KeepaliveTimer(policy, {
+      ping: () => this.#sendKeepalive(keepalivePing),
+      dead: (silentMs) => this.#end(new ConnectionError(`libvirt did not answer for ${silentMs / 1000} s`), false),
+      excused: () => this.#full.size > 0 || this.#pending.size >= serverRequests,
+    });
+  }
+
+  /** Calls `listener` once when the connection ends: with the error, or with undefined after {@link close}. */
+  onClose(listener: (error: Error | undefined) => void): () => void {
+    if (this.#ended === undefined) this.#closeListeners.add(listener);
+    else listener(this.#ended.wanted ? undefined : this.#ended.error);
+    return () => this.#closeListeners.delete(listener);
+  }
+
+  /** Another connection to the same daemon, for bulk data or long operations. */
+  duplicate(signal?: AbortSignal): Promise<Connection> {
+    if (this.#duplicate === undefined) throw new ConnectionError('this connection was not made by connect()');
+    return this.#duplicate(signal);
+  }
+
+  /** Says how {@link duplicate} connects. For connect(). */
+  setDuplicate(duplicate: (signal?: AbortSignal) => Promise<Connection>): void {
+    this.#duplicate = duplicate;
+  }
+
+  /**
+   * Ends the connection. Calls that wait are settled with OutcomeUnknownError, streams fail, subscriptions end. The
+   * daemon is told, and has `graceMs` milliseconds to take it.
+   */
+  async close(graceMs = 1000): Promise<void> {
+    if (this.#ended !== undefined) return;
+    const error = new ConnectionError('the connection to libvirt was closed');
+    this.#ended = { error, wanted: true };
+    this.#settleAll(error, 'closed');
+    const closed = new Promise<void>((resolve) => this.#socket.once('close', () => resolve()));
+    this.#write('remote', procedures.connectClose[1], VirNetMessageType.VIR_NET_CALL, this.#nextSerial(), 0, undefined);
+    this.#flush();
+    this.#socket.end();
+    const timer = setTimeout(() => this.#socket.destroy(), graceMs);
+    await closed;
+    clearTimeout(timer);
+  }
+
+  /** Ends the connection at once, as if it had been lost. */
+  destroy(error: Error = new ConnectionError('the connection to libvirt was destroyed')): void {
+    this.#end(error instanceof ConnectionError ? error : new ConnectionError(error.message, { cause: error }), false);
+  }
+
+  #start(
+    name: ProcedureName,
+    args: unknown,
+    options: CallOptions,
+    resolve: (value: unknown) => void,
+    reject: (error: Error) => void,
+  ): number | undefined {
+    const [program, procedure, argsName] = procedures[name];
+    const { signal } = options;
+    if (this.#ended !== undefined) return void reject(this.#refusal(name));
+    if (signal?.aborted === true) return void reject(toError(signal.reason));
+    if (this.#pending.size >= this.#maxPendingCalls || this.#socket.writableLength > this.#maxQueuedBytes) {
+      return void reject(new ConnectionError(`${name}: too many calls wait for libvirt's answer`));
+    }
+    const serial = this.#nextSerial();
+    try {
+      this.#write(program, procedure, VirNetMessageType.VIR_NET_CALL, serial, VirNetMessageStatus.VIR_NET_OK, () => {
+        if (argsName !== null) codecOf(argsName).write(this.#writer, args);
+      });
+    } catch (error) {
+      return void reject(
+        error instanceof EncodeError ? new EncodeError(`${name}: ${error.message}`, { cause: error }) : toError(error),
+      );
+    }
+    const call = new PendingCall(name, resolve, reject);
+    this.#pending.set(serial, call);
+    this.#unsent.push(call);
+    call.watch(options.timeoutMs ?? this.#callTimeoutMs, signal, (reason, message, cause) => {
+      this.#abandon(serial, call);
+      call.reject(new OutcomeUnknownError(name, reason, message, { cause }));
+    });
+    return serial;
+  }
+
+  /** Nobody waits for this call any more; its late reply is dropped, a stream that it opens aborted. */
+  #abandon(serial: number, call: PendingCall): void {
+    this.#pending.delete(serial);
+    if (call.stream === undefined) return;
+    this.#streams.delete(serial);
+    call.stream.fail(new OutcomeUnknownError(call.name, 'aborted', `${call.name}: given up`));
+    this.#abandoned.add(serial);
+    if (this.#abandoned.size > maxAbandonedStreams) {
+      for (const oldest of this.#abandoned) {
+        this.#abandoned.delete(oldest);
+        break;
+      }
+    }
+  }
+
+  #makeStream(name: ProcedureName, serial: number, options: StreamOptions): LibvirtStream {
+    const [program, procedure] = procedures[name];
+    const stream: LibvirtStream = new LibvirtStream(
+      name,
+      {
+        send: (type, status, payload) => {
+          if (this.#ended !== undefined) throw this.#ended.error;
+          this.#write(
+            program,
+            procedure,
+            type,
+            serial,
+            status,
+            payload === undefined ? undefined : () => this.#writer.unpadded(payload),
+          );
+        },
+        drained: () => this.#whenDrained(),
+        full: (isFull) => this.#setFull(stream, isFull),
+        over: () => {
+          this.#setFull(stream, false);
+          this.#streams.delete(serial);
+        },
+      },
+      options,
+    );
+    return stream;
+  }
+
+  // Writing
+
+  #nextSerial(): number {
+    do this.#serial = this.#serial >= 0xffff_ffff ? 1 : this.#serial + 1;
+    while (this.#pending.has(this.#serial) || this.#streams.has(this.#serial));
+    return this.#serial;
+  }
+
+  #write(
+    program: keyof typeof programs,
+    procedure: number,
+    type: number,
+    serial: number,
+    status: number,
+    payload: (() => void) | undefined,
+  ): void {
+    const writer = this.#writer;
+    writer.begin();
+    try {
+      writer.uint(0);
+      writer.uint(programs[program].program);
+      writer.uint(programs[program].version);
+      writer.int(procedure);
+      writer.int(type);
+      writer.uint(serial);
+      writer.int(status);
+      payload?.();
+    } catch (error) {
+      writer.rollback();
+      throw error;
+    }
+    writer.commit(writer.length);
+    this.#scheduleFlush();
+  }
+
+  #scheduleFlush(): void {
+    if (this.#flushScheduled) return;
+    this.#flushScheduled = true;
+    queueMicrotask(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#flushScheduled = false;
+    const chunks = this.#writer.take();
+    for (const call of this.#unsent) call.sent = true;
+    this.#unsent = [];
+    if (chunks.length === 0 || this.#socket.destroyed || !this.#socket.writable) return;
+    if (chunks.length > 1) this.#socket.cork();
+    for (const chunk of chunks) this.#socket.write(chunk);
+    if (chunks.length > 1) this.#socket.uncork();
+  }
+
+  #whenDrained(): Promise<void> {
+    this.#flush();
+    if (!this.#socket.writableNeedDrain || this.#ended !== undefined) return Promise.resolve();
+    return new Promise((resolve) => this.#drained.push(resolve));
+  }
+
+  #onDrain(): void {
+    const waiting = this.#drained;
+    this.#drained = [];
+    for (const resolve of waiting) resolve();
+  }
+
+  // Reading
+
+  #setFull(stream: LibvirtStream, isFull: boolean): void {
+    const before = this.#full.size;
+    if (isFull) this.#full.add(stream);
+    else this.#full.delete(stream);
+    if (before === 0 && this.#full.size > 0) this.#socket.pause();
+    if (before > 0 && this.#full.size === 0 && this.#ended === undefined) this.#socket.resume();
+  }
+
+  #received(chunk: Buffer): void {
+    if (this.#ended !== undefined) return;
+    this.#keepalive?.heard();
+    try {
+      this.#reader.push(chunk);
+    } catch (error) {
+      const cause = toError(error);
+      this.#end(
+        cause instanceof ConnectionError ? cause : new ProtocolError(`malformed message: ${cause.message}`, { cause }),
+        false,
+      );
+    }
+  }
+
+  #route(header: FrameHeader, payload: Buffer): void {
+    // The rest of a chunk after the message that ended the connection.
+    if (this.#ended !== undefined) return;
+    switch (header.program) {
+      case programs.remote.program:
+      case programs.qemu.program:
+        if (header.version !== programs.remote.version) return this.#strange(header);
+        return this.#routeRemote(header, payload);
+      case programs.keepalive.program:
+        if (header.procedure === keepalivePing) this.#sendKeepalive(keepalivePong);
+        return;
+      default:
+        return this.#strange(header);
+    }
+  }
+
+  #routeRemote(header: FrameHeader, payload: Buffer): void {
+    switch (header.type) {
+      case VirNetMessageType.VIR_NET_REPLY:
+        return this.#routeReply(header, payload);
+      case VirNetMessageType.VIR_NET_MESSAGE:
+        return this.#routeEvent(header, payload);
+      case VirNetMessageType.VIR_NET_STREAM:
+      case VirNetMessageType.VIR_NET_STREAM_HOLE:
+        return this.#routeStream(header, payload);
+      default:
+        return this.#strange(header);
+    }
+  }
+
+  #routeReply(header: FrameHeader, payload: Buffer): void {
+    const call = this.#pending.get(header.serial);
+    if (call === undefined) {
+      if (this.#abandoned.delete(header.serial) && header.status === VirNetMessageStatus.VIR_NET_OK)
+        this.#abortStream(header);
+      return;
+    }
+    this.#pending.delete(header.serial);
+    call.unwatch();
+    if (header.status === VirNetMessageStatus.VIR_NET_OK) {
+      const [, , , retName] = procedures[call.name];
+      let result: unknown;
+      try {
+        result = retName === null ? undefined : codecOf(retName).read(new XdrReader(payload));
+      } catch (error) {
+        call.reject(toError(error));
+        throw error;
+      }
+      call.resolve(result);
+      return;
+    }
+    const error = readError(call.name, payload);
+    this.#streams.delete(header.serial);
+    call.stream?.fail(error);
+    call.reject(error);
+  }
+
+  #routeStream(header: FrameHeader, payload: Buffer): void {
+    const stream = this.#streams.get(header.serial);
+    // Data that was under way when the stream ended: the protocol has it dropped.
+    if (stream === undefined) return;
+    if (header.status === VirNetMessageStatus.VIR_NET_ERROR) {
+      stream.remoteError(readError(stream.procedure, payload));
+    } else if (header.status === VirNetMessageStatus.VIR_NET_OK) {
+      stream.remoteFinished();
+    } else if (header.type === VirNetMessageType.VIR_NET_STREAM) {
+      stream.remoteData(payload);
+    } else {
+      const reader = new XdrReader(payload);
+      const length = reader.hyper();
+      if (length < 0n) throw new ProtocolError(`malformed message: a hole of ${String(length)} bytes`);
+      stream.remoteHole(length);
+    }
+  }
+
+  #routeEvent(header: FrameHeader, payload: Buffer): void {
+    const event: AnyEvent | undefined = this.#events.decode(header.program, header.procedure, payload);
+    if (event === undefined) return this.#strange(header);
+    this.#events.dispatch(event);
+  }
+
+  #abortStream(header: FrameHeader): void {
+    const program = header.program === programs.qemu.program ? 'qemu' : 'remote';
+    const { VIR_NET_STREAM } = VirNetMessageType;
+    this.#write(program, header.procedure, VIR_NET_STREAM, header.serial, VirNetMessageStatus.VIR_NET_ERROR, undefined);
+  }
+
+  #sendKeepalive(procedure: number): void {
+    const { VIR_NET_MESSAGE } = VirNetMessageType;
+    // A peer that pings faster than it reads must not grow our queue.
+    if (this.#socket.writableLength > limits.VIR_NET_MESSAGE_INITIAL) return;
+    this.#write('keepalive', procedure, VIR_NET_MESSAGE, 0, VirNetMessageStatus.VIR_NET_OK, () =>
+      this.#writer.unpadded(nothing),
+    );
+  }
+
+  #strange(header: FrameHeader): void {
+    this.#logger.debug('libvirt sent a message of no known kind', { ...header });
+  }
+
+  // The end
+
+  #refusal(name: ProcedureName): ConnectionError {
+    const cause = this.#ended?.error;
+    return new ConnectionError(`${name}: not connected to libvirt`, { cause });
+  }
+
+  #lost(cause: Error | undefined): void {
+    const message =
+      cause === undefined ? 'libvirt closed the connection' : `the connection to libvirt was lost: ${cause.message}`;
+    this.#end(new ConnectionError(message, { cause }), false);
+  }
+
+  #end(error: ConnectionError, wanted: boolean): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = { error, wanted };
+    this.#settleAll(error, 'lost');
+    this.#socket.destroy();
+  }
+
+  #settleAll(error: ConnectionError, reason: 'lost' | 'closed'): void {
+    this.#keepalive?.stop();
+    const calls = [...this.#pending.values()];
+    this.#pending.clear();
+    this.#unsent = [];
+    this.#abandoned.clear();
+    for (const call of calls) {
+      call.unwatch();
+      const message = `${call.name}: no answer before the connection ended`;
+      call.reject(
+        call.sent
+          ? new OutcomeUnknownError(call.name, reason, message, { cause: error })
+          : new ConnectionError(`${call.name}: not sent before the connection ended`, { cause: error }),
+      );
+    }
+    for (const stream of [...this.#streams.values()]) stream.fail(error);
+    this.#streams.clear();
+    this.#full.clear();
+    this.#onDrain();
+    this.#events.end(reason === 'closed' ? undefined : error);
+    const listeners = [...this.#closeListeners];
+    this.#closeListeners.clear();
+    for (const listener of listeners) listener(reason === 'closed' ? undefined : error);
+  }
+}
+
+function readError(name: string, payload: Buffer): LibvirtError {
+  const details = codecOf('VirNetMessageError').read(new XdrReader(payload)) as VirNetMessageError;
+  return new LibvirtError(name, { ...details, message: details.message ?? 'libvirt gave no reason' });
+}
