@@ -19,10 +19,13 @@ export type Value<S> = S extends Schema<infer T> ? T : never;
 
 type Fields = Readonly<Record<string, Schema<unknown>>>;
 
+/** Members of an object that are all required. */
+export type RequiredValue<R extends Fields> = { readonly [K in keyof R]: Value<R[K]> };
+
 /** Members of an object: the required ones and the optional ones. */
-export type ObjectValue<R extends Fields, O extends Fields> = {
-  readonly [K in keyof R]: Value<R[K]>;
-} & { readonly [K in keyof O]?: Value<O[K]> | undefined };
+export type ObjectValue<R extends Fields, O extends Fields> = RequiredValue<R> & {
+  readonly [K in keyof O]?: Value<O[K]> | undefined;
+};
 
 /** What every node carries. */
 interface Described {
@@ -130,14 +133,16 @@ export function map<T>(description: string, item: Schema<T>): Schema<Readonly<Re
   return { node: { type: 'map', description, item: item.node } };
 }
 
-/** An object of named members. */
-export function object<R extends Fields, O extends Fields = Readonly<Record<never, Schema<unknown>>>>(
+/** An object of named members: the required ones, then the optional ones. */
+export function object<R extends Fields>(description: string, required: R): Schema<RequiredValue<R>>;
+export function object<R extends Fields, O extends Fields>(
   description: string,
   required: R,
-  optional?: O,
-): Schema<ObjectValue<R, O>> {
+  optional: O,
+): Schema<ObjectValue<R, O>>;
+export function object(description: string, required: Fields, optional: Fields = {}): Schema<unknown> {
   const fields: Record<string, Node> = {};
-  for (const [name, field] of Object.entries<Schema<unknown>>({ ...required, ...optional })) fields[name] = field.node;
+  for (const [name, field] of Object.entries({ ...required, ...optional })) fields[name] = field.node;
   return { node: { type: 'object', description, required: Object.keys(required), fields } };
 }
 

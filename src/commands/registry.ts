@@ -6,10 +6,23 @@
 import type { CommandSpec } from '../cli/command-spec.ts';
 
 const group = {
+  cluster: 'Installation and nodes:',
   other: 'Other:',
 } as const;
 
 export const commands: readonly CommandSpec[] = [
+  {
+    name: 'crd',
+    summary: 'print the CustomResourceDefinitions of the kinds',
+    group: group.cluster,
+    load: () => import('./crd.ts'),
+  },
+  {
+    name: 'completion',
+    summary: 'print a script that completes commands and flags in a shell',
+    group: group.other,
+    load: () => import('./completion.ts'),
+  },
   {
     name: 'version',
     summary: 'print the version',
