@@ -169,7 +169,7 @@ export class Connection {
 
   /**
    * Takes every event of a name that the server sends from now on, through a bounded queue. It does not ask the
-   * server to send any: see events.ts.
+   * server to send any: see watch-events.ts.
    */
   subscribe<Name extends keyof Events>(
     name: Name,
@@ -239,10 +239,10 @@ export class Connection {
   ): number | undefined {
     const [program, procedure, argsName] = procedures[name];
     const { signal } = options;
-    if (this.#ended !== undefined) return void reject(this.#refusal(name));
-    if (signal?.aborted === true) return void reject(toError(signal.reason));
+    if (this.#ended !== undefined) { reject(this.#refusal(name)); return; }
+    if (signal?.aborted === true) { reject(toError(signal.reason)); return; }
     if (this.#pending.size >= this.#maxPendingCalls || this.#socket.writableLength > this.#maxQueuedBytes) {
-      return void reject(new ConnectionError(`${name}: too many calls wait for libvirt's answer`));
+      reject(new ConnectionError(`${name}: too many calls wait for libvirt's answer`)); return;
     }
     const serial = this.#nextSerial();
     try {
@@ -250,9 +250,9 @@ export class Connection {
         if (argsName !== null) codecOf(argsName).write(this.#writer, args);
       });
     } catch (error) {
-      return void reject(
+      reject(
         error instanceof EncodeError ? new EncodeError(`${name}: ${error.message}`, { cause: error }) : toError(error),
-      );
+      ); return;
     }
     const call = new PendingCall(name, resolve, reject);
     this.#pending.set(serial, call);
@@ -401,27 +401,27 @@ export class Connection {
     switch (header.program) {
       case programs.remote.program:
       case programs.qemu.program:
-        if (header.version !== programs.remote.version) return this.#strange(header);
-        return this.#routeRemote(header, payload);
+        if (header.version !== programs.remote.version) { this.#strange(header); return; }
+        { this.#routeRemote(header, payload); return; }
       case programs.keepalive.program:
         if (header.procedure === keepalivePing) this.#sendKeepalive(keepalivePong);
         return;
       default:
-        return this.#strange(header);
+        { this.#strange(header); return; }
     }
   }
 
   #routeRemote(header: FrameHeader, payload: Buffer): void {
     switch (header.type) {
       case VirNetMessageType.VIR_NET_REPLY:
-        return this.#routeReply(header, payload);
+        { this.#routeReply(header, payload); return; }
       case VirNetMessageType.VIR_NET_MESSAGE:
-        return this.#routeEvent(header, payload);
+        { this.#routeEvent(header, payload); return; }
       case VirNetMessageType.VIR_NET_STREAM:
       case VirNetMessageType.VIR_NET_STREAM_HOLE:
-        return this.#routeStream(header, payload);
+        { this.#routeStream(header, payload); return; }
       default:
-        return this.#strange(header);
+        { this.#strange(header); return; }
     }
   }
 
@@ -472,7 +472,7 @@ export class Connection {
 
   #routeEvent(header: FrameHeader, payload: Buffer): void {
     const event: AnyEvent | undefined = this.#events.decode(header.program, header.procedure, payload);
-    if (event === undefined) return this.#strange(header);
+    if (event === undefined) { this.#strange(header); return; }
     this.#events.dispatch(event);
   }
 

@@ -258,18 +258,18 @@ function writeTypedParameter(writer: XdrWriter, value: unknown): void {
   writer.int(number);
   switch (parameter.type) {
     case 'int':
-      return writer.int(parameter.value);
+      { writer.int(parameter.value); return; }
     case 'uint':
-      return writer.uint(parameter.value);
+      { writer.uint(parameter.value); return; }
     case 'llong':
-      return writer.hyper(parameter.value);
+      { writer.hyper(parameter.value); return; }
     case 'ullong':
-      return writer.uhyper(parameter.value);
+      { writer.uhyper(parameter.value); return; }
     case 'double':
-      return writer.double(parameter.value);
+      { writer.double(parameter.value); return; }
     case 'boolean':
-      return writer.bool(parameter.value);
+      { writer.bool(parameter.value); return; }
     case 'string':
-      return writer.string(parameter.value, limits.REMOTE_STRING_MAX);
+      { writer.string(parameter.value, limits.REMOTE_STRING_MAX); return; }
   }
 }
