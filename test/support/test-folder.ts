@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 
 const prefix = 'virtctl-test-';
+const made = new Set<string>();
 
 /**
  * Makes a folder under the system's temporary one. It is removed when this process exits; one that a killed process
@@ -19,9 +20,12 @@ export function makeTestFolder(name: string, parent = tmpdir()): string {
     if (owner !== undefined && !isAlive(Number(owner))) rmSync(join(parent, entry), { recursive: true, force: true });
   }
   const folder = mkdtempSync(join(parent, `${prefix}${process.pid}-${name}-`));
-  process.once('exit', () => {
-    rmSync(folder, { recursive: true, force: true });
-  });
+  if (made.size === 0) {
+    process.once('exit', () => {
+      for (const one of made) rmSync(one, { recursive: true, force: true });
+    });
+  }
+  made.add(folder);
   return folder;
 }
 
