@@ -1,6 +1,8 @@
+import type { Option } from 'commander';
 import { Command, CommanderError } from 'commander';
 import type { CommandSpec } from './command-spec.ts';
 import type { Context } from './context.ts';
+import { addExamples } from './examples.ts';
 import { reportError } from './report-error.ts';
 import { ExitCode } from '../base/exit-code.ts';
 
@@ -47,16 +49,21 @@ export async function buildProgram(
   const program = new Command('virtctl');
   program
     .description('Declarative virtual machines on plain libvirt hosts, with Kubernetes as the control plane.')
+    .usage('COMMAND [options]')
     .version(options.version, '-V, --version', 'print the version')
     .option('--verbose', 'add the chain of causes to errors')
-    .helpCommand('help [command]', 'show help for a command')
-    .configureHelp({ showGlobalOptions: true })
+    .helpOption('-h, --help', 'show help')
+    .addHelpCommand(
+      new Command('help').argument('[command...]').summary('show help for a command').helpGroup(otherGroup),
+    )
+    .configureHelp({ showGlobalOptions: true, optionDescription })
     .showHelpAfterError("(see 'virtctl --help')")
     .exitOverride()
     .configureOutput({
       writeOut: (text) => void context.stdout.write(text),
       writeErr: (text) => void context.stderr.write(text),
     });
+  addExamples(program, topExamples);
   const called = argv === undefined ? undefined : calledNames(argv);
   for (const spec of options.commands) {
     const command = program
@@ -64,12 +71,31 @@ export async function buildProgram(
       .aliases([...(spec.aliases ?? [])])
       .summary(spec.summary)
       .description(`${spec.summary.charAt(0).toUpperCase()}${spec.summary.slice(1)}.`)
-      .helpGroup(spec.group);
+      .helpGroup(spec.group)
+      .showHelpAfterError(`(see 'virtctl ${spec.name} --help')`);
     if (called === undefined || [spec.name, ...(spec.aliases ?? [])].some((name) => called.has(name))) {
       (await spec.load()).configure(command, context);
     }
   }
   return program;
+}
+
+/** The heading of what is about virtctl itself. */
+export const otherGroup = 'Other:';
+
+const topExamples = [
+  [
+    "Write libvirt's XML as YAML, and back",
+    'virsh dumpxml web | virtctl convert - > web.yaml; virtctl convert web.yaml',
+  ],
+  ['See what a field is', 'virtctl explain vm.spec.domain.devices.disk.driver'],
+] as const;
+
+/** The words that a flag takes and what it is when it is not given, in the style of the rest. */
+function optionDescription(option: Option): string {
+  const choices = option.argChoices === undefined ? '' : ` (${option.argChoices.join('|')})`;
+  const preset = typeof option.defaultValue === 'string' || typeof option.defaultValue === 'number';
+  return `${option.description}${choices}${preset ? `, default ${String(option.defaultValue)}` : ''}`;
 }
 
 /** The words that may name the command: the first one, or the two after `help`, options passed over. */
