@@ -15,6 +15,7 @@ import { silentLogger, type Logger } from '../base/logger.ts';
 import { type AnyEvent, EventRouter, type SubscribeOptions, type Subscription } from './event-router.ts';
 import { ConnectionError, EncodeError, LibvirtError, OutcomeUnknownError, ProtocolError } from './errors.ts';
 import { FrameReader, type FrameHeader } from './frame-reader.ts';
+import { Outbox } from './outbox.ts';
 import { KeepaliveTimer, type KeepalivePolicy } from './keepalive.ts';
 import { PendingCall } from './pending-call.ts';
 import {
@@ -30,7 +31,6 @@ import {
 import { LibvirtStream, type StreamOptions } from './stream.ts';
 import { codecOf } from './xdr-codec.ts';
 import { XdrReader } from './xdr-reader.ts';
-import { XdrWriter } from './xdr-writer.ts';
 
 /** A procedure's name, as `domainGetXmlDesc`. */
 export type ProcedureName = keyof Procedures;
@@ -65,7 +65,6 @@ const maxAbandonedStreams = 1024;
 
 const keepalivePing = 1;
 const keepalivePong = 2;
-const nothing = Buffer.alloc(0);
 
 /** See the head of this file. */
 export class Connection {
@@ -74,7 +73,7 @@ export class Connection {
   readonly #callTimeoutMs: number;
   readonly #maxPendingCalls: number;
   readonly #maxQueuedBytes: number;
-  readonly #writer = new XdrWriter(limits.VIR_NET_MESSAGE_MAX + limits.VIR_NET_MESSAGE_LEN_MAX);
+  readonly #outbox: Outbox;
   readonly #reader = new FrameReader((header, payload) => this.#route(header, payload));
   readonly #pending = new Map<number, PendingCall>();
   readonly #streams = new Map<number, LibvirtStream>();
@@ -82,9 +81,7 @@ export class Connection {
   readonly #events = new EventRouter();
   readonly #closeListeners = new Set<(error: Error | undefined) => void>();
   readonly #full = new Set<LibvirtStream>();
-  #drained: (() => void)[] = [];
   #unsent: PendingCall[] = [];
-  #flushScheduled = false;
   #serial = 0;
   #keepalive: KeepaliveTimer | undefined;
   #ended: { readonly error: ConnectionError; readonly wanted: boolean } | undefined;
@@ -98,8 +95,11 @@ export class Connection {
     this.#callTimeoutMs = options.callTimeoutMs ?? 60_000;
     this.#maxPendingCalls = options.maxPendingCalls ?? 65_536;
     this.#maxQueuedBytes = options.maxQueuedBytes ?? 134_217_728;
+    this.#outbox = new Outbox(socket, () => {
+      for (const call of this.#unsent) call.sent = true;
+      this.#unsent = [];
+    });
     socket.on('data', (chunk: Buffer) => this.#received(chunk));
-    socket.on('drain', () => this.#onDrain());
     socket.on('error', (error) => this.#lost(error));
     socket.on('end', () => this.#lost(undefined));
     socket.on('close', () => this.#lost(undefined));
@@ -217,8 +217,10 @@ export class Connection {
     this.#ended = { error, wanted: true };
     this.#settleAll(error, 'closed');
     const closed = new Promise<void>((resolve) => this.#socket.once('close', () => resolve()));
-    this.#write('remote', procedures.connectClose[1], VirNetMessageType.VIR_NET_CALL, this.#nextSerial(), 0, undefined);
-    this.#flush();
+    const { VIR_NET_CALL } = VirNetMessageType;
+    const [program, procedure] = procedures.connectClose;
+    this.#outbox.add({ program, procedure, type: VIR_NET_CALL, serial: this.#nextSerial(), status: 0 });
+    this.#outbox.flush();
     this.#socket.end();
     const timer = setTimeout(() => this.#socket.destroy(), graceMs);
     await closed;
@@ -239,20 +241,33 @@ export class Connection {
   ): number | undefined {
     const [program, procedure, argsName] = procedures[name];
     const { signal } = options;
-    if (this.#ended !== undefined) { reject(this.#refusal(name)); return; }
-    if (signal?.aborted === true) { reject(toError(signal.reason)); return; }
-    if (this.#pending.size >= this.#maxPendingCalls || this.#socket.writableLength > this.#maxQueuedBytes) {
-      reject(new ConnectionError(`${name}: too many calls wait for libvirt's answer`)); return;
+    if (this.#ended !== undefined) {
+      reject(this.#refusal(name));
+      return;
+    }
+    if (signal?.aborted === true) {
+      reject(toError(signal.reason));
+      return;
+    }
+    if (this.#pending.size >= this.#maxPendingCalls || this.#outbox.queuedBytes > this.#maxQueuedBytes) {
+      reject(new ConnectionError(`${name}: too many calls wait for libvirt's answer`));
+      return;
     }
     const serial = this.#nextSerial();
     try {
-      this.#write(program, procedure, VirNetMessageType.VIR_NET_CALL, serial, VirNetMessageStatus.VIR_NET_OK, () => {
-        if (argsName !== null) codecOf(argsName).write(this.#writer, args);
+      this.#outbox.add({
+        program,
+        procedure,
+        type: VirNetMessageType.VIR_NET_CALL,
+        serial,
+        status: VirNetMessageStatus.VIR_NET_OK,
+        payload: argsName === null ? undefined : (writer) => codecOf(argsName).write(writer, args),
       });
     } catch (error) {
       reject(
         error instanceof EncodeError ? new EncodeError(`${name}: ${error.message}`, { cause: error }) : toError(error),
-      ); return;
+      );
+      return;
     }
     const call = new PendingCall(name, resolve, reject);
     this.#pending.set(serial, call);
@@ -284,18 +299,18 @@ export class Connection {
     const stream: LibvirtStream = new LibvirtStream(
       name,
       {
-        send: (type, status, payload) => {
+        send: (type, status, data) => {
           if (this.#ended !== undefined) throw this.#ended.error;
-          this.#write(
+          this.#outbox.add({
             program,
             procedure,
             type,
             serial,
             status,
-            payload === undefined ? undefined : () => this.#writer.unpadded(payload),
-          );
+            payload: data === undefined ? undefined : (writer) => writer.unpadded(data),
+          });
         },
-        drained: () => this.#whenDrained(),
+        drained: () => this.#outbox.drained(),
         full: (isFull) => this.#setFull(stream, isFull),
         over: () => {
           this.#setFull(stream, false);
@@ -307,68 +322,10 @@ export class Connection {
     return stream;
   }
 
-  // Writing
-
   #nextSerial(): number {
     do this.#serial = this.#serial >= 0xffff_ffff ? 1 : this.#serial + 1;
     while (this.#pending.has(this.#serial) || this.#streams.has(this.#serial));
     return this.#serial;
-  }
-
-  #write(
-    program: keyof typeof programs,
-    procedure: number,
-    type: number,
-    serial: number,
-    status: number,
-    payload: (() => void) | undefined,
-  ): void {
-    const writer = this.#writer;
-    writer.begin();
-    try {
-      writer.uint(0);
-      writer.uint(programs[program].program);
-      writer.uint(programs[program].version);
-      writer.int(procedure);
-      writer.int(type);
-      writer.uint(serial);
-      writer.int(status);
-      payload?.();
-    } catch (error) {
-      writer.rollback();
-      throw error;
-    }
-    writer.commit(writer.length);
-    this.#scheduleFlush();
-  }
-
-  #scheduleFlush(): void {
-    if (this.#flushScheduled) return;
-    this.#flushScheduled = true;
-    queueMicrotask(() => this.#flush());
-  }
-
-  #flush(): void {
-    this.#flushScheduled = false;
-    const chunks = this.#writer.take();
-    for (const call of this.#unsent) call.sent = true;
-    this.#unsent = [];
-    if (chunks.length === 0 || this.#socket.destroyed || !this.#socket.writable) return;
-    if (chunks.length > 1) this.#socket.cork();
-    for (const chunk of chunks) this.#socket.write(chunk);
-    if (chunks.length > 1) this.#socket.uncork();
-  }
-
-  #whenDrained(): Promise<void> {
-    this.#flush();
-    if (!this.#socket.writableNeedDrain || this.#ended !== undefined) return Promise.resolve();
-    return new Promise((resolve) => this.#drained.push(resolve));
-  }
-
-  #onDrain(): void {
-    const waiting = this.#drained;
-    this.#drained = [];
-    for (const resolve of waiting) resolve();
   }
 
   // Reading
@@ -401,27 +358,43 @@ export class Connection {
     switch (header.program) {
       case programs.remote.program:
       case programs.qemu.program:
-        if (header.version !== programs.remote.version) { this.#strange(header); return; }
-        { this.#routeRemote(header, payload); return; }
+        if (header.version !== programs.remote.version) {
+          this.#strange(header);
+          return;
+        }
+        {
+          this.#routeRemote(header, payload);
+          return;
+        }
       case programs.keepalive.program:
         if (header.procedure === keepalivePing) this.#sendKeepalive(keepalivePong);
         return;
-      default:
-        { this.#strange(header); return; }
+      default: {
+        this.#strange(header);
+        return;
+      }
     }
   }
 
   #routeRemote(header: FrameHeader, payload: Buffer): void {
     switch (header.type) {
-      case VirNetMessageType.VIR_NET_REPLY:
-        { this.#routeReply(header, payload); return; }
-      case VirNetMessageType.VIR_NET_MESSAGE:
-        { this.#routeEvent(header, payload); return; }
+      case VirNetMessageType.VIR_NET_REPLY: {
+        this.#routeReply(header, payload);
+        return;
+      }
+      case VirNetMessageType.VIR_NET_MESSAGE: {
+        this.#routeEvent(header, payload);
+        return;
+      }
       case VirNetMessageType.VIR_NET_STREAM:
-      case VirNetMessageType.VIR_NET_STREAM_HOLE:
-        { this.#routeStream(header, payload); return; }
-      default:
-        { this.#strange(header); return; }
+      case VirNetMessageType.VIR_NET_STREAM_HOLE: {
+        this.#routeStream(header, payload);
+        return;
+      }
+      default: {
+        this.#strange(header);
+        return;
+      }
     }
   }
 
@@ -472,23 +445,35 @@ export class Connection {
 
   #routeEvent(header: FrameHeader, payload: Buffer): void {
     const event: AnyEvent | undefined = this.#events.decode(header.program, header.procedure, payload);
-    if (event === undefined) { this.#strange(header); return; }
+    if (event === undefined) {
+      this.#strange(header);
+      return;
+    }
     this.#events.dispatch(event);
   }
 
   #abortStream(header: FrameHeader): void {
     const program = header.program === programs.qemu.program ? 'qemu' : 'remote';
-    const { VIR_NET_STREAM } = VirNetMessageType;
-    this.#write(program, header.procedure, VIR_NET_STREAM, header.serial, VirNetMessageStatus.VIR_NET_ERROR, undefined);
+    const { procedure, serial } = header;
+    this.#outbox.add({
+      program,
+      procedure,
+      type: VirNetMessageType.VIR_NET_STREAM,
+      serial,
+      status: VirNetMessageStatus.VIR_NET_ERROR,
+    });
   }
 
   #sendKeepalive(procedure: number): void {
-    const { VIR_NET_MESSAGE } = VirNetMessageType;
     // A peer that pings faster than it reads must not grow our queue.
-    if (this.#socket.writableLength > limits.VIR_NET_MESSAGE_INITIAL) return;
-    this.#write('keepalive', procedure, VIR_NET_MESSAGE, 0, VirNetMessageStatus.VIR_NET_OK, () =>
-      this.#writer.unpadded(nothing),
-    );
+    if (this.#outbox.queuedBytes > limits.VIR_NET_MESSAGE_INITIAL) return;
+    this.#outbox.add({
+      program: 'keepalive',
+      procedure,
+      type: VirNetMessageType.VIR_NET_MESSAGE,
+      serial: 0,
+      status: VirNetMessageStatus.VIR_NET_OK,
+    });
   }
 
   #strange(header: FrameHeader): void {
@@ -533,7 +518,7 @@ export class Connection {
     for (const stream of [...this.#streams.values()]) stream.fail(error);
     this.#streams.clear();
     this.#full.clear();
-    this.#onDrain();
+    this.#outbox.release();
     this.#events.end(reason === 'closed' ? undefined : error);
     const listeners = [...this.#closeListeners];
     this.#closeListeners.clear();

@@ -72,7 +72,7 @@ export class LibvirtStream implements AsyncIterable<Buffer, undefined> {
   }
 
   /**
-   * Data and holes in order, until the daemon has no more. Leaving the loop early aborts the stream.
+   * Data and holes in order, until the daemon has no more; finishes the stream then. Leaving the loop early aborts it.
    *
    * @throws LibvirtError the daemon's reason; ConnectionError when the connection ends first.
    */
@@ -86,6 +86,8 @@ export class LibvirtStream implements AsyncIterable<Buffer, undefined> {
         yield next.value;
       }
       complete = true;
+      // The daemon keeps a stream until its end is acknowledged.
+      if (this.#error === undefined) await this.finish();
     } finally {
       if (!complete) this.abort();
     }

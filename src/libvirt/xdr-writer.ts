@@ -155,8 +155,10 @@ export class XdrWriter {
       this.#at = at + length;
       return at;
     }
-    // Doubling keeps the copying linear in the length of the message.
-    const slab = Buffer.allocUnsafeSlow(Math.max(slabBytes, needed * 2));
+    // Doubling keeps the copying linear in the length of the message; a single large piece (a document, a stream's data)
+    // is most of its message, and gets what it needs.
+    const bytes = length > slabBytes ? needed : needed * 2;
+    const slab = Buffer.allocUnsafeSlow(Math.max(slabBytes, bytes));
     this.#slab.copy(slab, 0, this.#start, at);
     if (this.#start > this.#untaken) this.#ready.push(this.#slab.subarray(this.#untaken, this.#start));
     this.#slab = slab;
