@@ -1,5 +1,6 @@
 import type { Option } from 'commander';
 import { Command, CommanderError } from 'commander';
+import { foldBooleanFlags } from './boolean-flags.ts';
 import type { CommandSpec } from './command-spec.ts';
 import type { Context } from './context.ts';
 import { addExamples } from './examples.ts';
@@ -26,7 +27,8 @@ export async function runProgram(
   const verbose = argv.includes('--verbose');
   try {
     const program = await buildProgram(argv, context, options);
-    await program.parseAsync(argv, { from: 'user' });
+    const flags = program.commands.flatMap((command) => command.options);
+    await program.parseAsync(foldBooleanFlags(argv, flags), { from: 'user' });
     return ExitCode.Done;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.Done : ExitCode.Usage;
@@ -95,7 +97,8 @@ const topExamples = [
 function optionDescription(option: Option): string {
   const choices = option.argChoices === undefined ? '' : ` (${option.argChoices.join('|')})`;
   const preset = typeof option.defaultValue === 'string' || typeof option.defaultValue === 'number';
-  return `${option.description}${choices}${preset ? `, default ${String(option.defaultValue)}` : ''}`;
+  const shown = option.defaultValueDescription ?? String(option.defaultValue);
+  return `${option.description}${choices}${preset ? `, default ${shown}` : ''}`;
 }
 
 /** The words that may name the command: the first one, or the two after `help`, options passed over. */

@@ -6,11 +6,58 @@
 import type { CommandSpec } from '../cli/command-spec.ts';
 
 const group = {
+  lifecycle: 'Lifecycle of machines:',
   cluster: 'Installation and nodes:',
   other: 'Other:',
 } as const;
 
 export const commands: readonly CommandSpec[] = [
+  { name: 'start', summary: 'start machines', group: group.lifecycle, load: () => import('./start.ts') },
+  { name: 'stop', summary: 'shut machines down', group: group.lifecycle, load: () => import('./stop.ts') },
+  {
+    name: 'restart',
+    summary: 'shut machines down and start them again',
+    group: group.lifecycle,
+    load: () => import('./restart.ts'),
+  },
+  {
+    name: 'reset',
+    summary: 'press the reset button of machines',
+    group: group.lifecycle,
+    load: () => import('./reset.ts'),
+  },
+  {
+    name: 'soft-reboot',
+    summary: 'ask guests to reboot themselves',
+    group: group.lifecycle,
+    load: () => import('./soft-reboot.ts'),
+  },
+  { name: 'pause', summary: 'stop the CPUs of machines', group: group.lifecycle, load: () => import('./pause.ts') },
+  {
+    name: 'unpause',
+    summary: 'let the CPUs of machines run again',
+    group: group.lifecycle,
+    load: () => import('./unpause.ts'),
+  },
+  { name: 'save', summary: 'put machines to sleep on disk', group: group.lifecycle, load: () => import('./save.ts') },
+  {
+    name: 'send-key',
+    summary: 'press keys on the keyboard of a machine',
+    group: group.lifecycle,
+    load: () => import('./send-key.ts'),
+  },
+  {
+    name: 'set-password',
+    summary: "set a user's password in the guest",
+    group: group.lifecycle,
+    load: () => import('./set-password.ts'),
+  },
+  {
+    name: 'inject-nmi',
+    summary: 'send machines a non-maskable interrupt',
+    group: group.lifecycle,
+    load: () => import('./inject-nmi.ts'),
+  },
   {
     name: 'crd',
     summary: 'print the CustomResourceDefinitions of the kinds',

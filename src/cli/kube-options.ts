@@ -1,0 +1,42 @@
+import type { Command } from 'commander';
+import type { Context } from './context.ts';
+import type { KubeClient } from '../kube/kube-client.ts';
+
+/** The flags that say which API server and namespace, as kubectl has them. */
+export interface KubeFlags {
+  readonly kubeconfig?: string;
+  readonly context?: string;
+  readonly namespace?: string;
+}
+
+/** Adds `--kubeconfig`, `--context` and `-n`. */
+export function addKubeOptions(command: Command): void {
+  command
+    .option('-n, --namespace <name>', "the namespace; the kubeconfig context's when left out")
+    .option('--context <name>', 'the context of the kubeconfig')
+    .option('--kubeconfig <file>', 'the kubeconfig; else KUBECONFIG, ~/.kube/config, a local standalone');
+}
+
+/**
+ * Runs `work` with a client of the API server that the flags and the environment name, and closes it after. The client
+ * is loaded here, so that help and completion do not pay for it.
+ *
+ * @throws as selectConnection, and whatever `work` throws.
+ */
+export async function withKubeClient<T>(
+  context: Context,
+  flags: KubeFlags,
+  work: (client: KubeClient) => Promise<T>,
+): Promise<T> {
+  const [{ selectConnection }, { KubeClient }] = await Promise.all([
+    import('../kube/connection.ts'),
+    import('../kube/kube-client.ts'),
+  ]);
+  const { env, home, cwd } = context;
+  const client = new KubeClient(await selectConnection({ ...flags, env, home, cwd }));
+  try {
+    return await work(client);
+  } finally {
+    client.close();
+  }
+}
