@@ -1,0 +1,411 @@
+/**
+ * Which differences between what is wanted and the running domain libvirt can take away at once, and how; everything else
+ * waits for the next start. Pure: `apply-live.ts` carries the steps out and looks afterwards whether they worked.
+ *
+ *   difference ──▶ whole device missing / too many ──▶ attach, detach      (kinds that can be hot-plugged)
+ *              ├─▶ field of a device               ──▶ update, blockIoTune (fields libvirt updates)
+ *              ├─▶ field of the domain             ──▶ vcpus, balloon, scheduler, blkio, …
+ *              └─▶ anything else                   ──▶ restart required
+ */
+import type { DeviceDifference, Difference } from './compare.ts';
+import { integerOf, isList, isObject, kibOf, memberAt, textOf, type Data, type DataObject } from './same-value.ts';
+
+/** The tunables that one libvirt call sets together, with the value that means "none" where spec no longer sets one. */
+export type TuneGroup = 'scheduler' | 'blkio' | 'memory' | 'numa';
+
+/** One libvirt call on the running domain. */
+export type LiveAction =
+  | { readonly type: 'attach' | 'detach' | 'update'; readonly kind: string; readonly device: DataObject }
+  | { readonly type: 'vcpus'; readonly count: number }
+  | { readonly type: 'vcpu'; readonly id: number; readonly enabled: boolean }
+  | { readonly type: 'balloon'; readonly kib: bigint }
+  | { readonly type: 'balloonStats'; readonly periodSeconds: number }
+  | {
+      readonly type: 'tune';
+      readonly group: TuneGroup;
+      readonly values: Readonly<Record<string, bigint | number | string>>;
+    }
+  | {
+      readonly type: 'blockIoTune';
+      readonly target: string;
+      readonly values: Readonly<Record<string, bigint | string>>;
+    }
+  | { readonly type: 'pinVcpu'; readonly vcpu: number; readonly cpuset: string | undefined }
+  | { readonly type: 'pinEmulator'; readonly cpuset: string | undefined }
+  | { readonly type: 'pinIoThread'; readonly iothread: number; readonly cpuset: string | undefined }
+  | { readonly type: 'addIoThread' | 'removeIoThread'; readonly iothread: number }
+  | { readonly type: 'text'; readonly element: 'title' | 'description'; readonly text: string | undefined }
+  | { readonly type: 'lifecycle'; readonly event: 'on_poweroff' | 'on_reboot' | 'on_crash'; readonly action: string };
+
+/** A call and the differences that it is meant to take away. */
+export interface LiveStep {
+  readonly action: LiveAction;
+  readonly differences: readonly Difference[];
+}
+
+/** What to do with a running domain. */
+export interface LivePlan {
+  /** In the order in which they are to be made. */
+  readonly steps: readonly LiveStep[];
+  readonly restartRequired: readonly Difference[];
+}
+
+/** Devices that QEMU can plug in and out, as far as their bus allows it (formatdomain.html, qemu_hotplug.c). */
+const hotplug: Readonly<Record<string, (device: DataObject) => boolean>> = {
+  disk: (device) => {
+    const bus = memberAt(device, 'target', 'bus');
+    return !['cdrom', 'floppy'].includes(textOf(device['device'])) && ['virtio', 'scsi', 'usb'].includes(textOf(bus));
+  },
+  interface: () => true,
+  hostdev: () => true,
+  memory: () => true,
+  controller: (device) => device['type'] === 'scsi' && memberAt(device, 'model') !== 'lsilogic',
+  rng: () => true,
+  channel: () => true,
+  serial: (device) => ['pci-serial', 'usb-serial'].includes(textOf(memberAt(device, 'target', 'type'))),
+  redirdev: () => true,
+  shmem: () => true,
+  watchdog: (device) => device['model'] === 'i6300esb',
+  input: (device) => ['usb', 'virtio'].includes(textOf(device['bus'])),
+  vsock: () => true,
+  filesystem: (device) => memberAt(device, 'driver', 'type') === 'virtiofs',
+  lease: () => true,
+};
+
+/** Fields of a device that libvirt changes while it is plugged in. Below the device, by prefix. */
+const updatable: Readonly<Record<string, (field: string, device: DataObject) => boolean>> = {
+  disk: (field, device) =>
+    ['cdrom', 'floppy'].includes(textOf(device['device'])) && /^(source|type|readonly|startupPolicy)(\.|$)/.test(field),
+  interface: (field) =>
+    /^(link|bandwidth|filterref|vlan|trustGuestRxFilters|coalesce)(\.|$)/.test(field) ||
+    /^source\.(network|bridge|portgroup)$/.test(field),
+  graphics: (field) => /^(passwd|passwdValidTo|connected)$/.test(field),
+  memory: (field, device) => device['model'] === 'virtio-mem' && /^target\.requested(\.|$)/.test(field),
+};
+
+/** cputune's members by the name that the scheduler parameters call has, and what means "no limit". */
+const schedulerParameters: Readonly<Record<string, readonly [name: string, none: bigint]>> = {
+  shares: ['cpu_shares', 1024n],
+  period: ['vcpu_period', 100000n],
+  quota: ['vcpu_quota', -1n],
+  global_period: ['global_period', 100000n],
+  global_quota: ['global_quota', -1n],
+  emulator_period: ['emulator_period', 100000n],
+  emulator_quota: ['emulator_quota', -1n],
+  iothread_period: ['iothread_period', 100000n],
+  iothread_quota: ['iothread_quota', -1n],
+};
+
+/** VIR_DOMAIN_MEMORY_PARAM_UNLIMITED, in KiB. */
+const unlimitedKib = 9007199254740991n;
+
+/** blkiotune.device's members by the name of the parameter, which lists every device: `path,value,…`. */
+const blkioDeviceParameters: Readonly<Record<string, string>> = {
+  weight: 'device_weight',
+  read_iops_sec: 'device_read_iops_sec',
+  write_iops_sec: 'device_write_iops_sec',
+  read_bytes_sec: 'device_read_bytes_sec',
+  write_bytes_sec: 'device_write_bytes_sec',
+};
+
+/**
+ * Sorts differences into calls and what waits for the next start.
+ *
+ * @param differences What {@link compareWanted} and {@link compareRemoved} found in the live domain.
+ * @param wanted The domain as asked for.
+ * @param inactive The definition, whose MAC addresses and aliases a device that is attached takes over.
+ * @param live The running domain.
+ */
+export function planLive(
+  differences: readonly Difference[],
+  wanted: DataObject,
+  inactive: DataObject,
+  live: DataObject,
+): LivePlan {
+  const steps: LiveStep[] = [];
+  const restartRequired: Difference[] = [];
+  const updates = new Map<string, Difference[]>();
+  const tunes = new Map<TuneGroup, Difference[]>();
+  const iotunes = new Map<string, Difference[]>();
+  for (const difference of differences.flatMap(spread)) {
+    const { device } = difference;
+    const place = device === undefined ? undefined : placeOfDevice(difference, device);
+    if (place === 'attach' || place === 'detach') {
+      const value = place === 'attach' ? attachable(device?.wanted ?? {}, inactive, device) : (device?.actual ?? {});
+      steps.push({ action: { type: place, kind: device?.kind ?? '', device: value }, differences: [difference] });
+    } else if (place === 'update' && device !== undefined) collect(updates, device.path, difference);
+    else if (place === 'iotune' && device !== undefined) collect(iotunes, device.path, difference);
+    else if (place === 'restart') restartRequired.push(difference);
+    else {
+      const group = tuneGroup(difference.keys);
+      const action = group === undefined ? domainAction(difference, wanted, live) : undefined;
+      if (group !== undefined) collect(tunes, group, difference);
+      else if (action !== undefined && action.length > 0) {
+        steps.push(...action.map((one) => ({ action: one, differences: [difference] })));
+      } else restartRequired.push(difference);
+    }
+  }
+  for (const same of updates.values()) {
+    const device = same[0]?.device;
+    if (device?.actual === undefined) continue;
+    const value = patched(device, same);
+    steps.push({ action: { type: 'update', kind: device.kind, device: value }, differences: same });
+  }
+  for (const same of iotunes.values()) {
+    const target = memberAt(same[0]?.device?.actual, 'target', 'dev');
+    if (typeof target !== 'string') continue;
+    const values = Object.fromEntries(same.map(({ keys, to }) => [iotuneParameter(keys), iotuneValue(to)]));
+    steps.push({ action: { type: 'blockIoTune', target, values }, differences: same });
+  }
+  for (const [group, same] of tunes) {
+    const values = tuneValues(group, same, wanted, live);
+    if (values === undefined) restartRequired.push(...same);
+    else steps.push({ action: { type: 'tune', group, values }, differences: same });
+  }
+  return { steps: steps.sort((a, b) => rank(a.action) - rank(b.action)), restartRequired };
+}
+
+/** What leaves first makes room: a slot, a target name, an address. Controllers come before what hangs on them. */
+function rank({ type, ...rest }: LiveAction): number {
+  if (type === 'detach') return 0;
+  if (type === 'addIoThread') return 1;
+  if (type === 'attach') return 'kind' in rest && ['controller', 'memory'].includes(rest.kind) ? 2 : 3;
+  return type === 'removeIoThread' ? 5 : 4;
+}
+
+function placeOfDevice(
+  { path, keys, to }: Difference,
+  device: DeviceDifference,
+): 'attach' | 'detach' | 'update' | 'iotune' | 'restart' {
+  const { kind, wanted, actual } = device;
+  if (path === device.path) {
+    const value = wanted !== undefined && actual === undefined ? wanted : actual;
+    if (value === undefined || (wanted !== undefined && actual !== undefined)) return 'restart';
+    if (hotplug[kind]?.(value) !== true) return 'restart';
+    return wanted === undefined ? 'detach' : 'attach';
+  }
+  const field = keys.slice(`devices.${kind}.`.length);
+  const iotune = kind === 'disk' && /^iotune\.[a-z_]+$/.test(field);
+  if (iotune && (typeof to !== 'object' || to === null)) return 'iotune';
+  return actual !== undefined && updatable[kind]?.(field, actual) === true ? 'update' : 'restart';
+}
+
+/**
+ * The device to attach: what spec says, with the MAC address and alias that its definition has. Not its address: the
+ * running machine may have no such bus.
+ */
+function attachable(wanted: DataObject, inactive: DataObject, device: DeviceDifference | undefined): DataObject {
+  const list = memberAt(inactive, 'devices', device?.kind ?? '');
+  const index = Number(/\[([0-9]+)\]$/.exec(device?.path ?? '')?.[1] ?? -1);
+  if (device?.kind !== 'interface' || !isList(list) || wanted['mac'] !== undefined) return wanted;
+  const mac = memberAt(list[index], 'mac');
+  return mac === undefined ? wanted : { ...wanted, mac };
+}
+
+/** The running device with the wanted fields, whole: what spec does not say of it stays. */
+function patched(device: DeviceDifference, differences: readonly Difference[]): DataObject {
+  let value: DataObject = device.actual ?? {};
+  for (const { keys, to } of differences) {
+    value = setAt(value, keys.slice(`devices.${device.kind}.`.length).split('.'), to);
+  }
+  // Another medium: libvirt refuses the details of the old one.
+  if (device.kind === 'disk') {
+    const source = memberAt(device.wanted, 'source');
+    value = { ...value, backingStore: undefined, source: source ?? undefined };
+  }
+  return value;
+}
+
+function setAt(object: DataObject, [key = '', ...rest]: readonly string[], value: Data | undefined): DataObject {
+  if (rest.length === 0) return { ...object, [key]: value };
+  const inner = object[key];
+  return { ...object, [key]: setAt(isObject(inner) ? inner : {}, rest, value) };
+}
+
+function tuneGroup(keys: string): TuneGroup | undefined {
+  const [element = '', member = ''] = keys.split('.');
+  if (element === 'cputune' && member in schedulerParameters) return 'scheduler';
+  if (element === 'blkiotune') return 'blkio';
+  if (element === 'memtune' && member !== 'min_guarantee') return 'memory';
+  return keys === 'numatune.memory.nodeset' ? 'numa' : undefined;
+}
+
+/** The values of a group's call; undefined when one of the differences is none that the call can make. */
+function tuneValues(
+  group: TuneGroup,
+  differences: readonly Difference[],
+  wanted: DataObject,
+  live: DataObject,
+): Readonly<Record<string, bigint | number | string>> | undefined {
+  const values: Record<string, bigint | number | string> = {};
+  for (const difference of differences) {
+    // A whole element that is new, or gone, is the sum of its members.
+    for (const { keys, to } of leaves(difference)) {
+      const [, member = '', inner] = keys.split('.');
+      if (group === 'scheduler') {
+        const [name, none] = schedulerParameters[member] ?? ['', 0n];
+        values[name] = integerOf(to) ?? none;
+      } else if (group === 'memory') {
+        if (inner !== undefined && inner !== 'value' && inner !== 'unit') return undefined;
+        values[member] = kibOf(memberAt(wanted, 'memtune', member)) ?? unlimitedKib;
+      } else if (group === 'numa') {
+        if (typeof to !== 'string') return undefined;
+        values['numa_nodeset'] = to;
+      } else if (member === 'weight') values['weight'] = Number(integerOf(to) ?? 500n);
+      else if (member === 'device') Object.assign(values, blkioDevices(wanted, live));
+      else return undefined;
+    }
+  }
+  return values;
+}
+
+function blkioDevices(wanted: DataObject, live: DataObject): Record<string, string> {
+  const entries = (domain: DataObject): readonly Data[] => {
+    const list = memberAt(domain, 'blkiotune', 'device');
+    return isList(list) ? list : [];
+  };
+  const values: Record<string, string> = {};
+  for (const [member, name] of Object.entries(blkioDeviceParameters)) {
+    const set = new Map<string, string>();
+    // 0 takes away what the running domain still has.
+    for (const entry of entries(live))
+      if (memberAt(entry, member) !== undefined) set.set(textOf(memberAt(entry, 'path')), '0');
+    for (const entry of entries(wanted)) {
+      const value = memberAt(entry, member);
+      if (value !== undefined) set.set(textOf(memberAt(entry, 'path')), textOf(value));
+    }
+    if (set.size > 0) values[name] = [...set].map(([path, value]) => `${path},${value}`).join(',');
+  }
+  return values;
+}
+
+/** Elements that are only a bag of settings: when the whole bag came or went, its members did. */
+const bags = new Set(['cputune', 'blkiotune', 'memtune', 'numatune', 'numatune.memory', 'devices.disk.iotune']);
+
+function spread(difference: Difference): Difference[] {
+  const { path, keys, to, from, device } = difference;
+  const value = to ?? from;
+  if (!bags.has(keys) || !isObject(value)) return [difference];
+  return Object.keys(value).flatMap((key) =>
+    spread({
+      path: `${path}.${key}`,
+      keys: `${keys}.${key}`,
+      to: memberAt(to, key),
+      from: memberAt(from, key),
+      ...(device === undefined ? {} : { device }),
+    }),
+  );
+}
+
+function leaves(difference: Difference): Difference[] {
+  const value = difference.to ?? difference.from;
+  if (!isObject(value) || difference.keys.includes('device')) return [difference];
+  return Object.keys(value).flatMap((key) =>
+    leaves({
+      path: `${difference.path}.${key}`,
+      keys: `${difference.keys}.${key}`,
+      to: memberAt(difference.to, key),
+      from: memberAt(difference.from, key),
+    }),
+  );
+}
+
+function iotuneParameter(keys: string): string {
+  return keys.slice(keys.lastIndexOf('.') + 1);
+}
+
+function iotuneValue(to: Data | undefined): bigint | string {
+  return integerOf(to) ?? (typeof to === 'string' ? to : 0n);
+}
+
+/** The calls that change one field of the domain itself; undefined when there are none for it. */
+function domainAction({ keys, to, from }: Difference, wanted: DataObject, live: DataObject): LiveAction[] | undefined {
+  const text = typeof to === 'string' ? to : undefined;
+  switch (keys) {
+    case 'title':
+    case 'description':
+      return [{ type: 'text', element: keys, text }];
+    case 'on_poweroff':
+    case 'on_reboot':
+    case 'on_crash':
+      return text === undefined ? undefined : [{ type: 'lifecycle', event: keys, action: text }];
+    case 'vcpu.current':
+      return vcpuAction(to, live);
+    case 'currentMemory':
+      return balloonAction(to, live);
+    case 'devices.memballoon.stats':
+    case 'devices.memballoon.stats.period':
+      return [
+        { type: 'balloonStats', periodSeconds: Number(memberAt(to, 'period') ?? (isObject(to) ? 0 : (to ?? 0))) },
+      ];
+    case 'cputune.vcpupin':
+    case 'cputune.vcpupin.cpuset':
+      return pins('vcpupin', 'vcpu', wanted, live).map(([vcpu, cpuset]) => ({ type: 'pinVcpu', vcpu, cpuset }));
+    case 'cputune.iothreadpin':
+    case 'cputune.iothreadpin.cpuset':
+      return pins('iothreadpin', 'iothread', wanted, live).map(([iothread, cpuset]) => ({
+        type: 'pinIoThread',
+        iothread,
+        cpuset,
+      }));
+    case 'cputune.emulatorpin':
+    case 'cputune.emulatorpin.cpuset': {
+      const cpuset = memberAt(wanted, 'cputune', 'emulatorpin', 'cpuset');
+      return [{ type: 'pinEmulator', cpuset: typeof cpuset === 'string' ? cpuset : undefined }];
+    }
+    case 'iothreads':
+      return ioThreadActions(to, from);
+    default:
+      return undefined;
+  }
+}
+
+/** Up to the processors the machine was started with; more need another start. */
+function vcpuAction(to: Data | undefined, live: DataObject): LiveAction[] | undefined {
+  const [count, max] = [integerOf(to), integerOf(memberAt(live, 'vcpu', 'value'))];
+  if (count === undefined || max === undefined || count > max || count < 1n) return undefined;
+  return [{ type: 'vcpus', count: Number(count) }];
+}
+
+/** Up to the memory the machine was started with, and only with a balloon. */
+function balloonAction(to: Data | undefined, live: DataObject): LiveAction[] | undefined {
+  const [kib, max] = [kibOf(to), kibOf(live['memory'])];
+  const balloon = memberAt(live, 'devices', 'memballoon', 'model');
+  if (kib === undefined || max === undefined || kib > max || balloon === undefined || balloon === 'none')
+    return undefined;
+  return [{ type: 'balloon', kib }];
+}
+
+/** The pins of a list that differ, by number. */
+function pins(
+  list: 'vcpupin' | 'iothreadpin',
+  name: 'vcpu' | 'iothread',
+  wanted: DataObject,
+  live: DataObject,
+): [number, string | undefined][] {
+  const read = (domain: DataObject): Map<number, string> => {
+    const entries = memberAt(domain, 'cputune', list);
+    const pairs = (isList(entries) ? entries : []).map((entry): [number, string] => [
+      Number(memberAt(entry, name)),
+      textOf(memberAt(entry, 'cpuset')),
+    ]);
+    return new Map(pairs);
+  };
+  const [want, have] = [read(wanted), read(live)];
+  return [...new Set([...want.keys(), ...have.keys()])]
+    .filter((number) => want.get(number) !== have.get(number))
+    .map((number) => [number, want.get(number)]);
+}
+
+function ioThreadActions(to: Data | undefined, from: Data | undefined): LiveAction[] | undefined {
+  const [want, have] = [Number(to ?? 0), Number(from ?? 0)];
+  if (!Number.isInteger(want) || !Number.isInteger(have) || Math.abs(want - have) > 256) return undefined;
+  const numbers = Array.from({ length: Math.abs(want - have) }, (_entry, index) => Math.min(want, have) + index + 1);
+  return numbers.map((iothread) => ({ type: want > have ? 'addIoThread' : 'removeIoThread', iothread }));
+}
+
+function collect<K>(map: Map<K, Difference[]>, key: K, difference: Difference): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [difference]);
+  else list.push(difference);
+}

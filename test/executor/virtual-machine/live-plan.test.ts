@@ -1,0 +1,141 @@
+import { describe, expect, it } from 'vitest';
+import { compareRemoved, compareWanted } from '../../../src/executor/virtual-machine/compare.ts';
+import { planLive, type LiveAction } from '../../../src/executor/virtual-machine/live-plan.ts';
+import type { DataObject } from '../../../src/executor/virtual-machine/same-value.ts';
+
+const disk = { type: 'file', device: 'disk', source: { file: '/a' }, target: { dev: 'vda', bus: 'virtio' } };
+const cdrom = {
+  type: 'file',
+  device: 'cdrom',
+  source: { file: '/old.iso', index: 3 },
+  backingStore: {},
+  target: { dev: 'sda', bus: 'sata' },
+  alias: { name: 'sata0-0-0' },
+};
+const nic = {
+  type: 'network',
+  mac: { address: '52:54:00:aa:00:01' },
+  source: { network: 'default' },
+  link: { state: 'up' },
+};
+const live: DataObject = {
+  title: 'old',
+  memory: { unit: 'KiB', value: 1048576 },
+  currentMemory: { unit: 'KiB', value: 1048576 },
+  vcpu: { current: 1, value: 4 },
+  on_crash: 'destroy',
+  cputune: { shares: 512, vcpupin: [{ vcpu: 0, cpuset: '0' }] },
+  devices: { disk: [disk, cdrom], interface: [nic], memballoon: { model: 'virtio' } },
+};
+
+function plan(wanted: DataObject, applied: DataObject = {}): { actions: LiveAction[]; restart: string[] } {
+  const differences = [...compareWanted(wanted, live), ...compareRemoved(applied, wanted, live)];
+  const { steps, restartRequired } = planLive(differences, wanted, live, live);
+  return { actions: steps.map(({ action }) => action), restart: restartRequired.map(({ path }) => path) };
+}
+
+describe('the plan of live changes', () => {
+  it('sets title, lifecycle actions, processors and memory of the running domain', () => {
+    const { actions, restart } = plan({
+      title: 'new',
+      on_crash: 'restart',
+      vcpu: { current: 3, value: 4 },
+      currentMemory: { unit: 'MiB', value: 512 },
+    });
+    expect(actions).toEqual([
+      { type: 'text', element: 'title', text: 'new' },
+      { type: 'lifecycle', event: 'on_crash', action: 'restart' },
+      { type: 'vcpus', count: 3 },
+      { type: 'balloon', kib: 524288n },
+    ]);
+    expect(restart).toEqual([]);
+  });
+
+  it('leaves more processors and memory than the machine was started with for a restart', () => {
+    const { actions, restart } = plan({ vcpu: { value: 8 }, memory: { unit: 'GiB', value: 2 } });
+    expect(actions).toEqual([]);
+    expect(restart.sort()).toEqual(['memory', 'vcpu.current', 'vcpu.value']);
+  });
+
+  it('detaches before it attaches', () => {
+    const next = { type: 'file', source: { file: '/b' }, target: { dev: 'vdb', bus: 'virtio' } };
+    const { actions } = plan({ devices: { disk: [next] } }, { devices: { disk: [disk] } });
+    expect(actions.map(({ type }) => type)).toEqual(['detach', 'attach']);
+    expect(actions[1]).toMatchObject({ kind: 'disk', device: next });
+  });
+
+  it('does not plug what cannot be plugged', () => {
+    const { actions, restart } = plan({
+      devices: {
+        disk: [{ type: 'file', device: 'disk', target: { dev: 'sdb', bus: 'sata' } }],
+        video: [{ model: { type: 'vga' } }],
+      },
+    });
+    expect(actions).toEqual([]);
+    expect(restart).toEqual(['devices.disk[0]', 'devices.video[0]']);
+  });
+
+  it('changes a medium without the details of the old one', () => {
+    const next = { type: 'file', device: 'cdrom', source: { file: '/new.iso' }, target: { dev: 'sda', bus: 'sata' } };
+    const { actions } = plan({ devices: { disk: [next] } });
+    expect(actions).toEqual([
+      {
+        type: 'update',
+        kind: 'disk',
+        device: { ...cdrom, backingStore: undefined, source: { file: '/new.iso' } },
+      },
+    ]);
+  });
+
+  it('leaves the file of a disk that is no drive for a restart', () => {
+    const { actions, restart } = plan({ devices: { disk: [{ ...disk, source: { file: '/b' } }] } });
+    expect(actions).toEqual([]);
+    expect(restart).toEqual(['devices.disk[0].source.file']);
+  });
+
+  it('updates an interface once for all its fields', () => {
+    const next = { ...nic, link: { state: 'down' }, bandwidth: { inbound: { average: 100 } } };
+    const { actions } = plan({ devices: { interface: [next] } });
+    expect(actions).toEqual([{ type: 'update', kind: 'interface', device: next }]);
+  });
+
+  it('makes one call of all scheduler parameters, and takes limits away again', () => {
+    expect(plan({ cputune: { shares: 2048, quota: 50000, period: 100000 } }).actions).toEqual([
+      {
+        type: 'tune',
+        group: 'scheduler',
+        values: { cpu_shares: 2048n, vcpu_quota: 50000n, vcpu_period: 100000n },
+      },
+    ]);
+    const applied = { cputune: { shares: 512, vcpupin: [{ vcpu: 0, cpuset: '0' }] } };
+    expect(plan({}, applied).actions).toEqual([
+      { type: 'pinVcpu', vcpu: 0, cpuset: undefined },
+      { type: 'tune', group: 'scheduler', values: { cpu_shares: 1024n } },
+    ]);
+  });
+
+  it('throttles a disk, whole or in part', () => {
+    const tuned = { ...disk, iotune: { total_bytes_sec: 1000000, total_iops_sec: '500' } };
+    expect(plan({ devices: { disk: [tuned] } }).actions).toEqual([
+      { type: 'blockIoTune', target: 'vda', values: { total_bytes_sec: 1000000n, total_iops_sec: 500n } },
+    ]);
+  });
+
+  it('limits memory and block I/O', () => {
+    const { actions } = plan({
+      memtune: { hard_limit: { unit: 'MiB', value: 2048 } },
+      blkiotune: { weight: 300, device: [{ path: '/dev/sda', weight: 200 }] },
+    });
+    expect(actions).toEqual([
+      { type: 'tune', group: 'memory', values: { hard_limit: 2097152n } },
+      { type: 'tune', group: 'blkio', values: { weight: 300, device_weight: '/dev/sda,200' } },
+    ]);
+  });
+
+  it('adds and removes I/O threads one by one', () => {
+    expect(plan({ iothreads: 2 }).actions).toEqual([
+      { type: 'addIoThread', iothread: 1 },
+      { type: 'addIoThread', iothread: 2 },
+    ]);
+  });
+});
