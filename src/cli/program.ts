@@ -27,7 +27,7 @@ export async function runProgram(
   const verbose = argv.includes('--verbose');
   try {
     const program = await buildProgram(argv, context, options);
-    const flags = program.commands.flatMap((command) => command.options);
+    const flags = allOptions(program);
     await program.parseAsync(foldBooleanFlags(argv, flags), { from: 'user' });
     return ExitCode.Done;
   } catch (error) {
@@ -105,4 +105,9 @@ function optionDescription(option: Option): string {
 function calledNames(argv: readonly string[]): ReadonlySet<string> {
   const words = argv.filter((word) => !word.startsWith('-'));
   return new Set(words.slice(0, words[0] === 'help' ? 2 : 1));
+}
+
+/** The flags of a command and of its subcommands. */
+function allOptions(command: Command): readonly Option[] {
+  return [...command.options, ...command.commands.flatMap(allOptions)];
 }

@@ -6,12 +6,25 @@
 import type { CommandSpec } from '../cli/command-spec.ts';
 
 const group = {
+  manifests: 'Manifests:',
   lifecycle: 'Lifecycle of machines:',
   cluster: 'Installation and nodes:',
   other: 'Other:',
 } as const;
 
 export const commands: readonly CommandSpec[] = [
+  {
+    name: 'convert',
+    summary: "convert libvirt's XML to YAML or JSON, and back",
+    group: group.manifests,
+    load: () => import('./convert.ts'),
+  },
+  {
+    name: 'explain',
+    summary: 'show what a field is, with its type and its words',
+    group: group.manifests,
+    load: () => import('./explain.ts'),
+  },
   { name: 'start', summary: 'start machines', group: group.lifecycle, load: () => import('./start.ts') },
   { name: 'stop', summary: 'shut machines down', group: group.lifecycle, load: () => import('./stop.ts') },
   {
@@ -57,6 +70,30 @@ export const commands: readonly CommandSpec[] = [
     summary: 'send machines a non-maskable interrupt',
     group: group.lifecycle,
     load: () => import('./inject-nmi.ts'),
+  },
+  {
+    name: 'set',
+    summary: 'change the CPUs, memory and the like of a machine',
+    group: group.lifecycle,
+    load: () => import('./set.ts'),
+  },
+  {
+    name: 'attach',
+    summary: 'attach a disk or an interface to a machine',
+    group: group.lifecycle,
+    load: () => import('./attach.ts'),
+  },
+  {
+    name: 'detach',
+    summary: 'detach a disk or an interface from a machine',
+    group: group.lifecycle,
+    load: () => import('./detach.ts'),
+  },
+  {
+    name: 'change-media',
+    summary: 'change the medium in a CD-ROM or floppy drive',
+    group: group.lifecycle,
+    load: () => import('./change-media.ts'),
   },
   {
     name: 'crd',

@@ -10,7 +10,7 @@ function machine(runStrategy: RunStrategy | undefined, printableStatus?: string)
     metadata: { name: 'web', namespace: 'shop' },
     spec: { ...(runStrategy === undefined ? {} : { runStrategy }), domain: {} },
     ...(printableStatus === undefined ? {} : { status: { printableStatus } }),
-  } as VirtualMachine;
+  };
 }
 
 const start: Verb = { verb: 'Start', paused: false };
