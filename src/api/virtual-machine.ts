@@ -338,9 +338,13 @@ export const virtualMachineStatus = object(
       {
         startedFor: words('The run strategy for which it was started; another one may start it anew.', runStrategies),
         boot: string('The mark of the last boot; the running domain carries the same in its metadata.'),
+        bootStep: words(
+          'What is being done of a start. Starting: the domain is started with paused CPUs. Resuming: its CPUs are set ' +
+            'going.',
+          ['Starting', 'Resuming'],
+        ),
         stoppingSince: time('When the guest was first asked to shut down, while it does.'),
         held: boolean('Whether an operation saved it: it is not started until asked.'),
-        seenRunning: boolean('Whether it ran when it was last looked at.'),
         generation: longInteger('The metadata.generation for which failures were counted.', { min: 0 }),
       },
     ),
