@@ -123,7 +123,7 @@ const overlayEntry = object(
     ),
   },
   {
-    xml: string('A well-formed XML element that is added as the last child.', { minLength: 1 }),
+    xml: string('Raw XML that is added at the end of the element.', { minLength: 1 }),
     attributes: map('Attributes that are set on the element.', string("The attribute's value.")),
   },
 );

@@ -23,7 +23,7 @@ const factors: Readonly<Record<string, number>> = {
   Ei: 2 ** 60,
 };
 
-const parts = /^([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)([a-zA-Z]{0,2})$/;
+const parts = /^([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|([a-zA-Z]{0,2}))$/;
 
 /**
  * The value of a quantity: bytes for a size, CPUs for a CPU count.
@@ -34,9 +34,10 @@ export function parseQuantity(text: string | number): number | undefined {
   if (typeof text === 'number') return Number.isFinite(text) ? text : undefined;
   const match = parts.exec(text);
   if (match?.[1] === undefined) return undefined;
-  const suffix = match[2] ?? '';
-  const factor = suffix === '' ? 1 : factors[suffix];
-  return factor === undefined ? undefined : Number(match[1]) * factor;
+  const [, digits, exponent, suffix = ''] = match;
+  if (exponent !== undefined) return Number(`${digits}${exponent}`);
+  const factor = suffix === '' ? 1 : Object.hasOwn(factors, suffix) ? factors[suffix] : undefined;
+  return factor === undefined ? undefined : Number(digits) * factor;
 }
 
 /** Writes a number of bytes as the largest binary unit that divides it: 10737418240 → `10Gi`. */

@@ -48,7 +48,7 @@ beforeAll(async () => {
   for (const kind of kinds) {
     await client
       .resource<InstalledCrd>(builtin.customResourceDefinitions)
-      .apply(customResourceDefinition(kind) as InstalledCrd, { force: true });
+      .apply(customResourceDefinition(kind), { force: true });
   }
 });
 
