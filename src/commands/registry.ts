@@ -20,6 +20,12 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./convert.ts'),
   },
   {
+    name: 'validate',
+    summary: 'say everything that is wrong with manifests and XML',
+    group: group.manifests,
+    load: () => import('./validate.ts'),
+  },
+  {
     name: 'explain',
     summary: 'show what a field is, with its type and its words',
     group: group.manifests,
@@ -94,6 +100,18 @@ export const commands: readonly CommandSpec[] = [
     summary: 'change the medium in a CD-ROM or floppy drive',
     group: group.lifecycle,
     load: () => import('./change-media.ts'),
+  },
+  {
+    name: 'console',
+    summary: "open a machine's serial console",
+    group: group.lifecycle,
+    load: () => import('./console.ts'),
+  },
+  {
+    name: 'logs',
+    summary: 'print what a guest wrote on its serial console',
+    group: group.lifecycle,
+    load: () => import('./logs.ts'),
   },
   {
     name: 'crd',
