@@ -1,5 +1,7 @@
+import { UsageError } from '../../base/errors.ts';
 import type { DocumentKind } from '../../model/document-kind.ts';
 import { documentKinds } from '../../model/document-kind.ts';
+import { nearestName } from '../../model/nearest.ts';
 import { kindOfRootElement, rootElement, rootType } from '../../model/schema.ts';
 import { validateDocument } from '../../model/validate.ts';
 
@@ -32,6 +34,16 @@ export function documentKindOf(word: string): DocumentKind | undefined {
     kindOfRootElement(word) ??
     envelopes.find(({ kind }) => kind.toLowerCase() === word.toLowerCase())?.document
   );
+}
+
+/** The document kind that a word of a flag names. */
+export function requireDocumentKind(word: string): DocumentKind {
+  const kind = documentKindOf(word);
+  if (kind !== undefined) return kind;
+  const near = nearestName(word, documentKinds);
+  throw new UsageError(`there is no document kind ${JSON.stringify(word)}`, {
+    hint: near === undefined ? `there are ${documentKinds.join(', ')}` : `did you mean ${near}?`,
+  });
 }
 
 /** The document kinds that the keys of a value without an envelope fit, best first; several when nothing decides. */

@@ -9,12 +9,12 @@ import { InvalidInputError, toError } from '../../base/errors.ts';
  * @throws InvalidInputError with the place of the first byte that is not of the encoding.
  */
 export function decodeText(file: string, bytes: Uint8Array): string {
-  if (bytes[0] === 0xff && bytes[1] === 0xfe) return decodeAs('utf-16le', file, bytes.subarray(2));
-  if (bytes[0] === 0xfe && bytes[1] === 0xff) return decodeAs('utf-16be', file, bytes.subarray(2));
+  if (bytes[0] === 0xff && bytes[1] === 0xfe) return withoutEncoding(decodeAs('utf-16le', file, bytes.subarray(2)));
+  if (bytes[0] === 0xfe && bytes[1] === 0xff) return withoutEncoding(decodeAs('utf-16be', file, bytes.subarray(2)));
   const text = tryDecode('utf-8', bytes);
   if (typeof text === 'string') return text;
   const declared = declaredEncoding(bytes);
-  if (declared !== undefined && !/^utf-?8$/i.test(declared)) return decodeAs(declared, file, bytes);
+  if (declared !== undefined && !/^utf-?8$/i.test(declared)) return withoutEncoding(decodeAs(declared, file, bytes));
   throw invalidByte(file, bytes, text);
 }
 
@@ -23,6 +23,13 @@ function decodeAs(encoding: string, file: string, bytes: Uint8Array): string {
   if (typeof text === 'string') return text;
   const message = `the bytes are not text in the encoding ${JSON.stringify(encoding)}`;
   throw new InvalidInputError([{ file, line: 1, column: 1, path: '', message }], { cause: text });
+}
+
+/** What is decoded is in no encoding any more: blanks instead of the declaration's word keep every place. */
+function withoutEncoding(text: string): string {
+  return text.replace(/^(<\?xml\s[^>]*?)(encoding\s*=\s*["'][^"']*["'])/, (_all, before: string, encoding: string) => {
+    return before + ' '.repeat(encoding.length);
+  });
 }
 
 /** The text, or why there is none. A byte order mark is left out. */
