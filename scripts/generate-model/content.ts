@@ -20,15 +20,24 @@ export interface ChildUse {
 export interface Content {
   readonly attributes: ReadonlyMap<string, AttributeUse>;
   readonly children: ReadonlyMap<string, ChildUse>;
-  /** Patterns of the text; empty when there may be none. */
+  /** Patterns of the text; none when there may be no text. */
   readonly text: readonly Pattern[];
+  /** Where there may be text, some form has none. */
+  readonly textMayLack: boolean;
   /** Holds other people's XML. */
   readonly any: boolean;
   /** Pairs `before\0after` of children that the schema puts in this order. */
   readonly order: ReadonlySet<string>;
 }
 
-const nothing: Content = { attributes: new Map(), children: new Map(), text: [], any: false, order: new Set() };
+const nothing: Content = {
+  attributes: new Map(),
+  children: new Map(),
+  text: [],
+  textMayLack: true,
+  any: false,
+  order: new Set(),
+};
 
 /** What a pattern allows; undefined when it can never match (`notAllowed`). */
 export function contentOf(pattern: Pattern): Content | undefined {
@@ -73,7 +82,7 @@ export function contentOf(pattern: Pattern): Content | undefined {
     case 'value':
     case 'data':
     case 'text':
-      return { ...nothing, text: [pattern] };
+      return { ...nothing, text: [pattern], textMayLack: false };
     case 'empty':
       return nothing;
     case 'notAllowed':
@@ -119,7 +128,14 @@ function merge(parts: readonly Content[], take: 'all' | 'one', ordered: boolean)
       children.set(key, { ...use, required, patterns, repeats });
     }
   }
-  return { attributes, children, order, text: parts.flatMap((part) => part.text), any: parts.some((part) => part.any) };
+  return {
+    attributes,
+    children,
+    order,
+    text: parts.flatMap((part) => part.text),
+    textMayLack: take === 'all' ? parts.every((part) => part.textMayLack) : parts.some((part) => part.textMayLack),
+    any: parts.some((part) => part.any),
+  };
 }
 
 function neverMatches(pattern: Pattern): boolean {

@@ -107,7 +107,7 @@ class KindBuilder {
       add({ key: xmlName, xmlName, node: 'attribute', list: false, required, scalar: scalarOf(bodies) });
     }
     if (content.text.length > 0) {
-      add({ key: 'value', xmlName: '', node: 'text', list: false, required: false, scalar: scalarOf(content.text) });
+      add({ key: 'value', xmlName: '', node: 'text', list: false, required: false, scalar: textScalar(content) });
     }
     for (const use of inOrder(content)) {
       const xmlName = xmlNameOf(use);
@@ -116,6 +116,12 @@ class KindBuilder {
       add({ key, xmlName, node: 'element', list, required: use.required, type: this.type(use) });
     }
   }
+}
+
+/** The text of an element; `<genid/>` stands beside `<genid>UUID</genid>`. Beside attributes no text is no `value`. */
+function textScalar(content: Content): Scalar {
+  const onlyText = content.attributes.size === 0 && content.children.size === 0;
+  return scalarOf(onlyText && content.textMayLack ? [...content.text, { t: 'empty' }] : content.text);
 }
 
 function xmlNameOf({ ns, name }: { ns: string; name: string }): string {

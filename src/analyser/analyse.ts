@@ -13,7 +13,7 @@ import { expectation, readScalar } from '../model/scalar.ts';
 import { expandedName, kindOfRootElement, rootElement, rootType } from '../model/schema.ts';
 import type { ElementType, Field } from '../model/schema.ts';
 import { LineIndex, type Position } from '../xml/position.ts';
-import { readXml, tagStart, type XmlHandler, type XmlTag } from '../xml/reader.ts';
+import { readXml, tagStart, xmlnsUri, type XmlHandler, type XmlTag } from '../xml/reader.ts';
 import { escapeText } from './escape.ts';
 import { selfContained, type Declaration } from './raw-xml.ts';
 
@@ -58,8 +58,10 @@ export function analyse(text: string, options: AnalyseOptions = {}): Analysed {
   return analysis.result();
 }
 
-const xmlnsUri = 'http://www.w3.org/2000/xmlns/';
 const layout = /^[ \t\r\n]*$/;
+
+/** The value of an element with text only, while it is open. */
+const nothing: Record<string, unknown> = Object.freeze({});
 
 /** An open element that the tables know. */
 interface Frame {
@@ -93,7 +95,9 @@ class Analysis implements XmlHandler {
   /** Inside other people's or unknown XML: open elements, and what to do with the whole. */
   #rawDepth = 0;
   #rawStart = 0;
-  #rawTag: XmlTag | undefined;
+  #rawName = '';
+  #rawUri = '';
+  #rawDeclares: string[] = [];
   /** Lists of scalars of which one had no value: the rest follows it into the overlay, so that their order stays. */
   readonly #broken = new Map<Frame, Set<Field>>();
 
@@ -133,7 +137,9 @@ class Analysis implements XmlHandler {
     if (field === undefined || !this.#hasRoom(parent, field)) {
       this.#rawDepth = 1;
       this.#rawStart = tagStart(this.#source, end);
-      this.#rawTag = tag;
+      this.#rawName = tag.name;
+      this.#rawUri = tag.uri;
+      this.#rawDeclares = declaredPrefixes(tag);
       return;
     }
     this.#openField(parent, field, tag, end);
@@ -169,15 +175,15 @@ class Analysis implements XmlHandler {
 
   /** An element that repeats though the schema has it once goes to the overlay. */
   #hasRoom(parent: Frame, field: Field): boolean {
-    const value = parent.value as Record<string, unknown>;
-    if (field.list && field.raw === undefined) return this.#broken.get(parent)?.has(field) !== true;
-    return !(field.key in value) && this.#broken.get(parent)?.has(field) !== true;
+    if (this.#broken.size > 0 && this.#broken.get(parent)?.has(field) === true) return false;
+    if (field.list && field.raw === undefined) return true;
+    return (parent.value as Record<string, unknown>)[field.key] === undefined;
   }
 
   #openField(parent: Frame, field: Field, tag: XmlTag, end: number): void {
     const parentValue = parent.value as Record<string, unknown>;
     const type = field.type;
-    const value: Record<string, unknown> | string[] = field.raw === undefined ? {} : [];
+    const value = type !== undefined ? {} : field.raw === undefined ? nothing : [];
     let index = 0;
     if (field.list && field.raw === undefined) {
       const list = parentValue[field.key] as unknown[] | undefined;
@@ -193,13 +199,14 @@ class Analysis implements XmlHandler {
   }
 
   #attributes(frame: Frame, tag: XmlTag, type: ElementType | undefined): void {
-    const { attributes } = tag;
+    const { attributeCount, attributeNames, attributeValues, attributeNamespaces } = tag;
     let unknown: [string, string][] | undefined;
-    for (const name in attributes) {
-      const attribute = attributes[name];
-      if (attribute === undefined) continue;
-      const { uri, value } = attribute;
-      if (uri === '') {
+    let prefixes: string[] | undefined;
+    for (let index = 0; index < attributeCount; index += 1) {
+      const name = attributeNames[index] ?? '';
+      const value = attributeValues[index] ?? '';
+      const namespace = attributeNamespaces?.[index];
+      if (namespace === undefined || namespace.uri === '') {
         const field = type?.attributes.get(name);
         const read = field?.scalar === undefined ? undefined : readScalar(field.scalar, value);
         if (field !== undefined && read !== undefined) {
@@ -211,15 +218,17 @@ class Analysis implements XmlHandler {
             ? `unknown attribute ${name}`
             : `expected ${expectation(field.scalar)}, found ${JSON.stringify(value)}`;
         this.#problem(frame, field?.key ?? name, tagStart(this.#source, frame.openEnd), message);
-      } else if (uri === xmlnsUri) {
-        (frame.declarations ??= []).push({ prefix: name === 'xmlns' ? '' : attribute.local, uri: value, used: false });
+      } else if (namespace.uri === xmlnsUri) {
+        (frame.declarations ??= []).push({ prefix: name === 'xmlns' ? '' : namespace.local, uri: value, used: false });
         continue;
       } else {
         this.#problem(frame, name, tagStart(this.#source, frame.openEnd), `unknown attribute ${name}`);
-        if (attribute.prefix !== 'xml') this.#use(frame, attribute.prefix);
+        if (namespace.prefix !== 'xml') (prefixes ??= []).push(namespace.prefix);
       }
       (unknown ??= []).push([name, value]);
     }
+    // After all of the tag's declarations have been seen.
+    for (const prefix of prefixes ?? []) this.#use(frame, prefix);
     if (unknown !== undefined) this.#overlay.push({ at: pathOf(frame), attributes: Object.fromEntries(unknown) });
     if (this.#wantsPositions) this.#attributePositions(frame, tag, type);
   }
@@ -230,13 +239,15 @@ class Analysis implements XmlHandler {
     const path = pathOf(frame);
     for (const match of markup.matchAll(/\s([^\s=<>"'/]+)\s*=\s*(?:"[^"]*"|'[^']*')/g)) {
       const name = match[1] ?? '';
-      const field = tag.attributes[name] === undefined ? undefined : type?.attributes.get(name);
+      const field = tag.attributeNames.indexOf(name) >= tag.attributeCount ? undefined : type?.attributes.get(name);
       if (field !== undefined) this.#positions.set(join(path, field.key), this.#place(start + match.index + 1));
     }
   }
 
   text(data: string): void {
-    if (this.#rawDepth === 0 && this.#top !== undefined) this.#top.text += data;
+    if (this.#rawDepth > 0 || this.#top === undefined) return;
+    if (this.#top.text === '') this.#top.text = data;
+    else this.#top.text += data;
   }
 
   close(end: number): void {
@@ -259,8 +270,7 @@ class Analysis implements XmlHandler {
   /** The end of an element inside `<metadata>`, or of one that the tables do not know. */
   #closeRaw(end: number): void {
     const frame = this.#top;
-    const tag = this.#rawTag;
-    if (frame === undefined || tag === undefined) return;
+    if (frame === undefined) return;
     const xml = this.#source.slice(this.#rawStart, end);
     if (frame.field?.raw !== undefined) {
       (frame.value as string[]).push(xml);
@@ -271,14 +281,15 @@ class Analysis implements XmlHandler {
       }
       return;
     }
-    const known = frame.type?.children.get(expandedName(tag.local, tag.uri)) !== undefined;
-    const near = known ? undefined : nearestName(tag.name, [...(frame.type?.children.values() ?? [])].map(xmlNameOf));
+    const name = this.#rawName;
+    const known =
+      frame.type?.children.get(expandedName(this.#rawName.slice(this.#rawName.indexOf(':') + 1), this.#rawUri)) !==
+      undefined;
+    const near = known ? undefined : nearestName(name, [...(frame.type?.children.values() ?? [])].map(xmlNameOf));
     const hint = near === undefined ? '' : `; did you mean <${near}>?`;
-    const message = known
-      ? `<${tag.name}> is here more often than libvirt takes it`
-      : `unknown element <${tag.name}>${hint}`;
-    this.#problem(frame, tag.name, this.#rawStart, message);
-    this.#overlay.push({ at: pathOf(frame), xml: selfContained(xml, tag, declarationsInScope(frame)) });
+    const message = known ? `<${name}> is here more often than libvirt takes it` : `unknown element <${name}>${hint}`;
+    this.#problem(frame, name, this.#rawStart, message);
+    this.#overlay.push({ at: pathOf(frame), xml: selfContained(xml, this.#rawDeclares, declarationsInScope(frame)) });
   }
 
   #closeScalar(frame: Frame, parent: Frame, field: Field, end: number): void {
@@ -290,8 +301,9 @@ class Analysis implements XmlHandler {
       const start = tagStart(this.#source, frame.openEnd);
       this.#problem(parent, field.key, start, `expected ${expectation(scalar)}, found ${JSON.stringify(frame.text)}`);
       this.#takeBack(frame);
-      const xml = selfContained(this.#source.slice(start, end), undefined, declarationsInScope(frame));
+      const xml = selfContained(this.#source.slice(start, end), prefixesOf(frame), declarationsInScope(frame));
       this.#overlay.push({ at: pathOf(parent), xml });
+      frame.declarations = undefined;
       const broken = this.#broken.get(parent);
       if (broken === undefined) this.#broken.set(parent, new Set([field]));
       else broken.add(field);
@@ -379,6 +391,16 @@ function pathOf(frame: Frame): string {
 
 function join(path: string, key: string): string {
   return path === '' ? key : `${path}.${key}`;
+}
+
+function prefixesOf(frame: Frame): string[] {
+  return (frame.declarations ?? []).map(({ prefix }) => prefix);
+}
+
+function declaredPrefixes(tag: XmlTag): string[] {
+  return (tag.attributeNamespaces ?? []).flatMap(({ prefix, local, uri }) =>
+    uri === xmlnsUri ? [prefix === '' ? '' : local] : [],
+  );
 }
 
 function xmlNameOf(field: Field): string {

@@ -1,4 +1,3 @@
-import type { XmlTag } from '../xml/reader.ts';
 import { escapeAttribute } from './escape.ts';
 
 /** A namespace declaration on an element that the tables know. */
@@ -12,12 +11,11 @@ export interface Declaration {
 
 /**
  * An element's XML with the namespace declarations that it takes from around it, so that it means the same elsewhere.
- * `tag` is its start tag; undefined for one that declares nothing itself.
+ * `own` are the prefixes that its start tag declares itself.
  */
-export function selfContained(xml: string, tag: XmlTag | undefined, inScope: readonly Declaration[]): string {
-  const own = tag?.ns ?? {};
+export function selfContained(xml: string, own: readonly string[], inScope: readonly Declaration[]): string {
   const missing = inScope.filter(
-    ({ prefix, uri }) => !Object.hasOwn(own, prefix) && (prefix === '' ? uri !== '' : xml.includes(`${prefix}:`)),
+    ({ prefix, uri }) => !own.includes(prefix) && (prefix === '' ? uri !== '' : xml.includes(`${prefix}:`)),
   );
   if (missing.length === 0) return xml;
   const declarations = missing.map(

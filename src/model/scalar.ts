@@ -6,7 +6,7 @@ export type ScalarValue = string | number | boolean;
 
 const canonicalInteger = /^(?:0|-?[1-9][0-9]*)$/;
 const anyInteger = /^[+-]?[0-9]+$/;
-const expressions = new WeakMap<ScalarType, RegExp>();
+const compiledTypes = new WeakMap<ScalarType, Compiled>();
 
 /**
  * The YAML value of a text in XML; undefined when the type has no value that is written as exactly this text, as
@@ -42,23 +42,43 @@ function readInteger(type: ScalarType, text: string): ScalarValue | undefined {
 function inRange(type: ScalarType, digits: string): boolean {
   const { min, max } = type;
   if (min === undefined && max === undefined) return true;
+  if (digits.length < 16) {
+    const { low, high } = compiled(type);
+    const number = Number(digits);
+    return number >= low && number <= high;
+  }
   const value = BigInt(digits.startsWith('+') ? digits.slice(1) : digits);
   return (min === undefined || value >= min) && (max === undefined || value <= max);
 }
 
+/** What a type needs for checking, made once. */
+interface Compiled {
+  readonly expression: RegExp | undefined;
+  /** The bounds as numbers: exact enough for digits that fit one. */
+  readonly low: number;
+  readonly high: number;
+}
+
+function compiled(type: ScalarType): Compiled {
+  let found = compiledTypes.get(type);
+  if (found === undefined) {
+    found = {
+      expression: type.pattern === undefined ? undefined : new RegExp(`^(?:${type.pattern})$`, 'u'),
+      low: type.min === undefined ? -Infinity : Number(type.min),
+      high: type.max === undefined ? Infinity : Number(type.max),
+    };
+    compiledTypes.set(type, found);
+  }
+  return found;
+}
+
 function matches(type: ScalarType, text: string): boolean {
-  const { pattern, minLength, maxLength } = type;
+  const { minLength, maxLength } = type;
   if (minLength !== undefined || maxLength !== undefined) {
     const length = Array.from(text).length;
     if (length < (minLength ?? 0) || length > (maxLength ?? Infinity)) return false;
   }
-  if (pattern === undefined) return true;
-  let expression = expressions.get(type);
-  if (expression === undefined) {
-    expression = new RegExp(`^(?:${pattern})$`, 'u');
-    expressions.set(type, expression);
-  }
-  return expression.test(text);
+  return compiled(type).expression?.test(text) ?? true;
 }
 
 /** The text in XML of a YAML value; undefined when the value is not of the type (see {@link expectation}). */

@@ -1,4 +1,4 @@
-import { readXml, type XmlOptions } from './reader.ts';
+import { readXml, xmlnsUri, type XmlOptions } from './reader.ts';
 
 /** An element: names as `{uri}local`, or the plain name without a namespace. */
 export interface XmlElement {
@@ -16,8 +16,6 @@ interface Building extends XmlElement {
   text: string;
 }
 
-const xmlnsUri = 'http://www.w3.org/2000/xmlns/';
-
 /**
  * Reads a document into a tree.
  * @throws InvalidInputError as {@link readXml} does.
@@ -30,9 +28,10 @@ export function parseElement(text: string, options: XmlOptions = {}): XmlElement
     {
       open(tag) {
         const attributes = new Map<string, string>();
-        for (const { uri, local, value } of Object.values(tag.attributes)) {
-          if (uri !== xmlnsUri) attributes.set(named(uri, local), value);
-        }
+        tag.attributeNames.slice(0, tag.attributeCount).forEach((name, index) => {
+          const { uri, local } = tag.attributeNamespaces?.[index] ?? { uri: '', local: name };
+          if (uri !== xmlnsUri) attributes.set(named(uri, local), tag.attributeValues[index] ?? '');
+        });
         const element: Building = { name: named(tag.uri, tag.local), attributes, children: [], text: '' };
         open.at(-1)?.children.push(element);
         open.push(element);
