@@ -53,13 +53,13 @@ export function parseXdr(text: string, file: string, into: Definitions): void {
 }
 
 function tokenise(text: string): Token[] {
-  const pattern = /\/\*[\s\S]*?\*\/|^%.*$|[A-Za-z_]\w*|-?0x[0-9A-Fa-f]+|-?\d+|[{}()<>[\];:,=*]|\n/gm;
+  const pattern = /\/\*[\s\S]*?\*\/|^[ \t]*%.*$|[A-Za-z_]\w*|-?0x[0-9A-Fa-f]+|-?\d+|[{}()<>[\];:,=*]|\n/gm;
   const tokens: Token[] = [];
   let line = 1;
   let comment = '';
   for (const [found] of text.matchAll(pattern)) {
     if (found.startsWith('/*')) comment += found;
-    else if (found !== '\n' && !found.startsWith('%')) {
+    else if (found !== '\n' && !found.trimStart().startsWith('%')) {
       tokens.push({ text: found, line, comment });
       comment = '';
     }

@@ -14,8 +14,7 @@ export async function withDeadline<T>(
 ): Promise<T> {
   parent?.throwIfAborted();
   const controller = new AbortController();
-  const onParent = (): void => controller.abort(parent?.reason);
-  parent?.addEventListener('abort', onParent, { once: true });
+  const forget = parent === undefined ? undefined : onAbort(parent, () => controller.abort(parent.reason));
   const timer = setTimeout(() => {
     controller.abort(new TimedOutError(`timed out after ${timeoutMs / 1000} s: ${what}`));
   }, timeoutMs);
@@ -23,7 +22,7 @@ export async function withDeadline<T>(
     return await Promise.race([work(controller.signal), rejectOnAbort(controller.signal)]);
   } finally {
     clearTimeout(timer);
-    parent?.removeEventListener('abort', onParent);
+    forget?.();
     // Ends the listener of rejectOnAbort and tells work that nobody waits any more.
     controller.abort(new TimedOutError(`over: ${what}`));
   }
@@ -34,3 +33,39 @@ function rejectOnAbort(signal: AbortSignal): Promise<never> {
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
   });
 }
+
+const abortListeners = new WeakMap<AbortSignal, Set<() => void>>();
+
+/**
+ * Calls `listener` once when `signal` aborts, at once where it already has. However many wait, the signal gets one
+ * listener: Node.js warns of a leak from the eleventh on.
+ *
+ * @returns Takes the listener away; to be called when the wait is over.
+ */
+export function onAbort(signal: AbortSignal, listener: () => void): () => void {
+  if (signal.aborted) {
+    listener();
+    return () => undefined;
+  }
+  const known = abortListeners.get(signal);
+  const listeners = known ?? new Set();
+  // A function of its own, so that the same listener can wait twice.
+  const entry = (): void => listener();
+  listeners.add(entry);
+  if (known === undefined) {
+    const all = (): void => {
+      abortListeners.delete(signal);
+      for (const one of [...listeners]) one();
+    };
+    stoppers.set(listeners, () => signal.removeEventListener('abort', all));
+    abortListeners.set(signal, listeners);
+    signal.addEventListener('abort', all, { once: true });
+  }
+  return () => {
+    if (!listeners.delete(entry) || listeners.size > 0 || abortListeners.get(signal) !== listeners) return;
+    abortListeners.delete(signal);
+    stoppers.get(listeners)?.();
+  };
+}
+
+const stoppers = new WeakMap<Set<() => void>, () => void>();

@@ -413,16 +413,19 @@ export class Connection {
       try {
         result = retName === null ? undefined : codecOf(retName).read(new XdrReader(payload));
       } catch (error) {
-        call.reject(toError(error));
+        const fault = toError(error);
+        call.stream?.fail(fault);
+        call.reject(fault);
         throw error;
       }
       call.resolve(result);
       return;
     }
-    const error = readError(call.name, payload);
+    const error = readErrorOrFault(call.name, payload);
     this.#streams.delete(header.serial);
     call.stream?.fail(error);
     call.reject(error);
+    if (error instanceof ProtocolError) throw error;
   }
 
   #routeStream(header: FrameHeader, payload: Buffer): void {
@@ -529,4 +532,14 @@ export class Connection {
 function readError(name: string, payload: Buffer): LibvirtError {
   const details = codecOf('VirNetMessageError').read(new XdrReader(payload)) as VirNetMessageError;
   return new LibvirtError(name, { ...details, message: details.message ?? 'libvirt gave no reason' });
+}
+
+/** The error of a reply, or what is wrong with it: the caller gets one of them in any case. */
+function readErrorOrFault(name: string, payload: Buffer): LibvirtError | ProtocolError {
+  try {
+    return readError(name, payload);
+  } catch (error) {
+    if (error instanceof ProtocolError) return error;
+    throw error;
+  }
 }

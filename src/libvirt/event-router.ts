@@ -1,3 +1,4 @@
+import { onAbort } from '../base/abort.ts';
 import { AsyncQueue } from './async-queue.ts';
 import { events, programs, type Events } from './protocol.gen.ts';
 import { codecOf } from './xdr-codec.ts';
@@ -33,17 +34,14 @@ export class Subscription<T> implements AsyncIterableIterator<EventItem<T>, unde
   readonly #queue = new AsyncQueue<EventItem<T>>();
   readonly #limit: number;
   readonly #onOver: () => void;
-  readonly #signal: AbortSignal | undefined;
-  readonly #onAbort = (): void => this.close();
+  readonly #forget: (() => void) | undefined;
   #filter: ((message: T) => boolean) | undefined;
 
   constructor(options: SubscribeOptions<T>, onOver: () => void) {
     this.#limit = options.limit ?? 1024;
     this.#filter = options.filter;
     this.#onOver = onOver;
-    this.#signal = options.signal;
-    this.#signal?.addEventListener('abort', this.#onAbort, { once: true });
-    if (this.#signal?.aborted === true) this.close();
+    this.#forget = options.signal === undefined ? undefined : onAbort(options.signal, () => this.close());
   }
 
   /** Events that wait. */
@@ -78,7 +76,7 @@ export class Subscription<T> implements AsyncIterableIterator<EventItem<T>, unde
   /** For the router: what waits can still be taken, then iteration ends or throws. */
   end(error: Error | undefined): void {
     if (this.#queue.ended) return;
-    this.#signal?.removeEventListener('abort', this.#onAbort);
+    this.#forget?.();
     this.#queue.end(error);
     this.#onOver();
   }

@@ -51,7 +51,10 @@ export class FrameReader {
     let rest = this.#pass(chunk);
     while (rest.length > 0) {
       if (this.#held > 0) {
-        if (this.#held + rest.length < this.#wanted) { this.#hold(rest); return; }
+        if (this.#held + rest.length < this.#wanted) {
+          this.#hold(rest);
+          return;
+        }
         const missing = this.#wanted - this.#held;
         this.#hold(rest.subarray(0, missing));
         rest = rest.subarray(missing);
@@ -63,7 +66,10 @@ export class FrameReader {
       } else {
         const left = this.#frame(rest);
         if (left === 0) return;
-        if (left === rest.length) { this.#hold(rest); return; }
+        if (left === rest.length) {
+          this.#hold(rest);
+          return;
+        }
         rest = rest.subarray(rest.length - left);
       }
     }

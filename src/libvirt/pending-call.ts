@@ -1,3 +1,4 @@
+import { onAbort } from '../base/abort.ts';
 import type { UnknownReason } from './errors.ts';
 import type { Procedures } from './protocol.gen.ts';
 import type { LibvirtStream } from './stream.ts';
@@ -15,8 +16,7 @@ export class PendingCall {
   /** Whether it was handed to the socket. */
   sent = false;
   #timer: NodeJS.Timeout | undefined;
-  #signal: AbortSignal | undefined;
-  #onAbort: (() => void) | undefined;
+  #forget: (() => void) | undefined;
 
   constructor(name: keyof Procedures, resolve: (value: unknown) => void, reject: (error: Error) => void) {
     this.name = name;
@@ -40,16 +40,14 @@ export class PendingCall {
       );
     }
     if (signal === undefined) return;
-    this.#signal = signal;
-    this.#onAbort = () => {
+    this.#forget = onAbort(signal, () => {
       this.unwatch();
       giveUp('aborted', `${this.name}: given up before libvirt answered`, signal.reason);
-    };
-    signal.addEventListener('abort', this.#onAbort, { once: true });
+    });
   }
 
   unwatch(): void {
     clearTimeout(this.#timer);
-    if (this.#onAbort !== undefined) this.#signal?.removeEventListener('abort', this.#onAbort);
+    this.#forget?.();
   }
 }

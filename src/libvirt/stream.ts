@@ -1,3 +1,4 @@
+import { onAbort } from '../base/abort.ts';
 import { toError } from '../base/errors.ts';
 import { AsyncQueue } from './async-queue.ts';
 import { ConnectionError, OutcomeUnknownError, type LibvirtError } from './errors.ts';
@@ -147,17 +148,14 @@ export class LibvirtStream implements AsyncIterable<Buffer, undefined> {
     }
     const finished = this.#finished ?? Promise.resolve();
     if (signal === undefined) return finished;
-    const onAbort = (): void => {
-      this.abort(
-        new OutcomeUnknownError(this.procedure, 'aborted', `${this.procedure}: given up`, { cause: signal.reason }),
-      );
-    };
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
+    const forget = onAbort(signal, () => {
+      const options = { cause: signal.reason };
+      this.abort(new OutcomeUnknownError(this.procedure, 'aborted', `${this.procedure}: given up`, options));
+    });
     try {
       await finished;
     } finally {
-      signal.removeEventListener('abort', onAbort);
+      forget();
     }
   }
 

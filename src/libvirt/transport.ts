@@ -3,6 +3,7 @@ import { connect as connectNet, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { connect as connectTls, type ConnectionOptions as TlsOptions } from 'node:tls';
+import { onAbort } from '../base/abort.ts';
 import { UsageError } from '../base/errors.ts';
 import { AuthenticationError, ConnectionError } from './errors.ts';
 import type { LibvirtUri } from './uri.ts';
@@ -153,13 +154,10 @@ async function verdict(socket: Duplex, signal: AbortSignal): Promise<void> {
   const byte = await new Promise<Buffer | null>((resolve, reject) => {
     const done = (act: () => void): void => {
       for (const [event, listener] of listeners) socket.removeListener(event, listener);
-      signal.removeEventListener('abort', onAbort);
+      forget?.();
       act();
     };
-    const onAbort = (): void => {
-      done(() => reject(signal.reason as Error));
-      socket.destroy();
-    };
+    let forget: (() => void) | undefined;
     const onReadable = (): void => {
       const read = socket.read(1) as Buffer | null;
       if (read !== null) done(() => resolve(read));
@@ -171,7 +169,10 @@ async function verdict(socket: Duplex, signal: AbortSignal): Promise<void> {
       ['error', (error) => done(() => reject(new AuthenticationError(refused, { cause: error })))],
     ];
     for (const [event, listener] of listeners) socket.on(event, listener);
-    signal.addEventListener('abort', onAbort, { once: true });
+    forget = onAbort(signal, () => {
+      done(() => reject(signal.reason as Error));
+      socket.destroy();
+    });
   });
   if (byte?.[0] === 1) return;
   socket.destroy();
@@ -183,21 +184,20 @@ function connected<S extends Socket>(socket: S, event: string, place: string, si
     const done = (act: () => void): void => {
       socket.removeListener(event, onConnect);
       socket.removeListener('error', onError);
-      signal.removeEventListener('abort', onAbort);
+      forget?.();
       act();
     };
+    let forget: (() => void) | undefined;
     const onConnect = (): void => done(() => resolve(socket));
     const onError = (error: Error): void => {
       done(() => reject(new ConnectionError(`cannot connect to ${place}: ${error.message}`, { cause: error })));
       socket.destroy();
     };
-    const onAbort = (): void => {
-      done(() => reject(signal.reason as Error));
-      socket.destroy();
-    };
     socket.once(event, onConnect);
     socket.once('error', onError);
-    signal.addEventListener('abort', onAbort, { once: true });
-    if (signal.aborted) onAbort();
+    forget = onAbort(signal, () => {
+      done(() => reject(signal.reason as Error));
+      socket.destroy();
+    });
   });
 }

@@ -257,19 +257,33 @@ function writeTypedParameter(writer: XdrWriter, value: unknown): void {
   writer.string(parameter.field, limits.REMOTE_STRING_MAX);
   writer.int(number);
   switch (parameter.type) {
-    case 'int':
-      { writer.int(parameter.value); return; }
-    case 'uint':
-      { writer.uint(parameter.value); return; }
-    case 'llong':
-      { writer.hyper(parameter.value); return; }
-    case 'ullong':
-      { writer.uhyper(parameter.value); return; }
-    case 'double':
-      { writer.double(parameter.value); return; }
-    case 'boolean':
-      { writer.bool(parameter.value); return; }
-    case 'string':
-      { writer.string(parameter.value, limits.REMOTE_STRING_MAX); return; }
+    case 'int': {
+      writer.int(parameter.value);
+      return;
+    }
+    case 'uint': {
+      writer.uint(parameter.value);
+      return;
+    }
+    case 'llong': {
+      writer.hyper(parameter.value);
+      return;
+    }
+    case 'ullong': {
+      writer.uhyper(parameter.value);
+      return;
+    }
+    case 'double': {
+      writer.double(parameter.value);
+      return;
+    }
+    case 'boolean': {
+      writer.bool(parameter.value);
+      return;
+    }
+    case 'string': {
+      writer.string(parameter.value, limits.REMOTE_STRING_MAX);
+      return;
+    }
   }
 }
