@@ -45,6 +45,8 @@ const existsCodes: readonly number[] = [
   ErrorCode.STORAGE_VOL_EXIST,
   ErrorCode.NETWORK_PORT_EXIST,
 ];
+/** Defining another domain under a known name has no code of its own. */
+const saysExists = /already exists/;
 const deniedCodes: readonly number[] = [
   ErrorCode.ACCESS_DENIED,
   ErrorCode.AUTH_FAILED,
@@ -60,9 +62,10 @@ const unsupportedCodes: readonly number[] = [
 ];
 const timeoutCodes: readonly number[] = [ErrorCode.OPERATION_TIMEOUT, ErrorCode.AGENT_COMMAND_TIMEOUT];
 
-function exitCodeOf(code: number): ExitCode {
+function exitCodeOf(code: number, message: string): ExitCode {
   if (notFoundCodes.includes(code)) return ExitCode.NotFound;
-  if (existsCodes.includes(code)) return ExitCode.Conflict;
+  if (existsCodes.includes(code) || (code === ErrorCode.OPERATION_FAILED && saysExists.test(message)))
+    return ExitCode.Conflict;
   if (deniedCodes.includes(code)) return ExitCode.Forbidden;
   if (timeoutCodes.includes(code)) return ExitCode.TimedOut;
   return ExitCode.Failed;
@@ -94,7 +97,7 @@ export class LibvirtError extends VirtctlError {
     this.procedure = procedure;
     this.number = details.code;
     this.code = codeNames.get(details.code) ?? `LIBVIRT_${details.code}`;
-    this.exitCode = exitCodeOf(details.code);
+    this.exitCode = exitCodeOf(details.code, details.message);
     this.domain = details.domain;
     this.level = details.level;
     this.str1 = details.str1;
@@ -118,7 +121,7 @@ export const isNotFound = (error: unknown): error is LibvirtError => has(error, 
 
 /** An object of that name or UUID exists already. */
 export const isAlreadyExists = (error: unknown): error is LibvirtError =>
-  has(error, existsCodes) || (has(error, [ErrorCode.OPERATION_FAILED]) && /already exists/.test(error.message));
+  has(error, existsCodes) || (has(error, [ErrorCode.OPERATION_FAILED]) && saysExists.test(error.message));
 
 /** Refused for want of rights, or authentication failed. */
 export const isDenied = (error: unknown): error is LibvirtError => has(error, deniedCodes);

@@ -149,7 +149,7 @@ export class LibvirtStream implements AsyncIterable<Buffer, undefined> {
     const finished = this.#finished ?? Promise.resolve();
     if (signal === undefined) return finished;
     const forget = onAbort(signal, () => {
-      const options = { cause: signal.reason };
+      const options: ErrorOptions = { cause: signal.reason };
       this.abort(new OutcomeUnknownError(this.procedure, 'aborted', `${this.procedure}: given up`, options));
     });
     try {

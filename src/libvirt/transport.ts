@@ -151,13 +151,14 @@ async function readIfThere(path: string): Promise<Buffer | undefined> {
 /** After the handshake the server looks at our certificate and sends one byte: 1 for welcome. */
 async function verdict(socket: Duplex, signal: AbortSignal): Promise<void> {
   const refused = 'the server refused our certificate';
+  if (signal.aborted) socket.destroy();
+  signal.throwIfAborted();
   const byte = await new Promise<Buffer | null>((resolve, reject) => {
     const done = (act: () => void): void => {
       for (const [event, listener] of listeners) socket.removeListener(event, listener);
-      forget?.();
+      forget();
       act();
     };
-    let forget: (() => void) | undefined;
     const onReadable = (): void => {
       const read = socket.read(1) as Buffer | null;
       if (read !== null) done(() => resolve(read));
@@ -169,7 +170,7 @@ async function verdict(socket: Duplex, signal: AbortSignal): Promise<void> {
       ['error', (error) => done(() => reject(new AuthenticationError(refused, { cause: error })))],
     ];
     for (const [event, listener] of listeners) socket.on(event, listener);
-    forget = onAbort(signal, () => {
+    const forget = onAbort(signal, () => {
       done(() => reject(signal.reason as Error));
       socket.destroy();
     });
@@ -181,13 +182,17 @@ async function verdict(socket: Duplex, signal: AbortSignal): Promise<void> {
 
 function connected<S extends Socket>(socket: S, event: string, place: string, signal: AbortSignal): Promise<S> {
   return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      socket.destroy();
+      reject(signal.reason as Error);
+      return;
+    }
     const done = (act: () => void): void => {
       socket.removeListener(event, onConnect);
       socket.removeListener('error', onError);
-      forget?.();
+      forget();
       act();
     };
-    let forget: (() => void) | undefined;
     const onConnect = (): void => done(() => resolve(socket));
     const onError = (error: Error): void => {
       done(() => reject(new ConnectionError(`cannot connect to ${place}: ${error.message}`, { cause: error })));
@@ -195,7 +200,7 @@ function connected<S extends Socket>(socket: S, event: string, place: string, si
     };
     socket.once(event, onConnect);
     socket.once('error', onError);
-    forget = onAbort(signal, () => {
+    const forget = onAbort(signal, () => {
       done(() => reject(signal.reason as Error));
       socket.destroy();
     });

@@ -43,8 +43,14 @@ const failure = (promise: Promise<unknown>): Promise<unknown> =>
 describe('connecting', () => {
   it('authenticates, opens the driver by its name and tells that it takes pings', async () => {
     const asked: unknown[] = [];
-    server.on('connectOpen', (call) => (asked.push(call.args), call.reply()));
-    server.on('connectSupportsFeature', (call) => (asked.push(call.args), call.reply({ supported: 0 })));
+    server.on('connectOpen', (call) => {
+      asked.push(call.args);
+      call.reply();
+    });
+    server.on('connectSupportsFeature', (call) => {
+      asked.push(call.args);
+      call.reply({ supported: 0 });
+    });
     const second = await connect(server.uri, { readOnly: true });
     expect(asked).toEqual([{ feature: 10 }, { name: 'test:///default', flags: 1 }]);
     await second.close();

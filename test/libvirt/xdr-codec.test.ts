@@ -77,9 +77,12 @@ function valueOf(type: string): fc.Arbitrary<unknown> {
 
 function structure(name: StructureName): fc.Arbitrary<unknown> {
   const members = structures[name].split(' ').filter((member) => member !== '');
-  return fc.record(
-    Object.fromEntries(members.map((member) => member.split(':')).map(([key, type]) => [key, valueOf(type ?? '')])),
-  );
+  const model: Record<string, fc.Arbitrary<unknown>> = {};
+  for (const member of members) {
+    const [key = '', type = ''] = member.split(':');
+    model[key] = valueOf(type);
+  }
+  return fc.record(model);
 }
 
 describe('the codecs', () => {
