@@ -1,7 +1,8 @@
 /**
  * Finds out whether KVM works on a node. `/dev/kvm` proves nothing: nested or emulated, it may open and yet refuse
- * MSRs, or run no instruction at all. So a guest of 32 MiB starts from a ROM of a dozen instructions that writes to its
- * serial port for ever; when the letter arrives, a virtual CPU has executed.
+ * MSRs, hang in the firmware, or run no instruction at all. So a small guest with the host's own CPU model goes through
+ * the whole firmware and boots a disk of a dozen instructions that writes to its serial port for ever; when the letter
+ * arrives, KVM can do what real guests need.
  *
  *   createXml(type=kvm, autodestroy) ──▶ open console ──▶ 'K' arrives ──▶ usable
  *        └─ libvirt refuses ──▶ unusable, in its words        └─ nothing within the deadline ──▶ unusable
@@ -25,20 +26,21 @@ export interface KvmProbe {
 
 /** What {@link probeKvm} needs. */
 export interface KvmProbeOptions {
-  /** A folder of this host that QEMU can read; the ROM is written there. */
+  /** A folder of this host that QEMU can read; the probe's disk is written there. */
   readonly folder: string;
   /** Goes into the probe's name, so that two probes do not meet: 8 hexadecimal digits. */
   readonly id: string;
   readonly signal: AbortSignal;
-  /** Milliseconds from the start of the guest to its first letter. Ten seconds. */
+  /** Milliseconds from the start of the guest to its first letter. Ten seconds; a sound KVM needs less than one. */
   readonly deadlineMs?: number;
   /** `kvm`; tests prove the probe itself with `qemu`. */
   readonly type?: 'kvm' | 'qemu';
 }
 
-/** The letter that the ROM writes. */
+/** The letter that the probe's disk writes. */
 const letter = 0x4b;
-const romBytes = 64 * 1024;
+/** Smaller disks have no cylinder, and SeaBIOS does not boot them. */
+const diskBytes = 1024 * 1024;
 
 /**
  * Probes a node; x86-64 only, where others are told by libvirt's domain capabilities alone.
@@ -48,19 +50,31 @@ const romBytes = 64 * 1024;
  */
 export async function probeKvm(libvirt: Libvirt, options: KvmProbeOptions): Promise<KvmProbe> {
   const { folder, id, signal, deadlineMs = 10_000, type = 'kvm' } = options;
-  const rom = await writeRom(folder);
+  const disk = await writeDisk(folder);
   const xml = render('domain', {
     type,
     name: `virtctl-kvm-probe-${id}`,
-    memory: { unit: 'MiB', value: 32 },
+    memory: { unit: 'MiB', value: 64 },
     vcpu: { value: 1 },
-    os: { type: { arch: 'x86_64', machine: 'pc', value: 'hvm' }, loader: { type: 'rom', value: rom } },
+    os: { type: { arch: 'x86_64', machine: 'q35', value: 'hvm' } },
+    features: { acpi: {}, apic: {} },
+    ...(type === 'kvm' ? { cpu: { mode: 'host-passthrough' } } : {}),
     on_reboot: 'destroy',
     on_crash: 'destroy',
     devices: {
       controller: [{ type: 'usb', model: 'none' }],
       memballoon: { model: 'none' },
       serial: [{ type: 'pty' }],
+      disk: [
+        {
+          type: 'file',
+          device: 'disk',
+          driver: { name: 'qemu', type: 'raw' },
+          source: { file: disk },
+          target: { dev: 'vda', bus: 'virtio' },
+          readonly: {},
+        },
+      ],
     },
   });
   let domain: Domain;
@@ -72,16 +86,14 @@ export async function probeKvm(libvirt: Libvirt, options: KvmProbeOptions): Prom
     return { usable: false, message: error.message };
   }
   try {
-    await withDeadline('the first instruction of a guest under KVM', deadlineMs, signal, (inner) =>
-      readLetter(domain, inner),
-    );
-    return { usable: true, message: 'a guest executed under KVM' };
+    await withDeadline('a guest to boot under KVM', deadlineMs, signal, (inner) => readLetter(domain, inner));
+    return { usable: true, message: 'a guest booted under KVM' };
   } catch (error) {
     if (signal.aborted) throw toError(signal.reason);
     if (error instanceof TimedOutError) {
       return {
         usable: false,
-        message: `/dev/kvm is there, but a guest executed nothing within ${deadlineMs / 1000} s`,
+        message: `/dev/kvm is there, but a guest did not boot within ${deadlineMs / 1000} s`,
       };
     }
     if (error instanceof LibvirtError) return { usable: false, message: error.message };
@@ -114,21 +126,21 @@ async function endProbe(domain: Domain): Promise<void> {
   }
 }
 
-/** Writes the ROM, whole or not at all, and gives its path. */
-async function writeRom(folder: string): Promise<string> {
+/** Writes the disk, whole or not at all, and gives its path. */
+async function writeDisk(folder: string): Promise<string> {
   await mkdir(folder, { recursive: true });
-  const path = join(folder, 'kvm-probe.rom');
-  await writeFile(`${path}.new`, probeRom(), { mode: 0o644 });
+  const path = join(folder, 'kvm-probe.img');
+  await writeFile(`${path}.new`, probeDisk(), { mode: 0o644 });
   await rename(`${path}.new`, path);
   return path;
 }
 
-/** A firmware of 64 KiB for real mode that writes the letter to the first serial port again and again. */
-export function probeRom(): Uint8Array {
-  const rom = new Uint8Array(romBytes).fill(0xf4);
+/** A disk whose boot sector writes the letter to the first serial port again and again. */
+export function probeDisk(): Uint8Array {
+  const disk = new Uint8Array(diskBytes);
   // mov dx, 0x3f8; again: mov al, 'K'; out dx, al; mov cx, 0xffff; wait: loop wait; jmp again
-  rom.set([0xba, 0xf8, 0x03, 0xb0, letter, 0xee, 0xb9, 0xff, 0xff, 0xe2, 0xfe, 0xeb, 0xf6], 0);
-  // The reset vector, 16 bytes below the end: jmp 0xf000:0x0000
-  rom.set([0xea, 0x00, 0x00, 0x00, 0xf0], romBytes - 16);
-  return rom;
+  disk.set([0xba, 0xf8, 0x03, 0xb0, letter, 0xee, 0xb9, 0xff, 0xff, 0xe2, 0xfe, 0xeb, 0xf6], 0);
+  // The mark of a boot sector.
+  disk.set([0x55, 0xaa], 510);
+  return disk;
 }
