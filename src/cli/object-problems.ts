@@ -28,12 +28,14 @@ export function schemaProblems(object: Values): InputProblem[] {
 const topLevel: readonly string[] = ['apiVersion', 'kind', 'metadata', 'spec', 'status'];
 
 /** What is wrong with an object's apiVersion and kind. */
-export function headProblems({ apiVersion: version, kind }: Values): InputProblem[] {
+export function headProblems(
+  { apiVersion: version, kind }: Values,
+  known: readonly string[] = kinds.map((one) => one.kind),
+): InputProblem[] {
   const problems: InputProblem[] = [];
   if (version !== apiVersion) {
     problems.push({ path: 'apiVersion', message: `expected ${apiVersion}, found ${shown(version)}` });
   }
-  const known = kinds.map((one) => one.kind);
   if (typeof kind !== 'string' || !known.includes(kind)) {
     const near = typeof kind === 'string' ? nearestName(kind, known) : undefined;
     const hint = near === undefined ? '' : `; did you mean ${near}?`;

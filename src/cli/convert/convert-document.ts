@@ -1,13 +1,13 @@
-import { envelopes, loneKey } from './libvirt-kinds.ts';
+import { loneKey } from './libvirt-kinds.ts';
 import type { LibvirtDocument } from './libvirt-document.ts';
 import { readLibvirt } from './libvirt-document.ts';
+import { toEnvelope } from '../../analyser/envelope.ts';
 import { InvalidInputError } from '../../base/errors.ts';
 import { render } from '../../convertor/render.ts';
 import type { DocumentKind } from '../../model/document-kind.ts';
 import type { InputDocument } from '../input/read-documents.ts';
 import { writeYaml } from '../yaml/write-yaml.ts';
 import { maxDocumentBytes } from '../../xml/reader.ts';
-import { wrapLibvirt } from './wrap-libvirt.ts';
 
 /** The formats that documents are written in. */
 export const formats = ['yaml', 'json', 'xml'] as const;
@@ -73,8 +73,7 @@ export function toObject(source: LibvirtDocument, bare: boolean): Readonly<Recor
   const rest = overlay.length === 0 ? {} : { overlay };
   if (bare) return { ...value, ...rest };
   if (object !== undefined) return object;
-  if (!envelopes.some(({ document }) => document === kind)) return { [loneKey(kind)]: value, ...rest };
-  return wrapLibvirt(source);
+  return { ...(toEnvelope(source) ?? { [loneKey(kind)]: value, ...rest }) };
 }
 
 function checkSize(document: InputDocument, yaml: string): void {

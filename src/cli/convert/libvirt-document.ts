@@ -1,18 +1,19 @@
-import type { Envelope } from './libvirt-kinds.ts';
-import { documentKindOf, envelopeOfKind, envelopes, guessKinds, loneKey } from './libvirt-kinds.ts';
+import { documentKindOf, guessKinds, loneKey } from './libvirt-kinds.ts';
 import type { OverlayEntry } from '../../analyser/analyse.ts';
 import { analyse } from '../../analyser/analyse.ts';
-import { apiVersion } from '../../api/meta.ts';
 import type { InputProblem } from '../../base/errors.ts';
 import { InvalidInputError } from '../../base/errors.ts';
+import { fromEnvelope } from '../../convertor/envelope.ts';
 import type { DocumentKind } from '../../model/document-kind.ts';
+import { envelopeRows } from '../../model/envelope-kind.ts';
 import { nearestName } from '../../model/nearest.ts';
+import { rootType } from '../../model/schema.ts';
 import { validateDocument } from '../../model/validate.ts';
 import { maxDocumentBytes } from '../../xml/reader.ts';
 import type { InputDocument, XmlDocument } from '../input/read-documents.ts';
 import type { ObjectDocument } from '../input/source-document.ts';
 import { joinPath } from '../input/source-document.ts';
-import { schemaProblems } from '../object-problems.ts';
+import { headProblems, schemaProblems } from '../object-problems.ts';
 import { writeYaml } from '../yaml/write-yaml.ts';
 
 /** A libvirt document, whatever it was written in. */
@@ -93,35 +94,26 @@ function checkSize(document: ObjectDocument, refuse: (path: string, message: str
 
 /** Out of one of our objects. */
 function unwrap(document: ObjectDocument, object: Values): Found {
-  const envelope = envelopeOf(document, object);
-  const spec = object['spec'];
-  const path = `spec.${envelope.field}`;
-  if (!isObject(spec)) {
-    throw new InvalidInputError([document.problem('spec', `expected an object with ${envelope.field}`)]);
+  const head = headProblems(
+    object,
+    envelopeRows.map(({ kind }) => kind),
+  );
+  if (head.length > 0) throw new InvalidInputError(document.problems(head));
+  try {
+    const found = fromEnvelope(object);
+    return { ...found, value: named(found, object), overlayPath: 'spec.overlay', object };
+  } catch (error) {
+    if (!(error instanceof InvalidInputError)) throw error;
+    throw new InvalidInputError(document.problems(error.problems));
   }
-  const value = spec[envelope.field] ?? {};
-  if (!isObject(value)) throw new InvalidInputError([document.problem(path, 'expected an object')]);
-  return { kind: envelope.document, value, overlay: spec['overlay'], path, overlayPath: 'spec.overlay', object };
 }
 
-function envelopeOf(document: ObjectDocument, object: Values): Envelope {
-  const { apiVersion: version, kind } = object;
-  const kinds = envelopes.map((envelope) => envelope.kind);
-  if (typeof kind !== 'string') {
-    throw new InvalidInputError([document.problem('kind', `expected one of ${kinds.join(', ')}`)]);
-  }
-  const envelope = envelopeOfKind(kind);
-  if (envelope === undefined) {
-    const near = nearestName(kind, kinds);
-    const hint = near === undefined ? '' : `; did you mean ${near}?`;
-    const message = `expected a kind with a libvirt document (${kinds.join(', ')}), found ${JSON.stringify(kind)}${hint}`;
-    throw new InvalidInputError([document.problem('kind', message)]);
-  }
-  if (version !== apiVersion) {
-    const found = version === undefined ? 'nothing' : JSON.stringify(version);
-    throw new InvalidInputError([document.problem('apiVersion', `expected ${apiVersion}, found ${found}`)]);
-  }
-  return envelope;
+/** A document that needs a name and has none gets the executor's: a domain `<namespace>.<name>`. */
+function named({ kind, value }: Pick<LibvirtDocument, 'kind' | 'value'>, { metadata }: Values): Values {
+  const needed = value['name'] === undefined && rootType(kind).fields.get('name')?.required === true;
+  if (!needed || !isObject(metadata) || typeof metadata['name'] !== 'string') return value;
+  const { name, namespace } = metadata;
+  return { name: kind === 'domain' && typeof namespace === 'string' ? `${namespace}.${name}` : name, ...value };
 }
 
 /** A document under its root element's name, alone but for an overlay. */

@@ -1,30 +1,15 @@
 import { UsageError } from '../../base/errors.ts';
 import type { DocumentKind } from '../../model/document-kind.ts';
 import { documentKinds } from '../../model/document-kind.ts';
+import type { EnvelopeRow } from '../../model/envelope-kind.ts';
+import { envelopeRows } from '../../model/envelope-kind.ts';
 import { nearestName } from '../../model/nearest.ts';
 import { kindOfRootElement, rootElement, rootType } from '../../model/schema.ts';
 import { validateDocument } from '../../model/validate.ts';
 
-/** A kind of ours that carries a libvirt document. */
-export interface Envelope {
-  readonly kind: string;
-  /** The field of spec with the document. */
-  readonly field: string;
-  readonly document: DocumentKind;
-}
-
-/** Which kind of ours carries which libvirt document. The other documents stand alone. */
-export const envelopes: readonly Envelope[] = [
-  { kind: 'VirtualMachine', field: 'domain', document: 'domain' },
-  { kind: 'VirtualNetwork', field: 'network', document: 'network' },
-  { kind: 'VirtualPool', field: 'pool', document: 'storagepool' },
-  { kind: 'VirtualDisk', field: 'volume', document: 'storagevol' },
-  { kind: 'VirtualMachineSnapshot', field: 'domainsnapshot', document: 'domainsnapshot' },
-];
-
-/** The envelope of an object by its `kind`. */
-export function envelopeOfKind(kind: string): Envelope | undefined {
-  return envelopes.find((envelope) => envelope.kind === kind);
+/** The row of an object by its `kind`. */
+export function envelopeOfKind(kind: string): EnvelopeRow | undefined {
+  return envelopeRows.find((row) => row.kind === kind);
 }
 
 /** What a word names as a document kind: libvirt's name, the root element's, or that of our kind. */
@@ -32,7 +17,7 @@ export function documentKindOf(word: string): DocumentKind | undefined {
   return (
     documentKinds.find((kind) => kind === word) ??
     kindOfRootElement(word) ??
-    envelopes.find(({ kind }) => kind.toLowerCase() === word.toLowerCase())?.document
+    envelopeRows.find(({ kind }) => kind.toLowerCase() === word.toLowerCase())?.document
   );
 }
 
