@@ -72,6 +72,11 @@ interface Series {
 /** Limits of the events API (k8s.io/kubernetes/pkg/apis/core/validation/events.go). */
 const maxNoteBytes = 1024;
 const maxWordLength = 128;
+/**
+ * Where events of cluster-wide objects go. With an `eventTime` and no `regarding.namespace`, which `kubectl describe`
+ * searches for, Kubernetes 1.20 takes them nowhere else; later versions take `default` too.
+ */
+const clusterWideNamespace = 'kube-system';
 /** A series that saw nothing for so long is over (client-go's finishTime). */
 const seriesEndMs = 6 * 60_000;
 /** A series is written at most this often. */
@@ -244,7 +249,7 @@ export class EventRecorder {
   #event({ record, firstMs, name }: Series, series: KubeEvent['series']): KubeEvent {
     const { controller, instance } = this.#options;
     const { apiVersion, kind, metadata } = record.regarding;
-    const meta: ObjectMeta = { name, namespace: metadata.namespace ?? 'default' };
+    const meta: ObjectMeta = { name, namespace: metadata.namespace ?? clusterWideNamespace };
     return {
       apiVersion: 'events.k8s.io/v1',
       kind: 'Event',

@@ -128,10 +128,11 @@ describe('an event recorder', () => {
     await until(() => events().length === 3);
   });
 
-  it('puts events of cluster-wide objects into the namespace default', async () => {
+  it('puts events of cluster-wide objects into kube-system, where every version of Kubernetes takes them', async () => {
     recorder.record({ ...started, regarding: { ...regarding, metadata: { name: 'node-1' } } });
     await until(() => events().length === 1);
-    expect(events()[0]?.metadata.namespace).toBe('default');
+    expect(events()[0]?.metadata.namespace).toBe('kube-system');
+    expect(events()[0]?.regarding?.namespace).toBeUndefined();
   });
 
   it('keeps a note within 1,024 bytes, whole characters only', async () => {
