@@ -49,7 +49,7 @@ export async function restartAgainAndAgain(node: LibvirtdNode, rounds: number): 
   const call = async (libvirt: Libvirt): Promise<void> => {
     counts.calls += 1;
     try {
-      await libvirt.rpc.call('connectGetCapabilities', undefined, { signal, timeoutMs: 30_000 });
+      await libvirt.rpc.call('nodeGetInfo', undefined, { signal, timeoutMs: 30_000 });
       counts.answered += 1;
     } catch (error) {
       if (error instanceof OutcomeUnknownError) counts.unknown += 1;
@@ -67,7 +67,9 @@ export async function restartAgainAndAgain(node: LibvirtdNode, rounds: number): 
   for await (const event of supervisor) {
     if (event.type !== 'resynchronise') continue;
     resynchronised += 1;
-    await event.libvirt.rpc.call('connectListAllDomains', { needResults: 1, flags: 0 });
+    for (let count = 0; count < 20; count += 1) {
+      await event.libvirt.rpc.call('connectListAllDomains', { needResults: 1, flags: 0 });
+    }
     if (round === rounds) break;
     round += 1;
     const lost = new Promise<void>((resolve) => event.libvirt.rpc.onClose(() => resolve()));
