@@ -114,6 +114,12 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./logs.ts'),
   },
   {
+    name: 'doctor',
+    summary: 'check this node and the control plane, and say how to mend what is wrong',
+    group: group.cluster,
+    load: () => import('./doctor.ts'),
+  },
+  {
     name: 'crd',
     summary: 'print the CustomResourceDefinitions of the kinds',
     group: group.cluster,

@@ -1,0 +1,46 @@
+import { causeChain } from '../../base/errors.ts';
+import { withDeadline } from '../../base/abort.ts';
+
+/** What a check found. */
+export interface Finding {
+  /** ok; warn: works, but something is not as it should be; fail: machines cannot run; skip: cannot be told. */
+  readonly status: 'ok' | 'warn' | 'fail' | 'skip';
+  /** One line. */
+  readonly message: string;
+  /** What to do, one line; with warn and fail. */
+  readonly fix?: string;
+}
+
+/** One thing that doctor looks at. */
+export interface Check {
+  readonly name: string;
+  readonly run: (signal: AbortSignal) => Promise<Finding>;
+}
+
+/** No check takes longer. */
+const checkTimeoutMs = 45_000;
+
+/** Runs a check; an error that it throws is a finding too. */
+export async function runCheck(check: Check, signal: AbortSignal): Promise<Finding> {
+  try {
+    return await withDeadline(check.name, checkTimeoutMs, signal, check.run);
+  } catch (error) {
+    signal.throwIfAborted();
+    const hint = error instanceof Error && 'hint' in error && typeof error.hint === 'string' ? error.hint : undefined;
+    return {
+      status: 'fail',
+      message: oneLine(distinct(causeChain(error)).join(': ')),
+      ...(hint === undefined ? {} : { fix: hint }),
+    };
+  }
+}
+
+/** The messages that say something which none before them said. */
+function distinct(messages: readonly string[]): readonly string[] {
+  return messages.filter((message, index) => !messages.slice(0, index).some((before) => before.includes(message)));
+}
+
+/** A text without line breaks. */
+export function oneLine(text: string): string {
+  return text.replaceAll(/\s*\n\s*/g, ' ').trim();
+}
