@@ -85,7 +85,13 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const now = options.now ?? Date.now;
   const host = options.host ?? loopback;
   const unlock = lockFolder(folder);
-  const hosts = new Set([loopback, '::1', 'localhost', ...(isAny(host) ? [] : [host]), ...(options.alternativeNames ?? [])]);
+  const hosts = new Set([
+    loopback,
+    '::1',
+    'localhost',
+    ...(isAny(host) ? [] : [host]),
+    ...(options.alternativeNames ?? []),
+  ]);
   const credentials = ensureCredentials({ folder: join(folder, 'pki'), hosts: [...hosts], now: now() });
   const registry = new DefinitionRegistry([...coreKinds, ...options.definitions]);
   const store = await Store.open({
@@ -102,7 +108,12 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const hub = new WatchHub(state);
   const collector = new GarbageCollector(state, logger);
   let address = '';
-  const documents = new DiscoveryDocuments({ registry, version: options.version, address: () => address, problems: () => [] });
+  const documents = new DiscoveryDocuments({
+    registry,
+    version: options.version,
+    address: () => address,
+    problems: () => [],
+  });
   const listener = await listen({ state, hub, credentials, documents, logger, host, port: options.port ?? 0 });
   const reached = isAny(host) ? loopback : host;
   address = `${reached.includes(':') ? `[${reached}]` : reached}:${listener.port}`;
@@ -145,4 +156,3 @@ async function makeFirstNamespaces(state: ApiState): Promise<void> {
     ),
   );
 }
-

@@ -67,7 +67,9 @@ export class GarbageCollector {
       }
       if (event.type === 'DELETED') this.#queueNeighbours(previous ?? object);
       // A dependent that no longer blocks, or an owner that no longer owns it.
-      else for (const owner of new Set([...(previous?.owners ?? []), ...object.owners])) if (this.#isDeleting(owner)) this.#queue.add(owner);
+      else
+        for (const owner of new Set([...(previous?.owners ?? []), ...object.owners]))
+          if (this.#isDeleting(owner)) this.#queue.add(owner);
     }
     if (this.#queue.size > 0) this.#wake(0);
   }
@@ -163,10 +165,13 @@ export class GarbageCollector {
   /** Deletes an object whose owners are all gone; takes the names of lost owners from one that has others. */
   async #checkOwners(target: Target, stored: StoredObject, metadata: JsonObject): Promise<void> {
     const references = (metadata['ownerReferences'] as unknown[]).filter(isJsonObject);
-    const lost = references.filter((reference) => !this.#byUid.has(String(reference['uid'])) && this.#isOurs(reference));
+    const lost = references.filter(
+      (reference) => !this.#byUid.has(String(reference['uid'])) && this.#isOurs(reference),
+    );
     const waiting = references.filter((reference) => this.#isWaitingFor(reference));
     if (lost.length + waiting.length < references.length || references.length === 0) {
-      if (lost.length > 0 && lost.length < references.length) await this.#dropOwners(target, stored, new Set(lost.map((one) => String(one['uid']))));
+      if (lost.length > 0 && lost.length < references.length)
+        await this.#dropOwners(target, stored, new Set(lost.map((one) => String(one['uid']))));
       return;
     }
     const policy = waiting.length > 0 && this.#dependents.has(stored.uid) ? 'Foreground' : 'Background';

@@ -19,7 +19,11 @@ export function apiVersions(address: string): JsonObject {
 
 /** /apis */
 export function groupList(registry: DefinitionRegistry): JsonObject {
-  return { kind: 'APIGroupList', apiVersion: 'v1', groups: registry.groups.map(({ group }) => groupEntry(registry, group)) };
+  return {
+    kind: 'APIGroupList',
+    apiVersion: 'v1',
+    groups: registry.groups.map(({ group }) => groupEntry(registry, group)),
+  };
 }
 
 /** /apis/GROUP; undefined when there is no such group. */

@@ -48,7 +48,13 @@ export class DiscoveryDocuments {
       const found = this.#find(path);
       if (found === undefined) return false;
       if (request.method !== 'GET') throw methodNotAllowed();
-      if (path.startsWith('/openapi/')) this.#send(request, response, this.#keep(path, () => jsonBytes(found)), 'application/json');
+      if (path.startsWith('/openapi/'))
+        this.#send(
+          request,
+          response,
+          this.#keep(path, () => jsonBytes(found)),
+          'application/json',
+        );
       else sendValue(response, 200, found, 'json');
     }
     return true;
@@ -68,7 +74,11 @@ export class DiscoveryDocuments {
       return parts.length === 3 ? resourceList(registry, groupName, version) : undefined;
     }
     if (path === '/version') return this.#version();
-    if (path === '/openapi/v3') return openApiV3Index(registry, (one) => this.#keep(`/openapi/v3/${one}`, () => jsonBytes(openApiV3(registry, one))).etag);
+    if (path === '/openapi/v3')
+      return openApiV3Index(
+        registry,
+        (one) => this.#keep(`/openapi/v3/${one}`, () => jsonBytes(openApiV3(registry, one))).etag,
+      );
     return path.startsWith('/openapi/v3/') ? openApiV3(registry, path.slice('/openapi/v3/'.length)) : undefined;
   }
 
@@ -98,7 +108,12 @@ export class DiscoveryDocuments {
       this.#send(request, response, document, `${openApiV2Protobuf}.v1.0+protobuf`);
       return;
     }
-    this.#send(request, response, this.#keep('v2', () => jsonBytes(openApiV2(registry))), 'application/json');
+    this.#send(
+      request,
+      response,
+      this.#keep('v2', () => jsonBytes(openApiV2(registry))),
+      'application/json',
+    );
   }
 
   #keep(key: string, make: () => Buffer): Document {

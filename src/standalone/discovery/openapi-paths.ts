@@ -12,10 +12,12 @@ export interface OperationWriter {
   readonly response: (description: string, schema: string) => JsonObject;
 }
 
-const dryRun = 'When present, indicates that modifications should not be persisted. Valid values are: - All: all dry run stages will be processed';
+const dryRun =
+  'When present, indicates that modifications should not be persisted. Valid values are: - All: all dry run stages will be processed';
 const fieldManager = 'A name associated with the actor or entity that is making these changes.';
 const fieldValidation = 'Instructs the server on how to handle unknown fields: Ignore, Warn or Strict.';
-const force = 'Force is going to "force" Apply requests. It means user will re-acquire conflicting fields owned by other people.';
+const force =
+  'Force is going to "force" Apply requests. It means user will re-acquire conflicting fields owned by other people.';
 
 /** Every path of a definition. */
 export function pathsOf(definition: ResourceDefinition, writer: OperationWriter): JsonObject {
@@ -24,7 +26,12 @@ export function pathsOf(definition: ResourceDefinition, writer: OperationWriter)
   const namespaced = scope === 'Namespaced';
   const collection = namespaced ? `${root}/namespaces/{namespace}/${plural}` : `${root}/${plural}`;
   const name = writer.parameter('name', 'path', 'string', `name of the ${definition.kind}`);
-  const namespace = writer.parameter('namespace', 'path', 'string', 'object name and auth scope, such as for teams and projects');
+  const namespace = writer.parameter(
+    'namespace',
+    'path',
+    'string',
+    'object name and auth scope, such as for teams and projects',
+  );
   const shared = namespaced ? [namespace] : [];
   const paths: JsonObject = {
     [collection]: { ...collectionOperations(definition, writer), parameters: shared },
@@ -38,7 +45,12 @@ export function pathsOf(definition: ResourceDefinition, writer: OperationWriter)
   return paths;
 }
 
-function operation(definition: ResourceDefinition, writer: OperationWriter, action: string, isList = false): JsonObject {
+function operation(
+  definition: ResourceDefinition,
+  writer: OperationWriter,
+  action: string,
+  isList = false,
+): JsonObject {
   return {
     description: `${action} ${definition.kind}`,
     operationId: `${action}${definition.group.replace(/\W/g, '')}${definition.version}${definition.plural}`,
@@ -51,7 +63,8 @@ function operation(definition: ResourceDefinition, writer: OperationWriter, acti
 
 function collectionOperations(definition: ResourceDefinition, writer: OperationWriter): JsonObject {
   const list = operation(definition, writer, 'list', true);
-  const query = (name: string, type: string, description: string): JsonObject => writer.parameter(name, 'query', type, description);
+  const query = (name: string, type: string, description: string): JsonObject =>
+    writer.parameter(name, 'query', type, description);
   list['parameters'] = [
     query('labelSelector', 'string', 'Restricts the list by labels.'),
     query('fieldSelector', 'string', 'Restricts the list by fields.'),
@@ -62,14 +75,23 @@ function collectionOperations(definition: ResourceDefinition, writer: OperationW
     query('timeoutSeconds', 'integer', 'How long a watch lasts, in seconds.'),
   ];
   const post = operation(definition, writer, 'post');
-  post['parameters'] = [query('dryRun', 'string', dryRun), query('fieldManager', 'string', fieldManager), query('fieldValidation', 'string', fieldValidation)];
+  post['parameters'] = [
+    query('dryRun', 'string', dryRun),
+    query('fieldManager', 'string', fieldManager),
+    query('fieldValidation', 'string', fieldValidation),
+  ];
   writer.withBody(post, schemaName(definition), ['application/json', 'application/yaml']);
   return { get: list, post };
 }
 
 function objectOperations(definition: ResourceDefinition, writer: OperationWriter): JsonObject {
-  const query = (name: string, type: string, description: string): JsonObject => writer.parameter(name, 'query', type, description);
-  const write = [query('dryRun', 'string', dryRun), query('fieldManager', 'string', fieldManager), query('fieldValidation', 'string', fieldValidation)];
+  const query = (name: string, type: string, description: string): JsonObject =>
+    writer.parameter(name, 'query', type, description);
+  const write = [
+    query('dryRun', 'string', dryRun),
+    query('fieldManager', 'string', fieldManager),
+    query('fieldValidation', 'string', fieldValidation),
+  ];
   const put = operation(definition, writer, 'put');
   put['parameters'] = write;
   writer.withBody(put, schemaName(definition), ['application/json', 'application/yaml']);
@@ -78,6 +100,9 @@ function objectOperations(definition: ResourceDefinition, writer: OperationWrite
   writer.withBody(patch, metaNames.patch, acceptedPatchTypes(definition));
   const remove = operation(definition, writer, 'delete');
   remove['responses'] = { '200': writer.response('OK', metaNames.status) };
-  remove['parameters'] = [query('dryRun', 'string', dryRun), query('propagationPolicy', 'string', 'Background, Foreground or Orphan.')];
+  remove['parameters'] = [
+    query('dryRun', 'string', dryRun),
+    query('propagationPolicy', 'string', 'Background, Foreground or Orphan.'),
+  ];
   return { get: operation(definition, writer, 'get'), put, patch, delete: remove };
 }

@@ -100,7 +100,12 @@ function schema(value: JsonObject): Buffer {
 }
 
 function parameter(value: JsonObject): Buffer {
-  const common = [flag(1, value['required']), text(2, value['in']), text(3, value['description']), text(4, value['name'])];
+  const common = [
+    flag(1, value['required']),
+    text(2, value['in']),
+    text(3, value['description']),
+    text(4, value['name']),
+  ];
   if (value['in'] === 'body') {
     const body = message(
       text(1, value['description']),

@@ -6,11 +6,18 @@ import type { JsonObject, JsonSchema } from '../schema/json-schema.ts';
 const meta = 'io.k8s.apimachinery.pkg.apis.meta.v1';
 
 /** The names of the schemas that every document has. */
-export const metaNames = { objectMeta: `${meta}.ObjectMeta`, listMeta: `${meta}.ListMeta`, status: `${meta}.Status`, deleteOptions: `${meta}.DeleteOptions`, patch: `${meta}.Patch` } as const;
+export const metaNames = {
+  objectMeta: `${meta}.ObjectMeta`,
+  listMeta: `${meta}.ListMeta`,
+  status: `${meta}.Status`,
+  deleteOptions: `${meta}.DeleteOptions`,
+  patch: `${meta}.Patch`,
+} as const;
 
 /** `dev.virtctl.v1alpha1.VirtualMachine`: the group backwards, as kube-apiserver names custom resources. */
 export function schemaName(definition: ResourceDefinition): string {
-  const prefix = definition.openApiPackage ?? `${definition.group.split('.').reverse().join('.')}.${definition.version}`;
+  const prefix =
+    definition.openApiPackage ?? `${definition.group.split('.').reverse().join('.')}.${definition.version}`;
   return `${prefix}.${definition.kind}`;
 }
 
@@ -35,7 +42,11 @@ export function namedSchemas(definitions: readonly ResourceDefinition[], writer:
     const own = writer.write(withTypeMeta(definition.schema));
     own['properties'] = {
       ...(own['properties'] as JsonObject),
-      metadata: reference(writer, metaNames.objectMeta, "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata"),
+      metadata: reference(
+        writer,
+        metaNames.objectMeta,
+        "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
+      ),
     };
     own['x-kubernetes-group-version-kind'] = [gvkOf(definition)];
     schemas[name] = own;
@@ -68,14 +79,17 @@ export function namedSchemas(definitions: readonly ResourceDefinition[], writer:
 /** OpenAPI v2 and v3.0 let nothing stand beside $ref; v3 wraps it. */
 function reference(writer: SchemaWriter, to: string, description: string): JsonObject {
   const ref = { $ref: `${writer.refPrefix}${to}` };
-  return writer.refPrefix.startsWith('#/definitions') ? { description, ...ref } : { description, allOf: [ref], default: {} };
+  return writer.refPrefix.startsWith('#/definitions')
+    ? { description, ...ref }
+    : { description, allOf: [ref], default: {} };
 }
 
 const text = (description: string): JsonSchema => ({ type: 'string', description });
 
 const listMeta: JsonSchema = {
   type: 'object',
-  description: 'ListMeta describes metadata that synthetic resources must have, including lists and various status objects.',
+  description:
+    'ListMeta describes metadata that synthetic resources must have, including lists and various status objects.',
   properties: {
     continue: text('Set when there are more objects: the token of the next page.'),
     remainingItemCount: { type: 'integer', format: 'int64', description: 'How many objects are left.' },

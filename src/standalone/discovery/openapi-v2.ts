@@ -72,11 +72,15 @@ function toV2(schema: JsonSchema): JsonObject {
   }
   if (schema.nullable !== true) {
     if (schema.properties !== undefined && schema['x-kubernetes-preserve-unknown-fields'] !== true) {
-      result['properties'] = Object.fromEntries(Object.entries(schema.properties).map(([key, value]) => [key, toV2(value)]));
+      result['properties'] = Object.fromEntries(
+        Object.entries(schema.properties).map(([key, value]) => [key, toV2(value)]),
+      );
     }
-    if (typeof schema.additionalProperties === 'object') result['additionalProperties'] = toV2(schema.additionalProperties);
+    if (typeof schema.additionalProperties === 'object')
+      result['additionalProperties'] = toV2(schema.additionalProperties);
     if (schema.items !== undefined) result['items'] = toV2(schema.items);
   }
-  for (const [key, value] of Object.entries(schema)) if (key.startsWith('x-kubernetes-')) result[key] = value as unknown;
+  for (const [key, value] of Object.entries(schema))
+    if (key.startsWith('x-kubernetes-')) result[key] = value as unknown;
   return result;
 }

@@ -46,7 +46,10 @@ const operations: OperationWriter = {
   }),
   withBody(operation, schema, mediaTypes) {
     const content = { schema: { $ref: `${refPrefix}${schema}` } };
-    operation['requestBody'] = { required: true, content: Object.fromEntries(mediaTypes.map((type) => [type, content])) };
+    operation['requestBody'] = {
+      required: true,
+      content: Object.fromEntries(mediaTypes.map((type) => [type, content])),
+    };
   },
   response: (description, schema) => ({
     description,

@@ -93,7 +93,9 @@ export function encodeManaged(object: JsonObject, entries: readonly ManagedEntry
 
 export function isSameManager(entry: ManagedEntry, manager: FieldManager): boolean {
   return (
-    entry.manager === manager.manager && entry.operation === manager.operation && entry.subresource === manager.subresource
+    entry.manager === manager.manager &&
+    entry.operation === manager.operation &&
+    entry.subresource === manager.subresource
   );
 }
 

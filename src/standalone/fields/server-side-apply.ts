@@ -3,7 +3,14 @@ import type { JsonObject, JsonSchema } from '../schema/json-schema.ts';
 import type { FieldSet } from './field-path.ts';
 import { describePath, difference, hasDescendant, isSameSet, union } from './field-path.ts';
 import type { FieldManager, ManagedEntry } from './managed-fields.ts';
-import { conflictsOf, decodeManaged, encodeManaged, isSameManager, manageable, withoutChanged } from './managed-fields.ts';
+import {
+  conflictsOf,
+  decodeManaged,
+  encodeManaged,
+  isSameManager,
+  manageable,
+  withoutChanged,
+} from './managed-fields.ts';
 import { compare, fieldsOf, mergeValues, removeFields } from './typed-walk.ts';
 
 /**

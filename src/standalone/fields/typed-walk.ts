@@ -36,9 +36,7 @@ export function itemElement(item: unknown, schema: JsonSchema): string {
 
 /** The items of a set or keyed list by their path element. */
 export function itemsByElement(list: readonly unknown[], schema: JsonSchema, merge: Merge): Map<string, unknown> {
-  return new Map(
-    list.map((item) => [merge === 'set' ? `v:${JSON.stringify(item)}` : itemElement(item, schema), item]),
-  );
+  return new Map(list.map((item) => [merge === 'set' ? `v:${JSON.stringify(item)}` : itemElement(item, schema), item]));
 }
 
 /** The fields that an applied configuration names. */

@@ -97,7 +97,9 @@ export function modifiedMeanwhile(resource: ResourceName, name: string): ApiErro
 
 export function forbidden(resource: ResourceName, name: string, why: string, causes?: readonly Cause[]): ApiError {
   const message =
-    name === '' ? `${qualified(resource)} is forbidden: ${why}` : `${qualified(resource)} "${name}" is forbidden: ${why}`;
+    name === ''
+      ? `${qualified(resource)} is forbidden: ${why}`
+      : `${qualified(resource)} "${name}" is forbidden: ${why}`;
   return new ApiError(403, 'Forbidden', message, detailsOf(resource, name, causes === undefined ? {} : { causes }));
 }
 

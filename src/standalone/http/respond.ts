@@ -7,8 +7,14 @@ import type { Representation } from './negotiation.ts';
 const writeBytes = 64 * 1024;
 
 /** Sends a value as JSON or YAML. */
-export function sendValue(response: ServerResponse, code: number, value: unknown, format: Representation['format']): void {
-  const text = format === 'yaml' ? stringify(value, { lineWidth: 0, aliasDuplicateObjects: false }) : `${JSON.stringify(value)}\n`;
+export function sendValue(
+  response: ServerResponse,
+  code: number,
+  value: unknown,
+  format: Representation['format'],
+): void {
+  const text =
+    format === 'yaml' ? stringify(value, { lineWidth: 0, aliasDuplicateObjects: false }) : `${JSON.stringify(value)}\n`;
   sendBytes(response, code, Buffer.from(text), `application/${format}`);
 }
 
@@ -30,7 +36,11 @@ export function sendText(response: ServerResponse, code: number, text: string): 
 /** Sends many buffers as one body without joining all of them. */
 export function sendPieces(response: ServerResponse, pieces: readonly Buffer[], contentType: string): void {
   const total = pieces.reduce((sum, piece) => sum + piece.length, 0);
-  response.writeHead(200, { 'content-type': contentType, 'content-length': total, 'cache-control': 'no-cache, private' });
+  response.writeHead(200, {
+    'content-type': contentType,
+    'content-length': total,
+    'cache-control': 'no-cache, private',
+  });
   let batch: Buffer[] = [];
   let bytes = 0;
   for (const piece of pieces) {

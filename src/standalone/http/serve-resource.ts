@@ -16,7 +16,7 @@ import type { ApiState, WriteOptions, Written } from '../verbs/api-state.ts';
 import { decode, keyOf, metadataOf, show, storageDefinition } from '../verbs/api-state.ts';
 import { createObject } from '../verbs/create.ts';
 import { decodeObject } from '../verbs/decode-object.ts';
-import { deleteObject, isNamespace, parseDeleteOptions } from '../verbs/delete.ts';
+import { deleteObject, goStrings, isNamespace, parseDeleteOptions } from '../verbs/delete.ts';
 import { isSelected, listObjects, parseSelection } from '../verbs/list.ts';
 import { patchObject, acceptedPatchTypes, patchTypes } from '../verbs/patch.ts';
 import { finalizeNamespace } from '../verbs/finalize-namespace.ts';
@@ -129,7 +129,8 @@ async function servePut(call: ResourceRequest): Promise<void> {
   const body = decodeBody(await readBody(request), type, info.definition.kind);
   const object = toStorage(info, decodeObject(body, info.definition, options));
   const definition = storageDefinition(state, info.definition);
-  if (info.subresource === 'finalize') return finish(call, await finalizeNamespace(state, info, object, options), options);
+  if (info.subresource === 'finalize')
+    return finish(call, await finalizeNamespace(state, info, object, options), options);
   if (info.definition.createOnUpdate === true && latest(state, info) === undefined) {
     const { namespace } = info;
     return finish(call, await createObject(state, definition, namespace, object, options), options);
@@ -145,16 +146,18 @@ async function servePatch(call: ResourceRequest): Promise<void> {
   const options = writeOptions(call, type === patchTypes.apply);
   const force = query.get('force');
   const patch = decodeBody(await readBody(request), type, info.definition.kind);
-  finish(call, await patchObject(state, info, type, patch, options, force === null ? undefined : force === 'true'), options);
+  finish(
+    call,
+    await patchObject(state, info, type, patch, options, force === null ? undefined : force === 'true'),
+    options,
+  );
 }
 
 async function serveDelete(call: ResourceRequest): Promise<void> {
   const { state, info, query } = call;
   const options = parseDeleteOptions(await optionsBody(call), query);
   const result = await deleteObject(state, info, options);
-  const marked = result['kind'] !== 'Status';
-  const accepted = marked && isNamespace(info.definition) ? 200 : 200;
-  sendObject(call, accepted, result as JsonObject);
+  sendObject(call, 200, result as JsonObject);
 }
 
 async function optionsBody(call: ResourceRequest): Promise<unknown> {
@@ -192,12 +195,16 @@ function writeOptions(call: ResourceRequest, isApply = false): WriteOptions {
   const dryRun = query.getAll('dryRun').filter((one) => one !== '');
   const problems = [];
   if (dryRun.some((one) => one !== 'All')) {
-    const message = `Unsupported value: ${JSON.stringify(dryRun)}: supported values: "All"`;
+    const message = `Unsupported value: ${goStrings(dryRun)}: supported values: "All"`;
     problems.push({ reason: 'FieldValueNotSupported', message, field: 'dryRun' });
   }
   const fieldManager = query.get('fieldManager') ?? '';
   if (fieldManager.length > 128) {
-    problems.push({ reason: 'FieldValueTooLong', message: 'Too long: must have at most 128 bytes', field: 'fieldManager' });
+    problems.push({
+      reason: 'FieldValueTooLong',
+      message: 'Too long: must have at most 128 bytes',
+      field: 'fieldManager',
+    });
   }
   const fieldValidation = query.get('fieldValidation') ?? 'Warn';
   if (fieldValidation !== 'Strict' && fieldValidation !== 'Warn' && fieldValidation !== 'Ignore') {
@@ -205,7 +212,8 @@ function writeOptions(call: ResourceRequest, isApply = false): WriteOptions {
     problems.push({ reason: 'FieldValueNotSupported', message, field: 'fieldValidation' });
   }
   if (problems.length > 0) {
-    const kind = request.method === 'POST' ? 'CreateOptions' : request.method === 'PUT' ? 'UpdateOptions' : 'PatchOptions';
+    const kind =
+      request.method === 'POST' ? 'CreateOptions' : request.method === 'PUT' ? 'UpdateOptions' : 'PatchOptions';
     throw invalid({ group: 'meta.k8s.io', plural: kind.toLowerCase(), kind }, '', problems);
   }
   return {

@@ -49,7 +49,8 @@ export function serveWatch(call: ResourceRequest): void {
       resourceVersion: resourceVersion === 0 ? undefined : resourceVersion,
       allowBookmarks: query.get('allowWatchBookmarks') === 'true' || query.get('allowWatchBookmarks') === '1',
       sendInitialEvents,
-      timeoutMs: timeoutSeconds > 0 ? Math.min(timeoutSeconds * 1000, 2 ** 31 - 1) : minTimeoutMs * (1 + state.random()),
+      timeoutMs:
+        timeoutSeconds > 0 ? Math.min(timeoutSeconds * 1000, 2 ** 31 - 1) : minTimeoutMs * (1 + state.random()),
       encoder,
     },
     {
@@ -76,8 +77,7 @@ function objectEncoder(definition: ResourceDefinition): EventEncoder {
   return {
     sharedKey: 'json',
     encode,
-    encodeStored: (type, stored) =>
-      Buffer.concat([Buffer.from(`{"type":"${type}","object":`), stored.json, newline]),
+    encodeStored: (type, stored) => Buffer.concat([Buffer.from(`{"type":"${type}","object":`), stored.json, newline]),
   };
 }
 

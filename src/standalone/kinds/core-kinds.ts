@@ -3,7 +3,15 @@ import type { Cause } from '../http/api-error.ts';
 import type { JsonObject, JsonSchema } from '../schema/json-schema.ts';
 import { isJsonObject } from '../schema/json-schema.ts';
 import { shortDuration } from '../table/age.ts';
-import { eventFields, eventFieldNames, eventSchema, eventsV1Conversion, eventsV1Schema, eventCells, eventColumns } from './events.ts';
+import {
+  eventFields,
+  eventFieldNames,
+  eventSchema,
+  eventsV1Conversion,
+  eventsV1Schema,
+  eventCells,
+  eventColumns,
+} from './events.ts';
 import type { AdmissionRequest, ResourceDefinition } from './resource-definition.ts';
 
 const text = (description: string): JsonSchema => ({ type: 'string', description });
@@ -79,7 +87,10 @@ const namespaces: ResourceDefinition = {
       object['status'] = { phase: 'Active' };
     }
     const metadata = object['metadata'] as JsonObject;
-    metadata['labels'] = { ...(metadata['labels'] as JsonObject | undefined), 'kubernetes.io/metadata.name': metadata['name'] };
+    metadata['labels'] = {
+      ...(metadata['labels'] as JsonObject | undefined),
+      'kubernetes.io/metadata.name': metadata['name'],
+    };
   },
 };
 
@@ -156,7 +167,12 @@ const secrets: ResourceDefinition = {
     },
   },
   printerColumns: [
-    { name: 'Type', type: 'string', description: 'Used to facilitate programmatic handling of secret data.', jsonPath: '.type' },
+    {
+      name: 'Type',
+      type: 'string',
+      description: 'Used to facilitate programmatic handling of secret data.',
+      jsonPath: '.type',
+    },
     { name: 'Data', type: 'string', description: 'Data contains the secret data.', jsonPath: '.data' },
     ageColumn,
   ],
@@ -225,7 +241,11 @@ const leases: ResourceDefinition = {
         description: 'Specification of the Lease.',
         properties: {
           holderIdentity: text('The holder of the lease.'),
-          leaseDurationSeconds: { type: 'integer', minimum: 1, description: 'Seconds that a candidate waits before it takes the lease.' },
+          leaseDurationSeconds: {
+            type: 'integer',
+            minimum: 1,
+            description: 'Seconds that a candidate waits before it takes the lease.',
+          },
           acquireTime: { type: 'string', format: 'date-time', description: 'When the lease was acquired.' },
           renewTime: { type: 'string', format: 'date-time', description: 'When the holder last renewed it.' },
           leaseTransitions: { type: 'integer', minimum: 0, description: 'How often the lease changed hands.' },
@@ -234,7 +254,12 @@ const leases: ResourceDefinition = {
     },
   },
   printerColumns: [
-    { name: 'Holder', type: 'string', description: 'holderIdentity contains the identity of the holder of a current lease.', jsonPath: '.spec.holderIdentity' },
+    {
+      name: 'Holder',
+      type: 'string',
+      description: 'holderIdentity contains the identity of the holder of a current lease.',
+      jsonPath: '.spec.holderIdentity',
+    },
     ageColumn,
   ],
   cells: (object, now) => [(object['spec'] as JsonObject | undefined)?.['holderIdentity'] ?? '', age(object, now)],

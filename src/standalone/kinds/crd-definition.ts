@@ -28,7 +28,10 @@ export interface CustomResourceDefinition {
 }
 
 /** What a schema cannot express about a kind, given beside its CRD. */
-export type DefinitionHooks = Pick<ResourceDefinition, 'admit' | 'prepare' | 'selectableFields' | 'selectableFieldNames'>;
+export type DefinitionHooks = Pick<
+  ResourceDefinition,
+  'admit' | 'prepare' | 'selectableFields' | 'selectableFieldNames'
+>;
 
 /**
  * The definition of a custom resource from its CRD manifest.

@@ -62,7 +62,8 @@ export const eventSchema: JsonSchema = {
 /** events.k8s.io/v1 Event. */
 export const eventsV1Schema: JsonSchema = {
   type: 'object',
-  description: 'Event is a report of an event somewhere in the cluster. It generally denotes some state change in the system.',
+  description:
+    'Event is a report of an event somewhere in the cluster. It generally denotes some state change in the system.',
   properties: {
     eventTime: { ...time('When this event was first observed.'), nullable: true },
     series,
@@ -141,10 +142,22 @@ export const eventColumns: readonly PrinterColumn[] = [
   { name: 'Type', type: 'string', description: 'Normal or Warning.', jsonPath: '.type' },
   { name: 'Reason', type: 'string', description: 'Why.', jsonPath: '.reason' },
   { name: 'Object', type: 'string', description: 'The object it is about.', jsonPath: '.involvedObject.name' },
-  { name: 'Subobject', type: 'string', priority: 1, description: 'A part of the object.', jsonPath: '.involvedObject.fieldPath' },
+  {
+    name: 'Subobject',
+    type: 'string',
+    priority: 1,
+    description: 'A part of the object.',
+    jsonPath: '.involvedObject.fieldPath',
+  },
   { name: 'Source', type: 'string', priority: 1, description: 'Who reports it.', jsonPath: '.source.component' },
   { name: 'Message', type: 'string', description: 'What happened.', jsonPath: '.message' },
-  { name: 'First Seen', type: 'string', priority: 1, description: 'When it was first seen.', jsonPath: '.firstTimestamp' },
+  {
+    name: 'First Seen',
+    type: 'string',
+    priority: 1,
+    description: 'When it was first seen.',
+    jsonPath: '.firstTimestamp',
+  },
   { name: 'Count', type: 'string', priority: 1, description: 'How often.', jsonPath: '.count' },
 ];
 

@@ -6,7 +6,8 @@ const time = (description: string): JsonSchema => ({ type: 'string', format: 'da
 /** metav1.ObjectMeta: what is known of metadata; the rest is dropped. */
 export const objectMetaSchema: JsonSchema = {
   type: 'object',
-  description: 'ObjectMeta is metadata that all persisted resources must have, which includes all objects users must create.',
+  description:
+    'ObjectMeta is metadata that all persisted resources must have, which includes all objects users must create.',
   properties: {
     name: text(
       'Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: http://kubernetes.io/docs/user-guide/identifiers#names',
@@ -16,11 +17,19 @@ export const objectMetaSchema: JsonSchema = {
     selfLink: text('Deprecated and not filled in.'),
     uid: text('UID is unique in time and space, and set by the server. Read-only.'),
     resourceVersion: text('The version of this object, opaque to clients: equal means unchanged. Read-only.'),
-    generation: { type: 'integer', format: 'int64', description: 'Counts the changes of the desired state. Read-only.' },
+    generation: {
+      type: 'integer',
+      format: 'int64',
+      description: 'Counts the changes of the desired state. Read-only.',
+    },
     creationTimestamp: time('When the object was created, RFC 3339 in UTC. Read-only.'),
     deletionTimestamp: time('When deletion was asked for; the object goes once its finalizers are empty. Read-only.'),
     deletionGracePeriodSeconds: { type: 'integer', format: 'int64', description: 'Seconds until deletion. Read-only.' },
-    labels: { type: 'object', additionalProperties: { type: 'string' }, description: 'Keys and values to select objects by.' },
+    labels: {
+      type: 'object',
+      additionalProperties: { type: 'string' },
+      description: 'Keys and values to select objects by.',
+    },
     annotations: {
       type: 'object',
       additionalProperties: { type: 'string' },
@@ -43,7 +52,10 @@ export const objectMetaSchema: JsonSchema = {
           name: text('Name of the owner.'),
           uid: text('UID of the owner.'),
           controller: { type: 'boolean', description: 'Whether this owner manages the object.' },
-          blockOwnerDeletion: { type: 'boolean', description: 'Whether the owner waits for this object in foreground deletion.' },
+          blockOwnerDeletion: {
+            type: 'boolean',
+            description: 'Whether the owner waits for this object in foreground deletion.',
+          },
         },
       },
     },

@@ -18,7 +18,7 @@ interface Operation {
  * @throws ApiError 400 for a patch that is none, 422 for one that does not apply.
  */
 export function applyJsonPatch(document: unknown, patch: unknown): unknown {
-  if (!Array.isArray(patch)) throw badRequest('error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch');
+  if (!Array.isArray(patch)) throw badRequest('json: cannot unmarshal object into Go value of type jsonpatch.Patch');
   if (patch.length > maxOperations) {
     throw new ApiError(
       413,
@@ -26,7 +26,10 @@ export function applyJsonPatch(document: unknown, patch: unknown): unknown {
       `The allowed maximum operations in a JSON patch is ${maxOperations}, got ${patch.length}`,
     );
   }
-  return (patch as unknown[]).reduce((current, operation) => applyOperation(current, operationOf(operation)), structuredClone(document));
+  return (patch as unknown[]).reduce(
+    (current, operation) => applyOperation(current, operationOf(operation)),
+    structuredClone(document),
+  );
 }
 
 function operationOf(value: unknown): Operation {
@@ -37,7 +40,9 @@ function operationOf(value: unknown): Operation {
 }
 
 function refuse(message: string): ApiError {
-  return new ApiError(422, 'Invalid', `the server rejected our request due to an error in our request: ${message}`, {});
+  return new ApiError(422, 'Invalid', 'the server rejected our request due to an error in our request', {
+    causes: [{ reason: 'JSONPatchFailed', message }],
+  });
 }
 
 function applyOperation(document: unknown, operation: Operation): unknown {
@@ -103,7 +108,8 @@ function change(document: unknown, path: string, apply: Change, whole: unknown):
 }
 
 function indexOf(list: readonly unknown[], key: string, max: number, path: string): number {
-  if (!/^(0|[1-9]\d*)$/.test(key) || Number(key) > max) throw refuse(`${path}: no such index in a list of ${list.length}`);
+  if (!/^(0|[1-9]\d*)$/.test(key) || Number(key) > max)
+    throw refuse(`${path}: no such index in a list of ${list.length}`);
   return Number(key);
 }
 

@@ -16,7 +16,8 @@ export function applyStrategicMergePatch(target: JsonObject, patch: JsonObject, 
   const directive = patch['$patch'];
   if (directive === 'replace') return withoutDirectives(patch);
   if (directive === 'delete') return {};
-  if (directive !== undefined && directive !== 'merge') throw badRequest(`Unknown patch type: ${JSON.stringify(directive)}`);
+  if (directive !== undefined && directive !== 'merge')
+    throw badRequest(`Unknown patch type: ${JSON.stringify(directive)}`);
   const result: JsonObject = { ...target };
   const retained = patch['$retainKeys'];
   if (Array.isArray(retained)) {

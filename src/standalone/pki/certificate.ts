@@ -60,7 +60,11 @@ function extensionsOf(request: CertificateRequest, keyId: Buffer, issuerKeyId: B
   const extensions = [
     extension('2.5.29.19', true, der.sequence(...(authority ? [der.boolean(true)] : []))),
     // keyCertSign and cRLSign, or digitalSignature.
-    extension('2.5.29.15', true, authority ? der.bitString(Buffer.from([0x06]), 1) : der.bitString(Buffer.from([0x80]), 7)),
+    extension(
+      '2.5.29.15',
+      true,
+      authority ? der.bitString(Buffer.from([0x06]), 1) : der.bitString(Buffer.from([0x80]), 7),
+    ),
     extension('2.5.29.14', false, der.octetString(keyId)),
     extension('2.5.29.35', false, der.sequence(der.implicit(0, issuerKeyId))),
   ];

@@ -62,7 +62,11 @@ export function ensureCredentials(options: CredentialsOptions): Credentials {
     const server = ensurePair(
       join(folder, 'server'),
       (pair) => fresh(pair) && options.hosts.every((host) => isFor(pair, host)),
-      () => issueCertificate({ commonName: 'virtctl-apiserver', usage: 'server', hosts: options.hosts, ...leaf }, authority),
+      () =>
+        issueCertificate(
+          { commonName: 'virtctl-apiserver', usage: 'server', hosts: options.hosts, ...leaf },
+          authority,
+        ),
     );
     const admin = ensurePair(join(folder, 'admin'), fresh, () =>
       issueCertificate({ commonName: 'admin', organization: 'system:masters', usage: 'client', ...leaf }, authority),
@@ -79,7 +83,9 @@ export function writeKubeconfig(path: string, server: string, credentials: Crede
   const kubeconfig = {
     apiVersion: 'v1',
     kind: 'Config',
-    clusters: [{ name: 'virtctl', cluster: { server, 'certificate-authority-data': base64(credentials.authority.certificate) } }],
+    clusters: [
+      { name: 'virtctl', cluster: { server, 'certificate-authority-data': base64(credentials.authority.certificate) } },
+    ],
     users: [
       {
         name: 'admin',

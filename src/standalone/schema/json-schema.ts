@@ -46,7 +46,8 @@ export function isJsonObject(value: unknown): value is JsonObject {
 
 /** The schema of a field of an object, or undefined when the schema does not know it. */
 export function schemaOfField(schema: JsonSchema, key: string): JsonSchema | undefined {
-  const property = schema.properties !== undefined && Object.hasOwn(schema.properties, key) ? schema.properties[key] : undefined;
+  const property =
+    schema.properties !== undefined && Object.hasOwn(schema.properties, key) ? schema.properties[key] : undefined;
   if (property !== undefined) return property;
   return typeof schema.additionalProperties === 'object' ? schema.additionalProperties : undefined;
 }

@@ -21,7 +21,8 @@ export function parseLabelSelector(text: string): Selector | undefined {
     if (rest === '') break;
     if (!rest.startsWith(',')) throw unparsable(`found '${firstWord(rest)}', expected: ',' or 'end of string'`);
     rest = rest.slice(1).trim();
-    if (rest === '') throw unparsable(`found '', expected: identifier after ','`);
+    if (rest === '' || rest.startsWith(','))
+      throw badRequest(`found '${rest.charAt(0)}', expected: identifier after ','`);
   }
   return requirements.length === 0 ? undefined : (values) => requirements.every((requirement) => requirement(values));
 }
@@ -54,6 +55,8 @@ function parseRequirement(text: string): [Selector, string] {
     const after = rest.slice(membership[0].length);
     return [membership[1] === 'in' ? isIn : (values) => !isIn(values), after];
   }
+  const opened = /^(in|notin)\s+(\S+)/.exec(rest);
+  if (opened !== null) throw unparsable(`found '${firstWord(opened[2] ?? '')}' expected: '('`);
   const comparison = /^([<>])\s*(-?\d+)/.exec(rest);
   if (comparison !== null) {
     const limit = Number(comparison[2]);
@@ -74,7 +77,9 @@ function checkedKey(key: string): string {
 
 function checkedValue(key: string, value: string): string {
   if (/^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$/.test(value) && value.length <= 63) return value;
-  throw badRequest(`unable to parse requirement: invalid label value: ${JSON.stringify(value)}: at key: ${JSON.stringify(key)}`);
+  throw badRequest(
+    `unable to parse requirement: invalid label value: ${JSON.stringify(value)}: at key: ${JSON.stringify(key)}`,
+  );
 }
 
 /**

@@ -34,14 +34,19 @@ export function qualifiedNameProblems(name: string, field: string): Cause[] {
   const parts = name.split('/');
   if (parts.length > 2) {
     return [
-      bad(field, name, `a qualified name must consist of alphanumeric characters, '-', '_' or '.', ${alphanumericEnds} (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '${namePart}') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')`),
+      bad(
+        field,
+        name,
+        `a qualified name must consist of alphanumeric characters, '-', '_' or '.', ${alphanumericEnds} (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '${namePart}') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')`,
+      ),
     ];
   }
   const prefix = parts.length === 2 ? parts[0] : undefined;
   const last = parts.at(-1) ?? '';
   const found: Cause[] = [];
   if (prefix === '') found.push(bad(field, name, 'prefix part must be non-empty'));
-  else if (prefix !== undefined && !matches(subdomain, prefix)) found.push(bad(field, name, `prefix part ${subdomainRule}`));
+  else if (prefix !== undefined && !matches(subdomain, prefix))
+    found.push(bad(field, name, `prefix part ${subdomainRule}`));
   if (last === '') found.push(bad(field, name, 'name part must be non-empty'));
   else if (last.length > 63) found.push(bad(field, name, 'name part must be no more than 63 characters'));
   if (!matches(namePart, last)) found.push(bad(field, name, namePartRule));
@@ -57,7 +62,12 @@ export function validateMetadata(metadata: JsonObject, options: { readonly nameI
     // A generated name may end in a dash, which the suffix then follows.
     const masked = generateName.endsWith('-') ? `${generateName.slice(0, -1)}a` : generateName;
     const problems = nameProblems(masked, 'metadata.generateName', options.nameIsLabel);
-    found.push(...problems.map((cause) => ({ ...cause, message: cause.message.replace(JSON.stringify(masked), JSON.stringify(generateName)) })));
+    found.push(
+      ...problems.map((cause) => ({
+        ...cause,
+        message: cause.message.replace(JSON.stringify(masked), JSON.stringify(generateName)),
+      })),
+    );
   }
   if (name === '') {
     const message = 'Required value: name or generateName is required';
@@ -85,14 +95,21 @@ function labelProblems(labels: unknown, field: string): Cause[] {
 function annotationProblems(annotations: unknown): Cause[] {
   if (!isJsonObject(annotations)) return [];
   const field = 'metadata.annotations';
-  const found = Object.keys(annotations).flatMap((key) => qualifiedNameProblems(key.toLowerCase(), field).map((cause) => ({
-    ...cause,
-    message: cause.message.replace(JSON.stringify(key.toLowerCase()), JSON.stringify(key)),
-  })));
+  const found = Object.keys(annotations).flatMap((key) =>
+    qualifiedNameProblems(key.toLowerCase(), field).map((cause) => ({
+      ...cause,
+      message: cause.message.replace(JSON.stringify(key.toLowerCase()), JSON.stringify(key)),
+    })),
+  );
   let bytes = 0;
-  for (const [key, value] of Object.entries(annotations)) bytes += Buffer.byteLength(key) + Buffer.byteLength(String(value));
+  for (const [key, value] of Object.entries(annotations))
+    bytes += Buffer.byteLength(key) + Buffer.byteLength(String(value));
   if (bytes > maxAnnotationsBytes) {
-    found.push({ reason: 'FieldValueTooLong', message: `Too long: must have at most ${maxAnnotationsBytes} bytes`, field });
+    found.push({
+      reason: 'FieldValueTooLong',
+      message: `Too long: must have at most ${maxAnnotationsBytes} bytes`,
+      field,
+    });
   }
   return found;
 }
@@ -117,7 +134,11 @@ function ownerProblems(references: unknown): Cause[] {
     const name = String(reference['name']);
     if (controller !== undefined) {
       const rule = `Only one reference can have Controller set to true. Found "true" in references for ${controller} and ${name}`;
-      found.push({ reason: 'FieldValueInvalid', message: `Invalid value: ${JSON.stringify(reference)}: ${rule}`, field });
+      found.push({
+        reason: 'FieldValueInvalid',
+        message: `Invalid value: ${JSON.stringify(reference)}: ${rule}`,
+        field,
+      });
     }
     controller = name;
   }

@@ -59,7 +59,9 @@ function validateValue(value: unknown, schema: JsonSchema, path: string, causes:
   else if (Array.isArray(value)) validateArray(value, schema, path, causes);
   else if (isJsonObject(value)) validateObject(value, schema, path, causes);
   if (schema.enum !== undefined && !schema.enum.some((allowed) => JSON.stringify(allowed) === JSON.stringify(value))) {
-    const supported = schema.enum.map((word) => (typeof word === 'string' ? quote(word) : JSON.stringify(word))).join(', ');
+    const supported = schema.enum
+      .map((word) => (typeof word === 'string' ? quote(word) : JSON.stringify(word)))
+      .join(', ');
     causes.push({
       reason: 'FieldValueNotSupported',
       message: `Unsupported value: ${JSON.stringify(value)}: supported values: ${supported}`,

@@ -71,7 +71,8 @@ export class Store {
     const revision = this.#meta.get('revision');
     this.#committed = revision === undefined ? 1 : Number(openRecord(revision, 'the revision').toString());
     this.#assigned = this.#committed;
-    for (const object of loadObjects(this.#objects, separator, options.indexObject)) this.#index(object.resource).set(object);
+    for (const object of loadObjects(this.#objects, separator, options.indexObject))
+      this.#index(object.resource).set(object);
     const oldest = this.#meta.get('oldest');
     this.#history = new History(
       options.history,

@@ -32,10 +32,14 @@ function nextStep(text: string): { readonly step: Step; readonly length: number 
   if (quoted !== null) return { step: field(quoted[2] ?? ''), length: quoted[0].length };
   const index = /^\.?\[(-?\d+)\]/.exec(text);
   if (index !== null) {
-    return { step: (value) => (Array.isArray(value) ? value.slice(Number(index[1])).slice(0, 1) : []), length: index[0].length };
+    return {
+      step: (value) => (Array.isArray(value) ? value.slice(Number(index[1])).slice(0, 1) : []),
+      length: index[0].length,
+    };
   }
   const all = /^\.?\[\*\]/.exec(text);
-  if (all !== null) return { step: (value) => (Array.isArray(value) ? (value as unknown[]) : []), length: all[0].length };
+  if (all !== null)
+    return { step: (value) => (Array.isArray(value) ? (value as unknown[]) : []), length: all[0].length };
   const filter = /^\.?\[\?\(@((?:\.[\w-]+)+)\s*(==|!=)\s*(?:"([^"]*)"|'([^']*)'|([^)\s]+))\)\]/.exec(text);
   if (filter === null) return undefined;
   const inner = compileJsonPath(filter[1] ?? '');

@@ -73,7 +73,11 @@ function cellOf(column: PrinterColumn, found: readonly unknown[], now: number): 
   if (value === undefined || value === null) return null;
   switch (column.type) {
     case 'integer':
-      return typeof value === 'number' ? Math.trunc(value) : typeof value === 'string' && /^-?\d+$/.test(value) ? Number(value) : null;
+      return typeof value === 'number'
+        ? Math.trunc(value)
+        : typeof value === 'string' && /^-?\d+$/.test(value)
+          ? Number(value)
+          : null;
     case 'number':
       return typeof value === 'number' ? value : null;
     case 'boolean':
@@ -91,7 +95,12 @@ export function partialMetadata(object: JsonObject): JsonObject {
 }
 
 /** A table of rows. */
-export function table(writer: TableWriter, rows: readonly JsonObject[], metadata: JsonObject, withColumns = true): JsonObject {
+export function table(
+  writer: TableWriter,
+  rows: readonly JsonObject[],
+  metadata: JsonObject,
+  withColumns = true,
+): JsonObject {
   return {
     kind: 'Table',
     apiVersion: 'meta.k8s.io/v1',

@@ -82,7 +82,13 @@ export function serialise(object: JsonObject): Buffer {
 }
 
 /** What the store keeps of an object beside its JSON. */
-export function indexed(definition: ResourceDefinition | undefined, resource: string, key: string, object: JsonObject, json: Buffer): StoredObject {
+export function indexed(
+  definition: ResourceDefinition | undefined,
+  resource: string,
+  key: string,
+  object: JsonObject,
+  json: Buffer,
+): StoredObject {
   const metadata = metadataOf(object);
   const owners = Array.isArray(metadata['ownerReferences']) ? (metadata['ownerReferences'] as unknown[]) : [];
   const name = String(metadata['name']);

@@ -82,7 +82,11 @@ function checkNamespace(state: ApiState, definition: ResourceDefinition, namespa
   if (metadataOf(decode(stored))['deletionTimestamp'] === undefined) return;
   const why = `unable to create new content in namespace ${namespace} because it is being terminated`;
   throw forbidden(definition, name, why, [
-    { reason: 'NamespaceTerminating', message: `namespace ${namespace} is being terminated`, field: 'metadata.namespace' },
+    {
+      reason: 'NamespaceTerminating',
+      message: `namespace ${namespace} is being terminated`,
+      field: 'metadata.namespace',
+    },
   ]);
 }
 
@@ -98,7 +102,12 @@ function initialise(state: ApiState, definition: ResourceDefinition, object: Jso
 }
 
 /** Ownership, validation and size: the part that server-side apply of a new object shares. */
-function finishCreate(state: ApiState, definition: ResourceDefinition, object: JsonObject, options: WriteOptions): void {
+function finishCreate(
+  state: ApiState,
+  definition: ResourceDefinition,
+  object: JsonObject,
+  options: WriteOptions,
+): void {
   const metadata = metadataOf(object);
   if (!appliedObjects.has(object)) {
     const manager = {
@@ -117,7 +126,13 @@ function finishCreate(state: ApiState, definition: ResourceDefinition, object: J
   const admitted =
     causes.length > 0 || definition.admit === undefined
       ? causes
-      : definition.admit({ operation: 'CREATE', subresource: '', object, old: undefined, read: admissionReader(state) });
+      : definition.admit({
+          operation: 'CREATE',
+          subresource: '',
+          object,
+          old: undefined,
+          read: admissionReader(state),
+        });
   if (admitted.length > 0) throw invalid(definition, String(metadata['name'] ?? ''), admitted);
   checkSize(object);
 }

@@ -23,7 +23,9 @@ export function decodeObject(body: unknown, definition: ResourceDefinition, opti
   const cannot = (why: string): Error =>
     badRequest(`${kind} in version ${JSON.stringify(version)} cannot be handled as a ${kind}: ${why}`);
   if (!isJsonObject(body)) {
-    throw badRequest(`the object provided is unrecognized (must be of type ${kind}): couldn't get version/kind; json parse error: not an object`);
+    throw badRequest(
+      `the object provided is unrecognized (must be of type ${kind}): couldn't get version/kind; json parse error: not an object`,
+    );
   }
   const apiVersion = apiVersionOf(definition);
   if (body['kind'] === undefined || body['kind'] === '') {

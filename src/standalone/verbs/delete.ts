@@ -36,14 +36,26 @@ export function parseDeleteOptions(body: unknown, query: URLSearchParams): Delet
   const policy = query.get('propagationPolicy') ?? given['propagationPolicy'];
   const orphan = query.get('orphanDependents') ?? given['orphanDependents'];
   if (policy !== undefined && orphan !== undefined) {
-    throw refuse('FieldValueInvalid', 'propagationPolicy', `Invalid value: ${JSON.stringify(policy)}: orphanDependents and deletionPropagation cannot be both set`);
+    throw refuse(
+      'FieldValueInvalid',
+      'propagationPolicy',
+      `Invalid value: ${JSON.stringify(policy)}: orphanDependents and deletionPropagation cannot be both set`,
+    );
   }
   if (policy !== undefined && policy !== 'Background' && policy !== 'Foreground' && policy !== 'Orphan') {
-    throw refuse('FieldValueNotSupported', 'propagationPolicy', `Unsupported value: ${JSON.stringify(policy)}: supported values: "Foreground", "Background", "Orphan", "nil"`);
+    throw refuse(
+      'FieldValueNotSupported',
+      'propagationPolicy',
+      `Unsupported value: ${JSON.stringify(policy)}: supported values: "Foreground", "Background", "Orphan", "nil"`,
+    );
   }
   const dryRun = query.getAll('dryRun').length > 0 ? query.getAll('dryRun') : (given['dryRun'] ?? []);
   if (!Array.isArray(dryRun) || dryRun.some((one) => one !== 'All')) {
-    throw refuse('FieldValueNotSupported', 'dryRun', `Unsupported value: ${JSON.stringify(dryRun)}: supported values: "All"`);
+    throw refuse(
+      'FieldValueNotSupported',
+      'dryRun',
+      `Unsupported value: ${goStrings(dryRun)}: supported values: "All"`,
+    );
   }
   const fromOrphan = orphan === undefined ? undefined : String(orphan) === 'true' ? 'Orphan' : 'Background';
   const propagationPolicy = policy ?? fromOrphan;
@@ -51,12 +63,16 @@ export function parseDeleteOptions(body: unknown, query: URLSearchParams): Delet
     dryRun: dryRun.length > 0,
     ...(propagationPolicy === undefined ? {} : { propagationPolicy }),
     ...(typeof preconditions['uid'] === 'string' ? { uid: preconditions['uid'] } : {}),
-    ...(typeof preconditions['resourceVersion'] === 'string' ? { resourceVersion: preconditions['resourceVersion'] } : {}),
+    ...(typeof preconditions['resourceVersion'] === 'string'
+      ? { resourceVersion: preconditions['resourceVersion'] }
+      : {}),
   };
 }
 
 function refuse(reason: string, field: string, message: string): Error {
-  return invalid({ group: 'meta.k8s.io', plural: 'deleteoptions', kind: 'DeleteOptions' }, '', [{ reason, message, field }]);
+  return invalid({ group: 'meta.k8s.io', plural: 'deleteoptions', kind: 'DeleteOptions' }, '', [
+    { reason, message, field },
+  ]);
 }
 
 /**
@@ -65,7 +81,11 @@ function refuse(reason: string, field: string, message: string): Error {
  * @returns The Status of a deletion that is done, or the marked object.
  * @throws ApiError 403, 404, 409, 422.
  */
-export async function deleteObject(state: ApiState, target: Target, options: DeleteOptions): Promise<Status | JsonObject> {
+export async function deleteObject(
+  state: ApiState,
+  target: Target,
+  options: DeleteOptions,
+): Promise<Status | JsonObject> {
   const definition = storageDefinition(state, target.definition);
   const stored = mustExist(state, target);
   checkPreconditions(target, stored, options);
@@ -73,7 +93,13 @@ export async function deleteObject(state: ApiState, target: Target, options: Del
   if (isNamespace(definition) && keptNamespaces.includes(target.name)) {
     throw forbidden(definition, target.name, 'this namespace may not be deleted');
   }
-  const causes = definition.admit?.({ operation: 'DELETE', subresource: '', object, old: object, read: admissionReader(state) });
+  const causes = definition.admit?.({
+    operation: 'DELETE',
+    subresource: '',
+    object,
+    old: object,
+    read: admissionReader(state),
+  });
   if (causes !== undefined && causes.length > 0) throw invalid(definition, target.name, causes);
   const metadata = metadataOf(object);
   const before = Array.isArray(metadata['finalizers']) ? (metadata['finalizers'] as string[]) : [];
@@ -85,7 +111,11 @@ export async function deleteObject(state: ApiState, target: Target, options: Del
   const isMarked = metadata['deletionTimestamp'] !== undefined;
   if (isMarked && finalizers.join() === before.join()) {
     if (isNamespace(definition)) {
-      throw conflict(definition, target.name, 'The system is ensuring all content is removed from this namespace.  Upon completion, this namespace will automatically be purged by the system.');
+      throw conflict(
+        definition,
+        target.name,
+        'The system is ensuring all content is removed from this namespace.  Upon completion, this namespace will automatically be purged by the system.',
+      );
     }
     return show(target.definition, object);
   }
@@ -99,7 +129,8 @@ export async function deleteObject(state: ApiState, target: Target, options: Del
 function mark(state: ApiState, definition: ResourceDefinition, object: JsonObject): void {
   const metadata = metadataOf(object);
   metadata['deletionTimestamp'] = toKubernetesTime(state.now());
-  if (isNamespace(definition)) object['status'] = { ...(object['status'] as JsonObject | undefined), phase: 'Terminating' };
+  if (isNamespace(definition))
+    object['status'] = { ...(object['status'] as JsonObject | undefined), phase: 'Terminating' };
   else metadata['deletionGracePeriodSeconds'] = 0;
   if (metadata['generation'] !== undefined) metadata['generation'] = Number(metadata['generation']) + 1;
 }
@@ -112,16 +143,26 @@ function finalizersFor(before: readonly string[], policy: PropagationPolicy | un
 }
 
 function checkPreconditions(target: Target, stored: StoredObject, options: DeleteOptions): void {
-  const problem =
-    options.uid !== undefined && options.uid !== stored.uid
-      ? `UID in precondition: ${options.uid}, UID in object meta: ${stored.uid}`
-      : options.resourceVersion !== undefined && options.resourceVersion !== String(stored.resourceVersion)
-        ? `ResourceVersion in precondition: ${options.resourceVersion}, ResourceVersion in object meta: ${stored.resourceVersion}`
-        : undefined;
-  if (problem === undefined) return;
-  const what = options.uid !== undefined && options.uid !== stored.uid ? 'UID' : 'ResourceVersion';
-  const detail = problem.replace(/^(UID|ResourceVersion)/, what);
-  throw conflict(target.definition, target.name, `Precondition failed: ${detail}`);
+  const { definition, name } = target;
+  const refuse = (what: string, given: string, found: string, why: string): Error =>
+    conflict(
+      { ...definition, plural: definition.kind },
+      name,
+      `the ${what} in the precondition (${given}) does not match the ${what} in record (${found}). ${why}`,
+    );
+  if (options.uid !== undefined && options.uid !== stored.uid) {
+    throw refuse('UID', options.uid, stored.uid, 'The object might have been deleted and then recreated');
+  }
+  const version = String(stored.resourceVersion);
+  if (options.resourceVersion !== undefined && options.resourceVersion !== version) {
+    throw refuse('ResourceVersion', options.resourceVersion, version, 'The object might have been modified');
+  }
+}
+
+/** A list of strings as Go prints it. */
+export function goStrings(values: unknown): string {
+  const list = Array.isArray(values) ? (values as unknown[]) : [values];
+  return `[]string{${list.map((value) => JSON.stringify(value)).join(', ')}}`;
 }
 
 export function isNamespace(definition: ResourceDefinition): boolean {

@@ -1,4 +1,4 @@
-import { ApiError, badRequest, expired } from '../http/api-error.ts';
+import { ApiError, badRequest, expired, invalid } from '../http/api-error.ts';
 import type { ResourceDefinition } from '../kinds/resource-definition.ts';
 import { resourceKey } from '../kinds/resource-definition.ts';
 import type { Selector, Values } from '../schema/selectors.ts';
@@ -54,7 +54,11 @@ export function parseResourceVersion(query: URLSearchParams): number | undefined
   const text = query.get('resourceVersion') ?? '';
   if (text === '') return undefined;
   if (/^\d+$/.test(text)) return Number(text);
-  throw new ApiError(500, '', `resourceVersion: Invalid value: ${JSON.stringify(text)}: strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`);
+  throw new ApiError(
+    500,
+    '',
+    `resourceVersion: Invalid value: ${JSON.stringify(text)}: strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`,
+  );
 }
 
 export function parseInteger(query: URLSearchParams, name: string): number | undefined {
@@ -98,7 +102,8 @@ export function listObjects(
   let revision = match === 'Exact' && given !== undefined ? given : store.revision;
   let from = '';
   if (token !== '') {
-    if (given !== undefined && given !== 0) throw badRequest('specifying resource version is not allowed when using continue');
+    if (given !== undefined && given !== 0)
+      throw badRequest('specifying resource version is not allowed when using continue');
     const decoded = decodeContinue(token);
     from = decoded.start;
     // -1 is the token of a list that goes on although its state is forgotten.
@@ -114,13 +119,21 @@ export function listObjects(
 
 function checkMatch(match: string, given: number | undefined, token: string): void {
   if (match === '') return;
-  const refuse = (rule: string): ApiError => badRequest(`resourceVersionMatch: Forbidden: ${rule}`);
+  const problem = (reason: string, message: string): ApiError =>
+    invalid({ group: 'meta.k8s.io', plural: 'listoptions', kind: 'ListOptions' }, '', [
+      { reason, message, field: 'resourceVersionMatch' },
+    ]);
+  const refuse = (rule: string): ApiError => problem('FieldValueForbidden', `Forbidden: ${rule}`);
   if (match !== 'Exact' && match !== 'NotOlderThan') {
-    throw badRequest(`resourceVersionMatch: Unsupported value: ${JSON.stringify(match)}: supported values: "Exact", "NotOlderThan", ""`);
+    throw problem(
+      'FieldValueNotSupported',
+      `Unsupported value: ${JSON.stringify(match)}: supported values: "Exact", "NotOlderThan", ""`,
+    );
   }
   if (token !== '') throw refuse('resourceVersionMatch is forbidden when continue is provided');
   if (given === undefined) throw refuse('resourceVersionMatch is forbidden unless resourceVersion is provided');
-  if (match === 'Exact' && given === 0) throw refuse('resourceVersionMatch "exact" is forbidden for resourceVersion "0"');
+  if (match === 'Exact' && given === 0)
+    throw refuse('resourceVersionMatch "exact" is forbidden for resourceVersion "0"');
 }
 
 function page(range: Iterable<StoredObject>, selection: Selection, limit: number, revision: number): Listed {

@@ -53,13 +53,15 @@ export async function patchObject(
   if (!isJsonObject(patched)) throw badRequest('the patch does not leave an object');
   const metadata = metadataOf(patched);
   if ((metadata['uid'] ?? '') !== stored.uid) {
-    const uid = String(metadata['uid'] ?? '');
-    throw conflict(definition, target.name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${stored.uid}`);
+    const message = `Invalid value: ${JSON.stringify(String(metadata['uid'] ?? ''))}: field is immutable`;
+    throw invalid(definition, target.name, [{ reason: 'FieldValueInvalid', message, field: 'metadata.uid' }]);
   }
   const version = String(metadata['resourceVersion'] ?? '');
   if (version !== '' && version !== String(stored.resourceVersion)) throw modifiedMeanwhile(definition, target.name);
   if (metadata['name'] !== target.name) {
-    throw badRequest(`the name of the object (${String(metadata['name'])}) does not match the name on the URL (${target.name})`);
+    throw badRequest(
+      `the name of the object (${String(metadata['name'])}) does not match the name on the URL (${target.name})`,
+    );
   }
   const next = decodeObject(patched, definition, options);
   const asStored = definition.conversion === undefined ? next : definition.conversion.toStorage(next);
@@ -68,7 +70,10 @@ export async function patchObject(
 
 function patchValue(target: Target, type: string, object: JsonObject, patch: unknown): unknown {
   if (type === patchTypes.json) return applyJsonPatch(object, patch);
-  if (!isJsonObject(patch)) throw badRequest('error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}');
+  if (!isJsonObject(patch)) {
+    const message = `Invalid value: ${JSON.stringify(JSON.stringify(patch))}: a merge patch has to be an object`;
+    throw invalid({ group: '', plural: '', kind: '' }, '', [{ reason: 'FieldValueInvalid', message, field: 'patch' }]);
+  }
   if (type === patchTypes.merge) return structuredClone(applyMergePatch(object, patch));
   return structuredClone(applyStrategicMergePatch(object, patch, fullSchema(target.definition)));
 }
@@ -94,7 +99,8 @@ async function apply(
   if (!isJsonObject(patch)) throw badRequest('error decoding YAML: the applied configuration is not an object');
   checkIdentity(target, patch);
   const definition = storageDefinition(state, target.definition);
-  const configuration = definition === target.definition ? patch : (target.definition.conversion?.toStorage(patch) ?? patch);
+  const configuration =
+    definition === target.definition ? patch : (target.definition.conversion?.toStorage(patch) ?? patch);
   const stored = latest(state, target);
   const old = stored === undefined ? undefined : decode(stored);
   const manager = {
@@ -107,13 +113,19 @@ async function apply(
   if (old === undefined) {
     if (target.subresource !== '') mustExist(state, target);
     if ((metadataOf(configuration)['uid'] ?? '') !== '') {
-      throw conflict(target.definition, target.name, `uid mismatch: the provided object specified uid ${String(metadataOf(configuration)['uid'])}, and no existing object was found`);
+      throw conflict(
+        target.definition,
+        target.name,
+        `uid mismatch: the provided object specified uid ${String(metadataOf(configuration)['uid'])}, and no existing object was found`,
+      );
     }
   }
   if (target.definition.statusSubresource) {
     // The main resource does not own the status, nor the status anything else.
     if (target.subresource === '') delete configuration['status'];
-    else for (const key of Object.keys(configuration)) if (!['apiVersion', 'kind', 'metadata', 'status'].includes(key)) Reflect.deleteProperty(configuration, key);
+    else
+      for (const key of Object.keys(configuration))
+        if (!['apiVersion', 'kind', 'metadata', 'status'].includes(key)) Reflect.deleteProperty(configuration, key);
   }
   const merged = serverSideApply(old, configuration, fullSchema(definition), manager, force);
   const next = decodeObject(structuredClone(merged), definition, options);
@@ -122,14 +134,20 @@ async function apply(
     return await createApplied(state, definition, target.namespace, next, options);
   }
   const version = String(metadataOf(configuration)['resourceVersion'] ?? '');
-  if (version !== '' && version !== String(stored?.resourceVersion)) throw modifiedMeanwhile(target.definition, target.name);
+  if (version !== '' && version !== String(stored?.resourceVersion))
+    throw modifiedMeanwhile(target.definition, target.name);
   return await writeUpdate(state, { ...target, definition }, old, next, options, true);
 }
 
 function checkIdentity(target: Target, patch: JsonObject): void {
   const { definition, name, namespace } = target;
   const expected = apiVersionOf(definition);
-  if (patch['apiVersion'] !== expected || patch['kind'] !== definition.kind) {
+  if ((patch['apiVersion'] ?? '') !== expected) {
+    throw badRequest(
+      `Incorrect version specified in apply patch. Specified patch version: ${String(patch['apiVersion'] ?? '')}, expected: ${expected}`,
+    );
+  }
+  if (patch['kind'] !== definition.kind) {
     throw badRequest(
       `the applied configuration has to be ${expected}, Kind=${definition.kind}, and is ${String(patch['apiVersion'])}, Kind=${String(patch['kind'])}`,
     );
@@ -138,7 +156,9 @@ function checkIdentity(target: Target, patch: JsonObject): void {
   if (metadata['managedFields'] !== undefined) throw badRequest('metadata.managedFields must be nil');
   metadata['name'] ??= name;
   if (metadata['name'] !== name) {
-    throw badRequest(`the name of the object (${String(metadata['name'])}) does not match the name on the URL (${name})`);
+    throw badRequest(
+      `the name of the object (${String(metadata['name'])}) does not match the name on the URL (${name})`,
+    );
   }
   if (definition.scope === 'Namespaced' && (metadata['namespace'] ??= namespace) !== namespace) {
     throw badRequest('the namespace of the provided object does not match the namespace sent on the request');

@@ -60,7 +60,9 @@ export async function updateObject(
     throw badRequest(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
   }
   if (metadata['name'] !== name) {
-    throw badRequest(`the name of the object (${String(metadata['name'])}) does not match the name on the URL (${name})`);
+    throw badRequest(
+      `the name of the object (${String(metadata['name'])}) does not match the name on the URL (${name})`,
+    );
   }
   if (definition.scope === 'Namespaced') {
     metadata['namespace'] ??= target.namespace;
@@ -141,7 +143,14 @@ export async function writeUpdate(
   return { object: next, created: false };
 }
 
-const serverOwned = ['uid', 'creationTimestamp', 'deletionTimestamp', 'deletionGracePeriodSeconds', 'selfLink', 'generation'];
+const serverOwned = [
+  'uid',
+  'creationTimestamp',
+  'deletionTimestamp',
+  'deletionGracePeriodSeconds',
+  'selfLink',
+  'generation',
+];
 
 function keepServerOwned(definition: ResourceDefinition, subresource: string, old: JsonObject, next: JsonObject): void {
   if (subresource === 'status') {
@@ -165,7 +174,8 @@ function keepServerOwned(definition: ResourceDefinition, subresource: string, ol
   metadata['resourceVersion'] = before['resourceVersion'];
   for (const key of ['labels', 'annotations', 'finalizers', 'ownerReferences']) {
     const value = metadata[key];
-    if (value === null || (typeof value === 'object' && Object.keys(value).length === 0)) Reflect.deleteProperty(metadata, key);
+    if (value === null || (typeof value === 'object' && Object.keys(value).length === 0))
+      Reflect.deleteProperty(metadata, key);
   }
 }
 
