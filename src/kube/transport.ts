@@ -40,6 +40,8 @@ export interface TransportOptions {
   readonly maxResponseBytes: number;
   /** How many times a request is repeated at most. */
   readonly maxRetries: number;
+  /** Is told what the server warns of in an answer, such as an unknown field or a deprecated version. */
+  readonly onWarning?: ((text: string) => void) | undefined;
 }
 
 const retryBackoff: BackoffPolicy = { initialMs: 100, maxMs: 5_000, factor: 2, jitter: 0.5 };
@@ -105,6 +107,7 @@ export class Transport {
         const response = await this.#open(request, signal, 'requests');
         const text = await readText(response, this.#options.maxResponseBytes, what, signal);
         const body = parseBody(text);
+        this.#passWarningsOn(response);
         if (isSuccess(response)) return body;
         throw this.#statusError(response, body, what);
       }),
@@ -267,6 +270,16 @@ export class Transport {
       }
     }
     return this.#ca.text;
+  }
+
+  /** `Warning: 299 - "text"` (RFC 7234, 5.5), as kube-apiserver sends it since 1.19. */
+  #passWarningsOn(response: IncomingMessage): void {
+    const { onWarning } = this.#options;
+    const header = response.headers.warning;
+    if (onWarning === undefined || header === undefined) return;
+    for (const [, text] of header.matchAll(/299 \S+ "((?:[^"\\]|\\.)*)"/g)) {
+      if (text !== undefined) onWarning(text.replace(/\\(.)/g, '$1'));
+    }
   }
 
   #statusError(response: IncomingMessage, body: unknown, what: string): VirtctlError {

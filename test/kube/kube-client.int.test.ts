@@ -16,6 +16,7 @@ import type { KubeObject } from '../../src/kube/object.ts';
 import type { ResourceClient } from '../../src/kube/resource-client.ts';
 import { builtin } from '../../src/kube/resource-type.ts';
 import { isAlreadyExists, isConflict, isExpired, isNotFound } from '../../src/kube/status-error.ts';
+import { waitForObject } from '../../src/kube/wait-for-object.ts';
 import { sendJson, startFakeApiServer } from '../support/fake-api-server.ts';
 import { startKubeApiserver } from '../support/kube-apiserver.ts';
 import type { KubeApiserver } from '../support/kube-apiserver.ts';
@@ -168,6 +169,37 @@ describe('the client on a real API server', () => {
     const old = maps.watch({ namespace: 'default', resourceVersion: '1', timeoutSeconds: 2 });
     const error = await old.next().catch((thrown: unknown) => thrown);
     expect(isExpired(error)).toBe(true);
+  });
+});
+
+describe('waiting for an object on a real API server', () => {
+  const options = { timeoutMs: 30_000, logger: silentLogger, what: 'configmap slow' };
+
+  it('ends when it is as wanted, through a restart of the server, and when it is gone', async () => {
+    const appeared = waitForObject(maps, at('slow'), (object) => object?.data?.['a'] === '2', options);
+    await maps.create(map('slow', { a: '1' }));
+    await api.restart();
+    await maps.mergePatch(at('slow'), { data: { a: '2' } });
+    expect((await appeared)?.data).toEqual({ a: '2' });
+    const gone = waitForObject(maps, at('slow'), (object) => object === undefined, options);
+    await maps.delete(at('slow'));
+    expect(await gone).toBeUndefined();
+  });
+
+  it('ends with exit code 5 at the deadline, and with what the question throws', async () => {
+    await expect(waitForObject(maps, at('never'), () => false, { ...options, timeoutMs: 100 })).rejects.toMatchObject({
+      message: 'timed out after 0.1 s: configmap slow',
+      exitCode: ExitCode.TimedOut,
+    });
+    const failing = waitForObject(
+      maps,
+      at('never'),
+      () => {
+        throw new Error('it crashed');
+      },
+      options,
+    );
+    await expect(failing).rejects.toThrow('it crashed');
   });
 });
 

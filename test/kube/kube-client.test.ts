@@ -324,6 +324,19 @@ describe('an answer', () => {
     await expect(maps.get(ref)).rejects.toThrow('longer than 1000 bytes');
   });
 
+  it('hands on what the server warns of', async () => {
+    const warnings: string[] = [];
+    const maps = (
+      await serve(
+        (_request, response) =>
+          sendJson(response, 200, object, { warning: '299 - "unknown field \\"a\\"", 299 - "v1 is old, use v2"' }),
+        { onWarning: (text) => void warnings.push(text) },
+      )
+    ).resource(builtin.configMaps);
+    await maps.get(ref);
+    expect(warnings).toEqual(['unknown field "a"', 'v1 is old, use v2']);
+  });
+
   it('of another kind is an error', async () => {
     const maps = (await serve((_r, response) => sendJson(response, 200, { kind: 'Other', metadata: {} }))).resource(
       builtin.configMaps,
