@@ -25,6 +25,7 @@ export interface Guest {
 const modules = [
   ...['virtio_pci', 'virtio_blk', 'virtio_scsi', 'sd_mod', 'sr_mod', 'isofs', 'virtio_net', 'virtio_console'],
   ...['virtio_balloon', 'virtio_rng', 'virtio_mem', 'button', 'evdev', 'ahci', 'ata_piix', 'e1000', 'qemu_fw_cfg'],
+  ...['pvpanic_mmio', 'pvpanic_pci'],
 ];
 const kernelPackages = ['linux-image-cloud-amd64', 'linux-image-amd64'];
 const agentPackage = 'qemu-guest-agent';

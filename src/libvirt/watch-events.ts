@@ -174,9 +174,10 @@ export async function watchEvents<K extends EventKind>(
   // Events may come in the same chunk as the registration's reply: queue first, choose afterwards.
   const subscription = connection.subscribe(entry.event, { limit: options.limit, signal: options.signal });
   try {
-    const callbackID = await register(connection, entry, options.of, options.signal);
+    const registration = await acquire(connection, kind, options.of, options.signal);
+    const { callbackID } = registration;
     subscription.setFilter((message) => !('callbackID' in message) || message.callbackID === callbackID);
-    return new EventWatch<EventOf<K>>(subscription, () => deregister(connection, entry, callbackID));
+    return new EventWatch<EventOf<K>>(subscription, registration.release);
   } catch (error) {
     subscription.close();
     throw error;
@@ -245,39 +246,93 @@ const deregistrars: Readonly<Record<Subject, Registrar>> = {
   secret: 'connectSecretEventDeregisterAny',
 };
 
-async function register(
+/** A registration with the daemon, and how many watches share it. */
+interface Shared {
+  watches: number;
+  readonly callbackID: Promise<number>;
+  /** Set once the last watch has let go of it. */
+  ended?: Promise<void>;
+}
+
+/** The registrations of each connection. */
+const registrations = new WeakMap<Connection, Map<string, Shared>>();
+
+/**
+ * Takes part in the connection's registration for a kind of event. A daemon accepts one for a kind and object from a
+ * client ("event callback already tracked"), so that watches share it; and since it may run two calls in either order,
+ * the next is made only when the one before has ended.
+ */
+async function acquire(
   connection: Connection,
-  kind: Kind,
+  kind: EventKind,
   of: Subjects[Subject] | undefined,
   signal: AbortSignal | undefined,
-): Promise<number> {
+): Promise<{ readonly callbackID: number; readonly release: () => Promise<void> }> {
+  const entry: Kind = eventKinds[kind];
+  const shared = registrations.get(connection) ?? new Map<string, Shared>();
+  registrations.set(connection, shared);
+  const key = `${kind} ${of === undefined ? '' : subjectKey(of)}`;
+  for (let ending = shared.get(key)?.ended; ending !== undefined; ending = shared.get(key)?.ended) await ending;
+  signal?.throwIfAborted();
+  let registration = shared.get(key);
+  if (registration === undefined) {
+    registration = { watches: 0, callbackID: register(connection, entry, of) };
+    shared.set(key, registration);
+  }
+  const own = registration;
+  own.watches += 1;
+  const release = (): Promise<void> => {
+    own.watches -= 1;
+    if (own.watches > 0) return Promise.resolve();
+    own.ended = own.callbackID
+      .then(
+        (callbackID) => deregister(connection, entry, callbackID),
+        () => undefined,
+      )
+      .finally(() => shared.delete(key));
+    return own.ended;
+  };
+  try {
+    const callbackID = await own.callbackID;
+    signal?.throwIfAborted();
+    return { callbackID, release };
+  } catch (error) {
+    await release();
+    throw error;
+  }
+}
+
+function subjectKey(of: Subjects[Subject]): string {
+  return 'uuid' in of ? Buffer.from(of.uuid).toString('hex') : of.name;
+}
+
+async function register(connection: Connection, kind: Kind, of: Subjects[Subject] | undefined): Promise<number> {
   const { id: eventID } = kind;
-  const options = { signal };
   const reply = await (() => {
     if (eventID === undefined) {
       const args = { dom: (of ?? null) as NonnullDomain | null, event: null, flags: 0 };
-      return connection.call('qemuConnectDomainMonitorEventRegister', args, options);
+      return connection.call('qemuConnectDomainMonitorEventRegister', args);
     }
     switch (kind.subject) {
       case 'domain': {
         const args = { eventID, dom: (of ?? null) as NonnullDomain | null };
-        return connection.call('connectDomainEventCallbackRegisterAny', args, options);
+        return connection.call('connectDomainEventCallbackRegisterAny', args);
       }
       case 'network': {
         const args = { eventID, net: (of ?? null) as NonnullNetwork | null };
-        return connection.call('connectNetworkEventRegisterAny', args, options);
+        return connection.call('connectNetworkEventRegisterAny', args);
       }
       case 'storagePool': {
         const args = { eventID, pool: (of ?? null) as NonnullStoragePool | null };
-        return connection.call('connectStoragePoolEventRegisterAny', args, options);
+        return connection.call('connectStoragePoolEventRegisterAny', args);
       }
       case 'nodeDevice': {
         const args = { eventID, dev: (of ?? null) as NonnullNodeDevice | null };
-        return connection.call('connectNodeDeviceEventRegisterAny', args, options);
+        return connection.call('connectNodeDeviceEventRegisterAny', args);
       }
       case 'secret': {
         const args = { eventID, secret: (of ?? null) as NonnullSecret | null };
-        return connection.call('connectSecretEventRegisterAny', args, options);
+        return connection.call('connectSecretEventRegisterAny', args);
       }
     }
   })();

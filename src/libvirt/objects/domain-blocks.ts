@@ -2,7 +2,7 @@ import type { CallOptions, Connection } from '../connection.ts';
 import type { NonnullDomain } from '../protocol.gen.ts';
 import { typedParameters } from '../typed-parameter.ts';
 import { blockAbortFlags, blockCommitFlags, blockCopyFlags } from './domain-flags.ts';
-import { affectFlags, flagBits, type AffectOptions, type Flags } from './flags.ts';
+import { affectFlags, flagBits, stringsOkay, type AffectOptions, type Flags } from './flags.ts';
 import { valuesOf, wordAt, type Value } from './values.ts';
 
 /** virDomainBlockJobType, by number. */
@@ -129,7 +129,7 @@ export class DomainBlocks {
   /** virDomainGetBlockIoTune. */
   async ioTune(disk: string, options: AffectOptions & CallOptions = {}): Promise<Record<string, Value>> {
     // A driver tells how many it has when none is asked for.
-    const args = { dom: this.#dom, disk, flags: flagBits(affectFlags, options) };
+    const args = { dom: this.#dom, disk, flags: flagBits(affectFlags, options) | stringsOkay };
     const { nparams } = await this.#rpc.call('domainGetBlockIoTune', { ...args, nparams: 0 }, options);
     return valuesOf((await this.#rpc.call('domainGetBlockIoTune', { ...args, nparams }, options)).params);
   }

@@ -1,7 +1,7 @@
 import type { CallOptions, Connection } from '../connection.ts';
 import type { NonnullDomain } from '../protocol.gen.ts';
 import { typedParameters, type TypedParameter } from '../typed-parameter.ts';
-import { affectFlags, flagBits, type AffectOptions } from './flags.ts';
+import { affectFlags, flagBits, stringsOkay, type AffectOptions } from './flags.ts';
 import { cpuMapOf, processorsOf, valuesOf, type Value, type Values } from './values.ts';
 
 type Options = AffectOptions & CallOptions;
@@ -61,10 +61,14 @@ export class DomainTuning {
     return { dom: this.#dom, flags: flagBits(affectFlags, options) };
   }
 
+  #question(options: Options): { dom: NonnullDomain; flags: number } {
+    return { dom: this.#dom, flags: flagBits(affectFlags, options) | stringsOkay };
+  }
+
   /** virDomainGetSchedulerParametersFlags. */
   async scheduler(options: Options = {}): Promise<Record<string, Value>> {
     const { nparams } = await this.#rpc.call('domainGetSchedulerType', { dom: this.#dom }, options);
-    const args = { ...this.#args(options), nparams };
+    const args = { ...this.#question(options), nparams };
     return valuesOf((await this.#rpc.call('domainGetSchedulerParametersFlags', args, options)).params);
   }
 
@@ -76,7 +80,7 @@ export class DomainTuning {
 
   /** virDomainGetBlkioParameters. */
   async blkio(options: Options = {}): Promise<Record<string, Value>> {
-    const args = this.#args(options);
+    const args = this.#question(options);
     const { nparams } = await this.#rpc.call('domainGetBlkioParameters', { ...args, nparams: 0 }, options);
     return valuesOf((await this.#rpc.call('domainGetBlkioParameters', { ...args, nparams }, options)).params);
   }
@@ -88,7 +92,7 @@ export class DomainTuning {
 
   /** virDomainGetMemoryParameters: limits in KiB; 2^53 - 1 is none. */
   async memory(options: Options = {}): Promise<Record<string, Value>> {
-    const args = this.#args(options);
+    const args = this.#question(options);
     const { nparams } = await this.#rpc.call('domainGetMemoryParameters', { ...args, nparams: 0 }, options);
     return valuesOf((await this.#rpc.call('domainGetMemoryParameters', { ...args, nparams }, options)).params);
   }
@@ -100,7 +104,7 @@ export class DomainTuning {
 
   /** virDomainGetNumaParameters. */
   async numa(options: Options = {}): Promise<Record<string, Value>> {
-    const args = this.#args(options);
+    const args = this.#question(options);
     const { nparams } = await this.#rpc.call('domainGetNumaParameters', { ...args, nparams: 0 }, options);
     return valuesOf((await this.#rpc.call('domainGetNumaParameters', { ...args, nparams }, options)).params);
   }
@@ -112,7 +116,7 @@ export class DomainTuning {
 
   /** virDomainGetInterfaceParameters of a card, named by MAC address or target. */
   async interface(device: string, options: Options = {}): Promise<Record<string, Value>> {
-    const args = { ...this.#args(options), device };
+    const args = { ...this.#question(options), device };
     const { nparams } = await this.#rpc.call('domainGetInterfaceParameters', { ...args, nparams: 0 }, options);
     return valuesOf((await this.#rpc.call('domainGetInterfaceParameters', { ...args, nparams }, options)).params);
   }

@@ -16,3 +16,6 @@ export const affectFlags = { live: 1, config: 2 } as const;
 
 /** Options of calls that change a running domain, its configuration, or both. */
 export type AffectOptions = Flags<typeof affectFlags>;
+
+/** VIR_TYPED_PARAM_STRING_OKAY: without it a daemon leaves out the parameters that are strings. */
+export const stringsOkay = 4;
