@@ -3,6 +3,7 @@ import type { KubeObject, ObjectRef } from './object.ts';
 import { objectKey } from './object.ts';
 import type { ListWatchSource } from './reflector.ts';
 import { withDeadline } from '../base/abort.ts';
+import { toError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 
 /** Options of {@link waitForObject}. */
@@ -51,12 +52,12 @@ export async function waitForObject<T extends KubeObject>(
             const object = informer.get(key);
             if (isReached(object)) resolve(object);
           } catch (error) {
-            reject(error);
+            reject(toError(error));
           }
         };
         informer.onChange(look);
         look();
-        over.signal.addEventListener('abort', () => reject(over.signal.reason as Error), { once: true });
+        over.signal.addEventListener('abort', () => reject(toError(over.signal.reason)), { once: true });
       });
     } finally {
       over.abort();
