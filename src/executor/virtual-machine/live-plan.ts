@@ -23,12 +23,12 @@ export type LiveAction =
   | {
       readonly type: 'tune';
       readonly group: TuneGroup;
-      readonly values: Readonly<Record<string, bigint | number | string>>;
+      readonly values: Readonly<Record<string, number | string>>;
     }
   | {
       readonly type: 'blockIoTune';
       readonly target: string;
-      readonly values: Readonly<Record<string, bigint | string>>;
+      readonly values: Readonly<Record<string, number | string>>;
     }
   | { readonly type: 'pinVcpu'; readonly vcpu: number; readonly cpuset: string | undefined }
   | { readonly type: 'pinEmulator'; readonly cpuset: string | undefined }
@@ -236,18 +236,18 @@ function tuneValues(
   differences: readonly Difference[],
   wanted: DataObject,
   live: DataObject,
-): Readonly<Record<string, bigint | number | string>> | undefined {
-  const values: Record<string, bigint | number | string> = {};
+): Readonly<Record<string, number | string>> | undefined {
+  const values: Record<string, number | string> = {};
   for (const difference of differences) {
     // A whole element that is new, or gone, is the sum of its members.
     for (const { keys, to } of leaves(difference)) {
       const [, member = '', inner] = keys.split('.');
       if (group === 'scheduler') {
         const [name, none] = schedulerParameters[member] ?? ['', 0n];
-        values[name] = integerOf(to) ?? none;
+        values[name] = Number(integerOf(to) ?? none);
       } else if (group === 'memory') {
         if (inner !== undefined && inner !== 'value' && inner !== 'unit') return undefined;
-        values[member] = kibOf(memberAt(wanted, 'memtune', member)) ?? unlimitedKib;
+        values[member] = Number(kibOf(memberAt(wanted, 'memtune', member)) ?? unlimitedKib);
       } else if (group === 'numa') {
         if (typeof to !== 'string') return undefined;
         values['numa_nodeset'] = to;
@@ -314,8 +314,9 @@ function iotuneParameter(keys: string): string {
   return keys.slice(keys.lastIndexOf('.') + 1);
 }
 
-function iotuneValue(to: Data | undefined): bigint | string {
-  return integerOf(to) ?? (typeof to === 'string' ? to : 0n);
+function iotuneValue(to: Data | undefined): number | string {
+  const number = integerOf(to);
+  return number === undefined ? (typeof to === 'string' ? to : 0) : Number(number);
 }
 
 /** The calls that change one field of the domain itself; undefined when there are none for it. */

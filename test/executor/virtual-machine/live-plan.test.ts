@@ -104,20 +104,20 @@ describe('the plan of live changes', () => {
       {
         type: 'tune',
         group: 'scheduler',
-        values: { cpu_shares: 2048n, vcpu_quota: 50000n, vcpu_period: 100000n },
+        values: { cpu_shares: 2048, vcpu_quota: 50000, vcpu_period: 100000 },
       },
     ]);
     const applied = { cputune: { shares: 512, vcpupin: [{ vcpu: 0, cpuset: '0' }] } };
     expect(plan({}, applied).actions).toEqual([
       { type: 'pinVcpu', vcpu: 0, cpuset: undefined },
-      { type: 'tune', group: 'scheduler', values: { cpu_shares: 1024n } },
+      { type: 'tune', group: 'scheduler', values: { cpu_shares: 1024 } },
     ]);
   });
 
   it('throttles a disk, whole or in part', () => {
     const tuned = { ...disk, iotune: { total_bytes_sec: 1000000, total_iops_sec: '500' } };
     expect(plan({ devices: { disk: [tuned] } }).actions).toEqual([
-      { type: 'blockIoTune', target: 'vda', values: { total_bytes_sec: 1000000n, total_iops_sec: 500n } },
+      { type: 'blockIoTune', target: 'vda', values: { total_bytes_sec: 1000000, total_iops_sec: 500 } },
     ]);
   });
 
@@ -127,7 +127,7 @@ describe('the plan of live changes', () => {
       blkiotune: { weight: 300, device: [{ path: '/dev/sda', weight: 200 }] },
     });
     expect(actions).toEqual([
-      { type: 'tune', group: 'memory', values: { hard_limit: 2097152n } },
+      { type: 'tune', group: 'memory', values: { hard_limit: 2097152 } },
       { type: 'tune', group: 'blkio', values: { weight: 300, device_weight: '/dev/sda,200' } },
     ]);
   });

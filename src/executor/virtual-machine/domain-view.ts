@@ -1,0 +1,167 @@
+/**
+ * What libvirt has of one machine: its definition, the running domain, its state, and our marks in both. Read afresh for
+ * each reconcile; nothing is kept.
+ */
+import { readBootMark, readMachineMark, bootNamespace, machineNamespace } from './domain-metadata.ts';
+import type { BootMark, MachineMark } from './domain-metadata.ts';
+import { isList, isObject, type Data, type DataObject } from './same-value.ts';
+import type { PowerState } from './power-policy.ts';
+import { analyse, type OverlayEntry } from '../../analyser/analyse.ts';
+import { isNotFound } from '../../libvirt/errors.ts';
+import type { Libvirt } from '../../libvirt/libvirt.ts';
+import type { Domain } from '../../libvirt/objects/domain.ts';
+import type { DomainStateAndReason } from '../../libvirt/objects/domain-state.ts';
+import { parseElement } from '../../xml/element.ts';
+
+/** A domain as it was a moment ago. */
+export interface DomainView {
+  readonly domain: Domain;
+  readonly libvirtState: DomainStateAndReason;
+  readonly state: PowerState;
+  /** Its id while it runs. */
+  readonly id: number | undefined;
+  /** The definition for the next start, passwords included. */
+  readonly inactive: DataObject;
+  /** What the tables do not know of the definition. */
+  readonly inactiveOverlay: readonly OverlayEntry[];
+  /** The running domain. */
+  readonly live: DataObject | undefined;
+  /** Our mark in the definition. */
+  readonly mark: MachineMark | undefined;
+  /** Our mark as it was when the domain was started. */
+  readonly liveMark: MachineMark | undefined;
+  readonly boot: BootMark | undefined;
+  readonly hasManagedSave: boolean;
+}
+
+/** Options of the calls to libvirt. */
+export interface LibvirtCallOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly timeoutMs?: number | undefined;
+}
+
+/**
+ * Finds a machine's domain by its name, else by its UUID: somebody may have renamed it.
+ *
+ * @returns undefined when there is none.
+ */
+export async function findDomain(
+  libvirt: Libvirt,
+  name: string,
+  uuid: string | undefined,
+  options: LibvirtCallOptions,
+): Promise<Domain | undefined> {
+  try {
+    return await libvirt.domains.byName(name, options);
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
+  if (uuid === undefined) return undefined;
+  try {
+    return await libvirt.domains.byUuid(uuid, options);
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Reads everything of a domain; undefined when it was undefined meanwhile. */
+export async function readDomain(domain: Domain, options: LibvirtCallOptions): Promise<DomainView | undefined> {
+  try {
+    const [libvirtState, inactiveXml, hasManagedSave] = await Promise.all([
+      domain.state(options),
+      domain.xml({ inactive: true, secure: true, ...options }),
+      readManagedSave(domain, options),
+    ]);
+    const inactive = analyse(inactiveXml);
+    const state = powerState(libvirtState);
+    // A domain that is off gives the definition once more.
+    const live =
+      state === 'off' ? undefined : (analyse(await domain.xml({ secure: true, ...options })).value as DataObject);
+    const isRunning = live !== undefined && live['id'] !== undefined;
+    const value = inactive.value as DataObject;
+    const running = isRunning ? live : undefined;
+    return {
+      domain,
+      libvirtState,
+      state: isRunning || state === 'crashed' ? state : 'off',
+      id: isRunning ? Number(live['id']) : undefined,
+      inactive: value,
+      inactiveOverlay: inactive.overlay,
+      live: running,
+      mark: machineMarkOf(value),
+      liveMark: running === undefined ? undefined : machineMarkOf(running),
+      boot: running === undefined ? undefined : bootMarkOf(running),
+      hasManagedSave,
+    };
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}
+
+/** libvirt's state, as far as power is concerned. */
+export function powerState({ state, reason }: DomainStateAndReason): PowerState {
+  switch (state) {
+    case 'running':
+    case 'blocked':
+    case 'nostate':
+      return 'running';
+    case 'paused':
+      // QEMU has a guest's panic as a pause when the domain is preserved.
+      return reason === 'crashed' ? 'crashed' : 'paused';
+    case 'shutdown':
+      return 'stopping';
+    case 'shutoff':
+      return 'off';
+    case 'crashed':
+      return 'crashed';
+    case 'pmsuspended':
+      return 'suspended';
+  }
+}
+
+async function readManagedSave(domain: Domain, options: LibvirtCallOptions): Promise<boolean> {
+  return domain.hasManagedSave(options);
+}
+
+function machineMarkOf(value: DataObject): MachineMark | undefined {
+  const element = elementOf(value['metadata'], machineNamespace, 'machine');
+  return element === undefined ? undefined : readMachineMark(element.attributes, element.text);
+}
+
+function bootMarkOf(value: DataObject): BootMark | undefined {
+  const element = elementOf(value['metadata'], bootNamespace, 'boot');
+  return element === undefined ? undefined : readBootMark(element.attributes, element.text);
+}
+
+function elementOf(
+  metadata: Data | undefined,
+  namespace: string,
+  name: string,
+): { attributes: Readonly<Record<string, string>>; text: string } | undefined {
+  for (const xml of isList(metadata) ? metadata : []) {
+    if (typeof xml !== 'string' || !xml.includes(namespace)) continue;
+    const element = parseElement(xml);
+    if (element.name === `{${namespace}}${name}`) {
+      return { attributes: Object.fromEntries(element.attributes), text: element.text };
+    }
+  }
+  return undefined;
+}
+
+/** The `<metadata>` of a definition without our own elements: other people's, which stays. */
+export function foreignMetadata(value: DataObject | undefined): string[] {
+  const metadata = value?.['metadata'];
+  return (isList(metadata) ? metadata : []).filter(
+    (xml): xml is string => typeof xml === 'string' && !xml.includes(machineNamespace) && !xml.includes(bootNamespace),
+  );
+}
+
+/** The device of a kind in a domain, as its value. */
+export function devicesOf(value: DataObject | undefined, kind: string): readonly DataObject[] {
+  const devices = value?.['devices'];
+  const list = isObject(devices) ? devices[kind] : undefined;
+  if (isList(list)) return list.filter(isObject);
+  return isObject(list) ? [list] : [];
+}

@@ -1,0 +1,123 @@
+/**
+ * A machine's status during one reconcile: what is stored, what was found out, and the notes that are stored at once.
+ * Nobody else writes it while the machine is on this node, except the scheduler its condition.
+ */
+import { mergePatchOf } from '../status-patch.ts';
+import type { PowerNotes } from './power.ts';
+import type {
+  PrintableStatus,
+  virtualMachineConditions,
+  virtualMachineReasons,
+  VirtualMachine,
+  VirtualMachineStatus,
+} from '../../api/virtual-machine.ts';
+import type { ResourceClient } from '../../kube/resource-client.ts';
+import { setCondition } from '../../reconcile/conditions.ts';
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** Notes to store; null removes. */
+export interface StatusNotes {
+  readonly power?: undefined | { readonly [K in keyof PowerNotes]?: PowerNotes[K] | null };
+  readonly domain?:
+    | undefined
+    | {
+        readonly [K in keyof NonNullable<VirtualMachineStatus['domain']>]?:
+          NonNullable<VirtualMachineStatus['domain']>[K] | null;
+      };
+  readonly failures?: VirtualMachineStatus['failures'] | null;
+  readonly lastStop?: VirtualMachineStatus['lastStop'];
+  readonly printableStatus?: PrintableStatus;
+}
+
+/** See the head of this file. */
+export class MachineStatus {
+  readonly #client: ResourceClient<VirtualMachine>;
+  readonly #now: () => number;
+  readonly #signal: AbortSignal;
+  #machine: VirtualMachine;
+  #next: Mutable<VirtualMachineStatus>;
+
+  constructor(client: ResourceClient<VirtualMachine>, machine: VirtualMachine, now: () => number, signal: AbortSignal) {
+    this.#client = client;
+    this.#now = now;
+    this.#signal = signal;
+    this.#machine = machine;
+    this.#next = { ...machine.status };
+  }
+
+  /** The machine as it was read, with the notes that were stored since. */
+  get machine(): VirtualMachine {
+    return this.#machine;
+  }
+
+  /** What will be written. */
+  get next(): Mutable<VirtualMachineStatus> {
+    return this.#next;
+  }
+
+  get power(): PowerNotes {
+    return this.#next.power ?? {};
+  }
+
+  /** Stores notes before the step that they announce. */
+  async note(notes: StatusNotes): Promise<void> {
+    // What was found out about power and is not stored yet goes with it.
+    const pending = mergePatchOf(this.#machine.status?.power, this.#next.power ?? {});
+    const stored = await this.#patch({
+      ...notes,
+      ...(pending === undefined && notes.power === undefined ? {} : { power: { ...pending, ...notes.power } }),
+    });
+    const { power, domain, failures, lastStop, printableStatus } = stored.status ?? {};
+    this.#machine = { ...this.#machine, metadata: stored.metadata, status: stored.status };
+    this.#next = { ...this.#next };
+    const next = this.#next;
+    assign(next, 'power', power);
+    if (notes.domain !== undefined) assign(next, 'domain', domain);
+    if (notes.failures !== undefined) assign(next, 'failures', failures);
+    if (notes.lastStop !== undefined) assign(next, 'lastStop', lastStop);
+    if (notes.printableStatus !== undefined) assign(next, 'printableStatus', printableStatus);
+  }
+
+  /** Sets a condition in what will be written. */
+  condition(
+    type: keyof typeof virtualMachineConditions,
+    status: boolean | 'Unknown',
+    reason: keyof typeof virtualMachineReasons,
+    message = '',
+  ): void {
+    const observedGeneration = this.#machine.metadata.generation;
+    this.#next.conditions = [
+      ...setCondition(this.#next.conditions, { type, status, reason, message, observedGeneration }, this.#now()),
+    ];
+  }
+
+  /**
+   * Writes what was found out, if anything changed.
+   *
+   * @returns Whether something was written.
+   */
+  async write(): Promise<boolean> {
+    const patch = mergePatchOf(this.#machine.status, this.#next);
+    if (patch === undefined) return false;
+    const stored = await this.#patch(patch);
+    this.#machine = { ...this.#machine, metadata: stored.metadata, status: stored.status };
+    return true;
+  }
+
+  #patch(status: object): Promise<VirtualMachine> {
+    const { namespace, name = '', uid } = this.#machine.metadata;
+    // The UID makes it a conflict when the object was deleted and made anew.
+    const body = { metadata: { uid }, status };
+    return this.#client.mergePatch({ namespace, name }, body, { subresource: 'status', signal: this.#signal });
+  }
+}
+
+function assign<K extends keyof VirtualMachineStatus>(
+  target: Mutable<VirtualMachineStatus>,
+  key: K,
+  value: VirtualMachineStatus[K],
+): void {
+  if (value === undefined) Reflect.deleteProperty(target, key);
+  else target[key] = value;
+}

@@ -1,0 +1,160 @@
+/**
+ * Files that a machine's volumes need on the node: images of cloud-init, ConfigMaps and Secrets, and empty disks. They lie
+ * in one folder per machine, named by its UID, which goes with the machine.
+ */
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { constants } from 'node:fs';
+import { access, chmod, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { FailedError } from '../../base/errors.ts';
+
+/** A file in an image. */
+export interface ImageFile {
+  readonly name: string;
+  readonly content: Uint8Array | string;
+}
+
+/** The files of machines on this node. */
+export class Media {
+  readonly #folder: string;
+
+  /** @param folder An absolute path, as /var/lib/virtctl/machines. */
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** The folder of a machine. */
+  folderOf(uid: string): string {
+    if (!/^[A-Za-z0-9-]{1,64}$/.test(uid)) throw new FailedError(`"${uid}" cannot be a UID`);
+    return join(this.#folder, uid);
+  }
+
+  /**
+   * An ISO 9660 image (Rock Ridge and Joliet) with these files. Made anew when they change, under another name: the guest
+   * sees a changed medium.
+   *
+   * @param label The volume label: `cidata` for NoCloud, `config-2` for ConfigDrive.
+   * @returns Its path.
+   */
+  async image(
+    uid: string,
+    volume: string,
+    label: string,
+    files: readonly ImageFile[],
+    signal: AbortSignal | undefined,
+  ): Promise<string> {
+    const hash = createHash('sha256').update(label);
+    for (const { name, content } of files) hash.update(`\0${name}\0`).update(content);
+    const folder = this.folderOf(uid);
+    const path = join(folder, `${volume}-${hash.digest('hex').slice(0, 16)}.iso`);
+    if (await exists(path)) return path;
+    await mkdir(folder, { recursive: true, mode: 0o711 });
+    const work = await mkdtemp(join(folder, '.image-'));
+    try {
+      const source = join(work, 'files');
+      await mkdir(source);
+      for (const { name, content } of files) {
+        if (!/^[A-Za-z0-9._/-]+$/.test(name) || name.includes('..') || name.startsWith('/')) {
+          throw new FailedError(`"${name}" cannot be the name of a file in an image`);
+        }
+        await mkdir(join(source, name, '..'), { recursive: true });
+        await writeFile(join(source, name), content);
+      }
+      const made = join(work, 'image.iso');
+      await run(
+        'genisoimage',
+        ['-quiet', '-output', made, '-volid', label, '-joliet', '-rock', '-input-charset', 'utf-8', source],
+        signal,
+      );
+      // libvirt gives it to QEMU's user when the machine starts; nobody else may read what may be secret.
+      await chmod(made, 0o600);
+      await rename(made, path);
+    } finally {
+      await rm(work, { recursive: true, force: true });
+    }
+    return path;
+  }
+
+  /** An empty disk, made when it is not there yet. */
+  async emptyDisk(
+    uid: string,
+    volume: string,
+    format: 'qcow2' | 'raw',
+    bytes: bigint,
+    signal: AbortSignal | undefined,
+  ): Promise<string> {
+    const folder = this.folderOf(uid);
+    const path = join(folder, `${volume}.${format}`);
+    if (await exists(path)) return path;
+    await mkdir(folder, { recursive: true, mode: 0o711 });
+    const made = `${path}.new`;
+    await run('qemu-img', ['create', '-q', '-f', format, made, String(bytes)], signal);
+    await rename(made, path);
+    return path;
+  }
+
+  /** An overlay over an image that is not to be written to. */
+  async overlay(
+    uid: string,
+    volume: string,
+    base: string,
+    baseFormat: string,
+    signal: AbortSignal | undefined,
+  ): Promise<string> {
+    const folder = this.folderOf(uid);
+    const path = join(folder, `${volume}.overlay.qcow2`);
+    if (await exists(path)) return path;
+    await mkdir(folder, { recursive: true, mode: 0o711 });
+    await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', base, '-F', baseFormat, `${path}.new`], signal);
+    await rename(`${path}.new`, path);
+    return path;
+  }
+
+  /** Removes images of a machine that it no longer uses. */
+  async prune(uid: string, used: ReadonlySet<string>): Promise<void> {
+    const folder = this.folderOf(uid);
+    if (!(await exists(folder))) return;
+    for (const name of await readdir(folder)) {
+      const path = join(folder, name);
+      if (name.endsWith('.iso') && !used.has(path)) await rm(path, { force: true });
+    }
+  }
+
+  /** Removes everything of a machine. */
+  async remove(uid: string): Promise<void> {
+    await rm(this.folderOf(uid), { recursive: true, force: true });
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.F_OK);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/** Longest output of a program that is kept for its error. */
+const maxOutputBytes = 4096;
+
+/** Runs a program with an argument array; no shell. */
+async function run(program: string, args: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const child = spawn(program, args, {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      timeout: 120_000,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    let said = '';
+    child.stderr.setEncoding('utf8');
+    child.stderr.on('data', (text: string) => (said = (said + text).slice(-maxOutputBytes)));
+    child.on('error', (cause) => reject(new FailedError(`cannot run ${program}`, { cause })));
+    child.on('close', (code, killed) => {
+      if (code === 0) resolve();
+      else reject(new FailedError(`${program} ended with ${killed ?? String(code)}: ${said.trim()}`));
+    });
+  });
+}

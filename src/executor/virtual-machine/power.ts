@@ -1,0 +1,258 @@
+/**
+ * Starting and stopping, step by step. Each step is noted in status.power before the next begins, so that an executor that
+ * was killed anywhere in between goes on where it was, and no guest boots twice for one wish.
+ *
+ *   start:  note bootStep=Starting, boot=ID ─▶ start with paused CPUs ─▶ mark the running domain with ID
+ *           ─▶ note bootStep=Resuming ─▶ resume ─▶ note bootStep gone
+ *
+ *   killed before the mark:   off, or paused without it: no instruction was executed, go on
+ *   killed before Resuming:   paused with mark ID: go on
+ *   killed after it:          paused: resume; running: done; off: it has run, and ended
+ *
+ *   stop:   note stoppingSince ─▶ ask the guest (agent, then power button), again every 10 s
+ *           ─▶ grace period over, or forced: destroy
+ */
+import { markBoot, toKnown } from './definition.ts';
+import { devicesOf, readDomain, type DomainView, type LibvirtCallOptions } from './domain-view.ts';
+import { liveDifferences } from './apply-live.ts';
+import { memberAt, type DataObject } from './same-value.ts';
+import type { StatusNotes } from './machine-status.ts';
+import type { RunStrategy, VirtualMachineStatus } from '../../api/virtual-machine.ts';
+import { toKubernetesTime } from '../../base/clock.ts';
+import {
+  isAgentUnavailable,
+  isAlreadyRunning,
+  isInvalidState,
+  isNotRunning,
+  LibvirtError,
+} from '../../libvirt/errors.ts';
+
+/** status.power. */
+export type PowerNotes = NonNullable<VirtualMachineStatus['power']>;
+
+/** Writes notes into the machine's status, and returns when they are stored. */
+export type WriteNotes = (notes: StatusNotes) => Promise<void>;
+
+/** Options of {@link continueStart}. */
+export interface StartOptions {
+  /** Its CPUs stay paused. */
+  readonly paused: boolean;
+  /** A saved state is thrown away. */
+  readonly discardSavedState: boolean;
+}
+
+/** What a start needs. */
+export interface StartContext {
+  readonly wanted: DataObject;
+  readonly note: WriteNotes;
+  /** The run strategy that it is started for; undefined when an operation starts it. */
+  readonly startedFor: RunStrategy | undefined;
+  /** How often it was started before. */
+  readonly boots: number;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  readonly options: LibvirtCallOptions;
+}
+
+/** Starts take longer than other calls: memory is allocated, a saved state is read. In milliseconds. */
+const startTimeoutMs = 100_000;
+
+/**
+ * Goes on with a start whose intention is noted already (`bootStep` and `boot`).
+ *
+ * @returns The domain that runs; undefined when it ran and ended already.
+ * @throws LibvirtError when libvirt refuses to start it; OutcomeUnknownError when it did not answer.
+ */
+export async function continueStart(
+  view: DomainView,
+  notes: PowerNotes,
+  start: StartOptions,
+  context: StartContext,
+): Promise<DomainView | undefined> {
+  const { boot = '', bootStep } = notes;
+  const { note, options, now, wanted, startedFor } = context;
+  const started = { held: null, ...(startedFor === undefined ? {} : { startedFor }) };
+  let at = view;
+  if (at.state === 'off' && bootStep === 'Resuming') {
+    await note({ power: { bootStep: null, ...started } });
+    return undefined;
+  }
+  if (at.state === 'off') {
+    try {
+      await at.domain.start({
+        paused: true,
+        ...(start.discardSavedState ? { forceBoot: true } : {}),
+        ...options,
+        timeoutMs: startTimeoutMs,
+      });
+    } catch (error) {
+      if (!isAlreadyRunning(error)) throw error;
+    }
+    at = (await readDomain(at.domain, options)) ?? at;
+  }
+  if (at.boot?.id !== boot) {
+    // Somebody else started it: it runs, which is what was wanted.
+    if (at.state !== 'paused' || at.boot !== undefined) {
+      await note({ power: { bootStep: null, ...started } });
+      return at.state === 'off' ? undefined : at;
+    }
+    const baseline = liveDifferences(wanted, { ...at, boot: undefined }).map(toKnown);
+    const mark = { id: boot, at: now(), baseline };
+    await markBoot(at, mark, options);
+    at = { ...at, boot: mark };
+  }
+  if (at.state === 'paused' && !start.paused) {
+    // What follows is only looked at again when the guest ended meanwhile: so say now that it ran.
+    if (bootStep !== 'Resuming')
+      await note({ power: { bootStep: 'Resuming', ...started }, domain: bootNotes(at, context) });
+    await resume(at, options);
+    at = (await readDomain(at.domain, options)) ?? at;
+  }
+  const isNoted = bootStep === 'Resuming' || !start.paused;
+  await note({ power: { bootStep: null, ...started }, ...(isNoted ? {} : { domain: bootNotes(at, context) }) });
+  return at;
+}
+
+function bootNotes(view: DomainView, { boots }: StartContext): StatusNotes['domain'] {
+  const at = view.boot === undefined ? {} : { bootedAt: toKubernetesTime(view.boot.at) };
+  return { state: 'running', boots: boots + 1, ...(view.id === undefined ? {} : { id: view.id }), ...at };
+}
+
+async function resume(view: DomainView, options: LibvirtCallOptions): Promise<void> {
+  try {
+    await view.domain.resume(options);
+  } catch (error) {
+    // It runs already, or it ended at once.
+    if (!isInvalidState(error)) throw error;
+  }
+}
+
+/** How often a guest is asked to shut down. */
+export const askAgainMs = 10_000;
+
+/** When guests were asked last, and how often. Lost with the process: then they are asked once more. */
+export class ShutdownRequests {
+  readonly #asked = new Map<string, { at: number; count: number }>();
+
+  /** How often it was asked already, when it is time to ask (again); undefined when it is not. */
+  turn(uuid: string, now: number): number | undefined {
+    const last = this.#asked.get(uuid);
+    if (last !== undefined && now - last.at < askAgainMs) return undefined;
+    const count = last?.count ?? 0;
+    this.#asked.set(uuid, { at: now, count: count + 1 });
+    return count;
+  }
+
+  forget(uuid: string): void {
+    this.#asked.delete(uuid);
+  }
+}
+
+/** How a stop goes on. */
+export interface StopProgress {
+  /** It is off. */
+  readonly isOff: boolean;
+  /** It was powered off because the guest did not in time, or because force was asked for. */
+  readonly wasDestroyed: boolean;
+  /** Look again after this many milliseconds. */
+  readonly requeueAfterMs: number;
+}
+
+/** What a stop needs. */
+export interface StopContext {
+  readonly requests: ShutdownRequests;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+  /** When the guest was first asked; the caller has noted it. */
+  readonly since: number;
+  /** How long it may take. */
+  readonly graceMs: number;
+  readonly force: boolean;
+  readonly options: LibvirtCallOptions;
+}
+
+/**
+ * Does the next step of a stop.
+ *
+ * @throws LibvirtError when libvirt refuses to power it off; OutcomeUnknownError when it did not answer.
+ */
+export async function continueStop(view: DomainView, context: StopContext): Promise<StopProgress> {
+  const { requests, now, since, graceMs, force, options } = context;
+  const { domain } = view;
+  if (view.state === 'off') {
+    requests.forget(domain.uuid);
+    return { isOff: true, wasDestroyed: false, requeueAfterMs: 0 };
+  }
+  const left = since + graceMs - now;
+  if (force || left <= 0 || view.state === 'crashed') {
+    await destroy(view, options);
+    requests.forget(domain.uuid);
+    return { isOff: true, wasDestroyed: true, requeueAfterMs: 0 };
+  }
+  const turn = requests.turn(domain.uuid, now);
+  if (turn !== undefined) {
+    // A paused or sleeping guest hears nothing.
+    if (view.state === 'paused') await resume(view, options);
+    if (view.state === 'suspended') await quietly(domain.pmWakeup(options));
+    await ask(view, turn, options);
+  }
+  return { isOff: false, wasDestroyed: false, requeueAfterMs: Math.min(left, askAgainMs) + 50 };
+}
+
+/** Powers a domain off. */
+export async function destroy(view: DomainView, options: LibvirtCallOptions): Promise<void> {
+  try {
+    await view.domain.destroy(options);
+  } catch (error) {
+    if (!isNotRunning(error)) throw error;
+  }
+}
+
+/** Whether the guest agent answers, as libvirt sees its channel. */
+export function isAgentConnected(live: DataObject | undefined): boolean {
+  return devicesOf(live, 'channel').some(
+    (channel) =>
+      memberAt(channel, 'target', 'name') === 'org.qemu.guest_agent.0' &&
+      memberAt(channel, 'target', 'state') === 'connected',
+  );
+}
+
+/** Whether it has a channel for an agent at all. */
+export function hasAgentChannel(live: DataObject | undefined): boolean {
+  return devicesOf(live, 'channel').some((channel) => memberAt(channel, 'target', 'name') === 'org.qemu.guest_agent.0');
+}
+
+async function ask({ domain, live }: DomainView, turn: number, options: LibvirtCallOptions): Promise<void> {
+  const short = { timeoutMs: 15_000 };
+  options.signal?.throwIfAborted();
+  // The agent first, the button the second time: one of them may be heard where the other is not.
+  if (isAgentConnected(live) && turn % 2 === 0) {
+    try {
+      await domain.shutdown({ guestAgent: true, ...short });
+      return;
+    } catch (error) {
+      if (!isAgentUnavailable(error) && !(error instanceof LibvirtError)) throw error;
+    }
+  }
+  await quietly(domain.shutdown({ acpiPowerBtn: true, ...short }), () => domain.shutdown(short));
+}
+
+/** A request that the domain's state refuses by now, or that the driver only knows in another way. */
+async function quietly(request: Promise<void>, otherwise?: () => Promise<void>): Promise<void> {
+  try {
+    await request;
+  } catch (error) {
+    if (!(error instanceof LibvirtError)) throw error;
+    if (otherwise !== undefined && !isInvalidState(error)) await quietly(otherwise());
+  }
+}
+
+/** Notes that begin a start. */
+export function beginStart(boot: string): { boot: string; bootStep: 'Starting'; stoppingSince: null } {
+  return { boot, bootStep: 'Starting', stoppingSince: null };
+}
+
+/** Notes that begin a stop; nothing to note when one goes on already. */
+export function beginStop(notes: PowerNotes, now: number): { stoppingSince: string } | undefined {
+  return notes.stoppingSince === undefined ? { stoppingSince: toKubernetesTime(now) } : undefined;
+}

@@ -1,0 +1,247 @@
+/** `spec.volumes` as libvirt's `<disk>` elements: looks up what they name, and makes the files that they need. */
+import { stat } from 'node:fs/promises';
+import type { ImageFile, Media } from './media.ts';
+import { NotReadyError } from './not-ready-error.ts';
+import type { Data, DataObject } from './same-value.ts';
+import { memberAt } from './same-value.ts';
+import { parseQuantity } from '../../api/quantity.ts';
+import type { VirtualDisk } from '../../api/virtual-disk.ts';
+import type { VirtualImage } from '../../api/virtual-image.ts';
+import type { CloudInit, VirtualMachine, Volume } from '../../api/virtual-machine.ts';
+import type { KubeObject } from '../../kube/object.ts';
+import type { ResourceClient } from '../../kube/resource-client.ts';
+
+/** v1 Secret, as far as it is read. */
+export interface SecretObject extends KubeObject {
+  readonly data?: Readonly<Record<string, string>> | undefined;
+}
+
+/** v1 ConfigMap. */
+export interface ConfigMapObject extends KubeObject {
+  readonly data?: Readonly<Record<string, string>> | undefined;
+  readonly binaryData?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Where volumes find what they name. */
+export interface VolumeSources {
+  readonly disks: ResourceClient<VirtualDisk>;
+  readonly images: ResourceClient<VirtualImage>;
+  readonly secrets: ResourceClient<SecretObject>;
+  readonly configMaps: ResourceClient<ConfigMapObject>;
+  readonly media: Media;
+  readonly nodeName: string;
+}
+
+/** A volume that is there. */
+export interface ResolvedVolume {
+  readonly name: string;
+  /** What libvirt is given. */
+  readonly disk: DataObject;
+  /** Its file, where it has one. */
+  readonly path: string | undefined;
+  readonly target: string;
+}
+
+/** What stands behind a volume. */
+interface Source {
+  readonly path: string;
+  readonly format: string;
+  readonly isBlock?: boolean;
+  readonly isMedium?: boolean;
+  readonly readOnly?: boolean;
+}
+
+/**
+ * Resolves all volumes of a machine.
+ *
+ * @throws NotReadyError when one is not there yet.
+ */
+export async function resolveVolumes(
+  machine: VirtualMachine,
+  sources: VolumeSources,
+  signal: AbortSignal,
+): Promise<ResolvedVolume[]> {
+  const given = memberAt(machine.spec.domain as DataObject | undefined, 'devices', 'disk');
+  const taken = new Set(
+    [...(Array.isArray(given) ? (given as readonly Data[]) : [])].map((disk) =>
+      String(memberAt(disk, 'target', 'dev') as string),
+    ),
+  );
+  for (const { target } of machine.spec.volumes ?? []) if (target?.dev !== undefined) taken.add(target.dev);
+  const resolved: ResolvedVolume[] = [];
+  for (const volume of machine.spec.volumes ?? []) {
+    const source = await sourceOf(machine, volume, sources, signal);
+    if (source === undefined) continue;
+    const isCdrom = volume.cdrom ?? source.isMedium === true;
+    const bus = volume.target?.bus ?? (isCdrom ? 'sata' : 'virtio');
+    const target = volume.target?.dev ?? nextTarget(bus, taken);
+    taken.add(target);
+    resolved.push({ name: volume.name, disk: diskOf(volume, source, isCdrom, bus, target), path: source.path, target });
+  }
+  const used = new Set(resolved.flatMap(({ path }) => (path === undefined ? [] : [path])));
+  await sources.media.prune(machine.metadata.uid ?? '', used);
+  return resolved;
+}
+
+function diskOf(volume: Volume, source: Source, isCdrom: boolean, bus: string, dev: string): DataObject {
+  const { bootOrder, cache, serial, shareable, device } = volume;
+  const readOnly = isCdrom || volume.readOnly === true || source.readOnly === true;
+  return {
+    type: source.isBlock === true ? 'block' : 'file',
+    device: isCdrom ? 'cdrom' : 'disk',
+    driver: { name: 'qemu', type: source.format, ...(cache === undefined ? {} : { cache }) },
+    source: source.isBlock === true ? { dev: source.path } : { file: source.path },
+    target: { dev, bus },
+    ...(bootOrder === undefined ? {} : { boot: { order: bootOrder } }),
+    ...(serial === undefined ? {} : { serial }),
+    ...(readOnly ? { readonly: {} } : {}),
+    ...(shareable === true ? { shareable: {} } : {}),
+    ...(device as DataObject | undefined),
+  };
+}
+
+/** The first free device name of a bus: vda, vdb … vdaa. */
+function nextTarget(bus: string, taken: ReadonlySet<string>): string {
+  const prefixes: Readonly<Record<string, string>> = { virtio: 'vd', ide: 'hd', fdc: 'fd', xen: 'xvd' };
+  const prefix = prefixes[bus] ?? 'sd';
+  for (let index = 0; ; index += 1) {
+    let letters = '';
+    for (let rest = index; rest >= 0; rest = Math.floor(rest / 26) - 1) {
+      letters = String.fromCharCode(97 + (rest % 26)) + letters;
+    }
+    if (!taken.has(prefix + letters)) return prefix + letters;
+  }
+}
+
+async function sourceOf(
+  machine: VirtualMachine,
+  volume: Volume,
+  sources: VolumeSources,
+  signal: AbortSignal,
+): Promise<Source | undefined> {
+  const namespace = machine.metadata.namespace;
+  const uid = machine.metadata.uid ?? '';
+  const waiting = (message: string): NotReadyError => new NotReadyError('VolumeNotReady', 'Provisioning', message);
+  if (volume.hostPath !== undefined) return hostPath(volume.hostPath.path, volume.hostPath.format);
+  if (volume.virtualDisk !== undefined) {
+    const name = volume.virtualDisk;
+    const disk = await sources.disks.find({ namespace, name }, { signal });
+    if (disk === undefined) throw waiting(`volume ${volume.name}: there is no VirtualDisk "${name}"`);
+    const { phase, path, format, message, nodeName } = disk.status ?? {};
+    if (phase !== 'Ready' || path === undefined) {
+      throw waiting(
+        `volume ${volume.name}: VirtualDisk "${name}" is ${phase ?? 'Pending'}${message === undefined ? '' : `: ${message}`}`,
+      );
+    }
+    if (nodeName !== undefined && nodeName !== '' && nodeName !== sources.nodeName) {
+      throw waiting(`volume ${volume.name}: VirtualDisk "${name}" is on node ${nodeName}, not on ${sources.nodeName}`);
+    }
+    return { path, format: format ?? 'raw', isBlock: path.startsWith('/dev/') };
+  }
+  if (volume.virtualImage !== undefined) {
+    const name = volume.virtualImage;
+    const image = await sources.images.find({ namespace, name }, { signal });
+    if (image === undefined) throw waiting(`volume ${volume.name}: there is no VirtualImage "${name}"`);
+    const here = image.status?.nodes?.find(({ nodeName }) => nodeName === '' || nodeName === sources.nodeName);
+    if (here?.path === undefined || (here.phase !== undefined && here.phase !== 'Ready')) {
+      throw waiting(`volume ${volume.name}: VirtualImage "${name}" is not on this node yet`);
+    }
+    const format = (image.status as { format?: string } | undefined)?.format ?? 'raw';
+    if (volume.readOnly === true || volume.cdrom === true) return { path: here.path, format, readOnly: true };
+    return { path: await sources.media.overlay(uid, volume.name, here.path, format, signal), format: 'qcow2' };
+  }
+  if (volume.cloudInit !== undefined) {
+    const { label, files } = await cloudInitFiles(machine, volume.name, volume.cloudInit, sources, signal);
+    return { path: await sources.media.image(uid, volume.name, label, files, signal), format: 'raw', isMedium: true };
+  }
+  if (volume.configMap !== undefined) {
+    const { name, label = 'config', optional } = volume.configMap;
+    const object = await sources.configMaps.find({ namespace, name }, { signal });
+    if (object === undefined && optional === true) return undefined;
+    if (object === undefined) throw waiting(`volume ${volume.name}: there is no ConfigMap "${name}"`);
+    const files = [
+      ...Object.entries(object.data ?? {}).map(([key, content]): ImageFile => ({ name: key, content })),
+      ...decoded(object.binaryData),
+    ];
+    return { path: await sources.media.image(uid, volume.name, label, files, signal), format: 'raw', readOnly: true };
+  }
+  if (volume.secret !== undefined) {
+    const { name, label = 'secret', optional } = volume.secret;
+    const object = await sources.secrets.find({ namespace, name }, { signal });
+    if (object === undefined && optional === true) return undefined;
+    if (object === undefined) throw missingSecret(volume.name, name);
+    const path = await sources.media.image(uid, volume.name, label, decoded(object.data), signal);
+    return { path, format: 'raw', readOnly: true };
+  }
+  const { capacity = '1Gi', format = 'qcow2' } = volume.emptyDisk ?? {};
+  const bytes = parseQuantity(String(capacity));
+  const path = await sources.media.emptyDisk(uid, volume.name, format, BigInt(Math.ceil(Number(bytes))), signal);
+  return { path, format };
+}
+
+async function hostPath(path: string, format: string | undefined): Promise<Source> {
+  let isBlock = path.startsWith('/dev/');
+  try {
+    isBlock = (await stat(path)).isBlockDevice();
+  } catch (error) {
+    // libvirtd may see what we do not; it will say so when the machine starts.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' && (error as NodeJS.ErrnoException).code !== 'EACCES')
+      throw error;
+  }
+  return { path, format: format ?? 'raw', isBlock };
+}
+
+const cloudInitKeys = ['userData', 'networkData', 'metaData'] as const;
+
+async function cloudInitFiles(
+  machine: VirtualMachine,
+  volume: string,
+  cloudInit: CloudInit,
+  sources: VolumeSources,
+  signal: AbortSignal,
+): Promise<{ label: string; files: ImageFile[] }> {
+  const { namespace, name: machineName = '', uid = '' } = machine.metadata;
+  const texts: Partial<Record<(typeof cloudInitKeys)[number], string>> = {};
+  if (cloudInit.secretRef !== undefined) {
+    const { name } = cloudInit.secretRef;
+    const secret = await sources.secrets.find({ namespace, name }, { signal });
+    if (secret === undefined) throw missingSecret(volume, name);
+    for (const key of cloudInitKeys) {
+      const value = secret.data?.[key];
+      if (value !== undefined) texts[key] = Buffer.from(value, 'base64').toString('utf8');
+    }
+  }
+  for (const key of cloudInitKeys) texts[key] = cloudInit[key] ?? texts[key] ?? '';
+  const { userData = '', networkData = '', metaData = '' } = texts;
+  if (cloudInit.type === 'ConfigDrive') {
+    const meta = JSON.stringify({ uuid: uid, hostname: machineName, name: machineName });
+    return {
+      label: 'config-2',
+      files: [
+        { name: 'openstack/latest/meta_data.json', content: meta },
+        { name: 'openstack/latest/user_data', content: userData },
+        ...(networkData === '' ? [] : [{ name: 'openstack/latest/network_data.json', content: networkData }]),
+      ],
+    };
+  }
+  const own = [
+    /^instance-id:/m.test(metaData) ? '' : `instance-id: ${uid}\n`,
+    /^local-hostname:/m.test(metaData) ? '' : `local-hostname: ${machineName}\n`,
+  ];
+  return {
+    label: 'cidata',
+    files: [
+      { name: 'meta-data', content: own.join('') + metaData },
+      { name: 'user-data', content: userData },
+      ...(networkData === '' ? [] : [{ name: 'network-config', content: networkData }]),
+    ],
+  };
+}
+
+function missingSecret(volume: string, name: string): NotReadyError {
+  return new NotReadyError('SecretNotFound', 'Provisioning', `volume ${volume}: there is no Secret "${name}"`);
+}
+
+function decoded(data: Readonly<Record<string, string>> | undefined): ImageFile[] {
+  return Object.entries(data ?? {}).map(([name, text]) => ({ name, content: Buffer.from(text, 'base64') }));
+}
