@@ -9,8 +9,10 @@ import type { KubeFlags } from './kube-options.ts';
 import { resourceTypeOf } from './machine-verb.ts';
 import { virtualMachineKind } from '../api/kinds.ts';
 import type { VirtualMachine } from '../api/virtual-machine.ts';
+import { analyse } from '../analyser/analyse.ts';
 import { NotFoundError } from '../base/errors.ts';
 import type { Domain } from '../libvirt/objects/domain.ts';
+import type { Domain as DomainXml } from '../model/types.gen.ts';
 
 /** The flags of a command that goes to the local libvirtd. */
 export interface LocalFlags extends KubeFlags {
@@ -65,4 +67,15 @@ export async function withLocalDomain<T>(
   } finally {
     await libvirt.close();
   }
+}
+
+/** The file that libvirt keeps of the first serial port or console that has one (`<log file=…>`, or type `file`). */
+export async function serialLogPath(domain: Domain, signal: AbortSignal): Promise<string | undefined> {
+  const value: DomainXml = analyse(await domain.xml({ signal })).value;
+  const { serial = [], console: consoles = [] } = value.devices ?? {};
+  for (const port of [...serial, ...consoles]) {
+    if (port.log?.file !== undefined) return port.log.file;
+    if (port.type === 'file' && port.source?.[0]?.path !== undefined) return port.source[0].path;
+  }
+  return undefined;
 }

@@ -1,13 +1,11 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import { analyse } from '../analyser/analyse.ts';
 import { NotFoundError } from '../base/errors.ts';
 import type { Context } from '../cli/context.ts';
 import { addExamples } from '../cli/examples.ts';
 import { followFile } from '../cli/follow-file.ts';
-import { addLocalOptions, withLocalDomain } from '../cli/local-domain.ts';
+import { addLocalOptions, serialLogPath, withLocalDomain } from '../cli/local-domain.ts';
 import type { LocalFlags } from '../cli/local-domain.ts';
-import type { Domain as DomainXml } from '../model/types.gen.ts';
 
 interface LogsFlags extends LocalFlags {
   readonly follow?: boolean;
@@ -31,8 +29,11 @@ export function configure(command: Command, context: Context): void {
   command.action(async (name: string, flags: LogsFlags) => {
     const path = await withLocalDomain(context, name, flags, async (domain) => {
       if (flags.qemu === true) return `/var/log/libvirt/qemu/${domain.name}.log`;
-      const { value } = analyse(await domain.xml({ signal: context.signal }));
-      return serialLogOf(value, name);
+      const file = await serialLogPath(domain, context.signal);
+      if (file !== undefined) return file;
+      throw new NotFoundError(`machine "${name}" keeps no log of its serial console`, {
+        hint: 'add log: {file: …} to an entry of spec.domain.devices.serial, or look at virtctl console',
+      });
     });
     const options = { follow: flags.follow === true, signal: context.signal };
     try {
@@ -42,18 +43,6 @@ export function configure(command: Command, context: Context): void {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
       throw new NotFoundError(`there is no log of "${name}" yet: ${path}`, { cause: error });
     }
-  });
-}
-
-/** The file of the first serial port or console that has one. */
-function serialLogOf(domain: DomainXml, name: string): string {
-  const { serial = [], console: consoles = [] } = domain.devices ?? {};
-  for (const port of [...serial, ...consoles]) {
-    if (port.log?.file !== undefined) return port.log.file;
-    if (port.type === 'file' && port.source?.[0]?.path !== undefined) return port.source[0].path;
-  }
-  throw new NotFoundError(`machine "${name}" keeps no log of its serial console`, {
-    hint: 'add log: {file: …} to an entry of spec.domain.devices.serial, or look at virtctl console',
   });
 }
 

@@ -114,6 +114,12 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./logs.ts'),
   },
   {
+    name: 'why',
+    summary: 'say why a machine is not running, and what would mend it',
+    group: group.lifecycle,
+    load: () => import('./why.ts'),
+  },
+  {
     name: 'doctor',
     summary: 'check this node and the control plane, and say how to mend what is wrong',
     group: group.cluster,

@@ -1,0 +1,217 @@
+/**
+ * Why a machine is not running, as a chain of causes: a pure function of what the API and, if at hand, the host know.
+ *
+ *   asked to run? ─▶ has a node? ─▶ the node lives? ─▶ volumes and networks? ─▶ defined? ─▶ started? ─▶ runs
+ *
+ * Each link is fine, or the reason; what comes after the first reason is not looked at.
+ */
+import { findCondition } from '../../api/meta.ts';
+import type { Condition } from '../../api/meta.ts';
+import type { Hypervisor } from '../../api/hypervisor.ts';
+import type { VirtualMachine } from '../../api/virtual-machine.ts';
+import type { VirtualMachineOperation } from '../../api/virtual-machine-operation.ts';
+
+/** What is known. */
+export interface Facts {
+  readonly machine: VirtualMachine;
+  /** Those of this machine. */
+  readonly operations: readonly VirtualMachineOperation[];
+  /** How many nodes there are. */
+  readonly nodeCount: number;
+  /** The machine's node, if it has one and it exists. */
+  readonly hypervisor: Hypervisor | undefined;
+  /** When the node's executor was last heard of, in milliseconds since 1970; undefined when never. */
+  readonly executorSeenAt: number | undefined;
+  /** The node's executor counts as gone after this many milliseconds. */
+  readonly leaseMs: number;
+  readonly now: number;
+}
+
+/** One link of the chain. */
+export interface Link {
+  readonly status: 'ok' | 'waiting' | 'broken';
+  readonly about: string;
+  readonly message: string;
+}
+
+/** The answer. */
+export interface Diagnosis {
+  /** One line: the state and the reason. */
+  readonly summary: string;
+  readonly chain: readonly Link[];
+  /** The command that would mend it. */
+  readonly fix: string | undefined;
+}
+
+type Step = (facts: Facts) => Link & { readonly fix?: string | undefined };
+
+/** Finds the first link that does not hold. */
+export function diagnose(facts: Facts): Diagnosis {
+  const chain: Link[] = [];
+  for (const step of [powerWish, placement, nodeAlive, prepared, definition, power]) {
+    const { fix, ...link } = step(facts);
+    chain.push(link);
+    if (link.status !== 'ok') return { summary: summaryOf(facts.machine, link), chain, fix };
+  }
+  return { summary: summaryOf(facts.machine, undefined), chain, fix: undefined };
+}
+
+function summaryOf(machine: VirtualMachine, reason: Link | undefined): string {
+  const state = machine.status?.printableStatus ?? 'Unknown';
+  return reason === undefined ? state : `${state}: ${reason.message}`;
+}
+
+const nameOf = (machine: VirtualMachine): string => machine.metadata.name ?? '';
+const namespaceFlag = (machine: VirtualMachine): string => `-n ${machine.metadata.namespace ?? 'default'}`;
+
+const powerWish: Step = ({ machine, operations }) => {
+  const about = 'power';
+  const name = nameOf(machine);
+  const start = `virtctl start ${name} ${namespaceFlag(machine)}`;
+  if (machine.metadata.deletionTimestamp !== undefined && machine.metadata.deletionTimestamp !== null) {
+    const finalizers = machine.metadata.finalizers?.join(', ') ?? '';
+    return { about, status: 'waiting', message: `it is being deleted; waits for ${finalizers}` };
+  }
+  const running = operations.find(({ status }) => status?.phase === 'Running');
+  if (running !== undefined) {
+    const { verb } = running.spec;
+    const step = running.status?.step;
+    const message = `operation ${verb} goes on${step === undefined ? '' : `, at step ${step}`}`;
+    return {
+      about,
+      status: 'waiting',
+      message,
+      fix: `kubectl get vmop ${running.metadata.name ?? ''} ${namespaceFlag(machine)}`,
+    };
+  }
+  const strategy = machine.spec.runStrategy ?? 'Always';
+  if (strategy === 'Halted') return { about, status: 'broken', message: 'it is not asked to run (Halted)', fix: start };
+  if (machine.status?.domain?.savedState === true && machine.status.domain.state !== 'running') {
+    return { about, status: 'broken', message: 'its memory is saved on disk', fix: start };
+  }
+  const off = machine.status?.domain?.state === 'shutoff';
+  if (off && strategy === 'Manual') {
+    return { about, status: 'broken', message: 'it runs only when started (Manual), and is off', fix: start };
+  }
+  if (off && machine.status.printableStatus === 'Completed') {
+    return { about, status: 'broken', message: `its guest shut down, and ${strategy} leaves it off`, fix: start };
+  }
+  return { about, status: 'ok', message: `asked to run (${strategy})` };
+};
+
+const placement: Step = ({ machine, nodeCount }) => {
+  const about = 'node';
+  const nodeName = machine.spec.nodeName ?? '';
+  if (nodeName !== '') return { about, status: 'ok', message: `on node ${nodeName}` };
+  const scheduled = findCondition(machine.status, 'Scheduled');
+  if (scheduled?.status === 'False') {
+    return {
+      about,
+      status: 'broken',
+      message: scheduled.message ?? 'no node fits',
+      fix: 'virtctl get hypervisors -o wide',
+    };
+  }
+  const message = nodeCount === 0 ? 'it has no node, and there are none' : 'it waits for a node';
+  const patch = `virtctl executor --node-name NAME`;
+  return {
+    about,
+    status: 'waiting',
+    message,
+    fix: nodeCount === 0 ? patch : 'virtctl doctor --only control-plane (does the scheduler run?)',
+  };
+};
+
+const nodeAlive: Step = ({ machine, hypervisor, executorSeenAt, leaseMs, now }) => {
+  const about = 'executor';
+  const nodeName = machine.spec.nodeName ?? '';
+  const look = `systemctl status virtctl-executor, on ${nodeName}`;
+  if (hypervisor === undefined) {
+    const message = `node ${nodeName} has never reported`;
+    return { about, status: 'broken', message, fix: `virtctl executor --node-name ${nodeName}, on that host` };
+  }
+  if (executorSeenAt === undefined || now - executorSeenAt > leaseMs) {
+    const since = executorSeenAt === undefined ? 'ever' : `for ${Math.round((now - executorSeenAt) / 1000)} s`;
+    const message = `the executor of ${nodeName} has not been heard of ${since}; what is said here may be old`;
+    return { about, status: 'broken', message, fix: look };
+  }
+  const connected = findCondition(hypervisor.status, 'LibvirtConnected');
+  if (connected?.status === 'False') {
+    const message = `the executor cannot reach libvirt: ${connected.message ?? ''}`;
+    return { about, status: 'broken', message, fix: 'systemctl status libvirtd virtqemud, on that node' };
+  }
+  const generation = machine.metadata.generation ?? 0;
+  if ((machine.status?.observedGeneration ?? -1) < generation) {
+    return { about, status: 'waiting', message: 'the executor has not taken up the last change yet' };
+  }
+  return { about, status: 'ok', message: 'alive, and connected to libvirt' };
+};
+
+/** Reasons of Ready that are about what the machine needs, and where to look. */
+const needs: Readonly<Record<string, string>> = {
+  VolumeNotReady: 'virtctl get vdisk',
+  NetworkNotReady: 'virtctl get vnet',
+  SecretNotFound: 'kubectl get secret',
+};
+
+const prepared: Step = ({ machine }) => {
+  const about = 'volumes and networks';
+  const ready = findCondition(machine.status, 'Ready');
+  const look = needs[ready?.reason ?? ''];
+  if (ready?.status === 'False' && look !== undefined) {
+    return { about, status: 'broken', message: wordsOf(ready), fix: `${look} ${namespaceFlag(machine)}` };
+  }
+  const failed = machine.status?.volumes?.find(({ phase }) => phase === 'Failed');
+  if (failed !== undefined) {
+    return { about, status: 'broken', message: `volume ${failed.name}: ${failed.message ?? 'failed'}` };
+  }
+  return { about, status: 'ok', message: 'there' };
+};
+
+const definition: Step = ({ machine }) => {
+  const about = 'definition';
+  const synchronized = findCondition(machine.status, 'Synchronized');
+  if (synchronized?.status === 'False' && synchronized.reason !== 'Drifted') {
+    const fix = `virtctl edit vm ${nameOf(machine)} ${namespaceFlag(machine)}`;
+    return { about, status: 'broken', message: wordsOf(synchronized), fix };
+  }
+  const ready = findCondition(machine.status, 'Ready');
+  if (ready?.status === 'False' && ready.reason === 'KVMUnusable') {
+    const node = machine.spec.nodeName ?? '';
+    const patch = `kubectl patch hv ${node} --type merge -p '{"spec":{"allowEmulation":true}}'`;
+    return {
+      about,
+      status: 'broken',
+      message: wordsOf(ready),
+      fix: `virtctl doctor --only node, on ${node}; or ${patch}`,
+    };
+  }
+  return { about, status: 'ok', message: `libvirt has it as ${machine.status?.domain?.name ?? 'its domain'}` };
+};
+
+const power: Step = ({ machine, now }) => {
+  const about = 'guest';
+  const { status } = machine;
+  const restart = `virtctl start ${nameOf(machine)} ${namespaceFlag(machine)}`;
+  const logs = `virtctl logs ${nameOf(machine)} ${namespaceFlag(machine)} --tail 20`;
+  if (status?.printableStatus === 'Running') return { about, status: 'ok', message: 'it runs' };
+  if (status?.printableStatus === 'Paused') {
+    const reason = status.domain?.reason ?? 'somebody paused it';
+    const fix = `virtctl unpause ${nameOf(machine)} ${namespaceFlag(machine)}`;
+    return { about, status: 'broken', message: `its CPUs are paused (${reason})`, fix };
+  }
+  const { failures } = status ?? {};
+  if (status?.printableStatus === 'CrashLoopBackOff' && failures !== undefined) {
+    const wait = Math.max(0, Math.round((Date.parse(failures.nextAttemptAt ?? '') - now) / 1000));
+    const next = Number.isNaN(wait) ? '' : `; next attempt in ${wait} s`;
+    const message = `it failed ${failures.count} times: ${failures.message ?? 'no reason given'}${next}`;
+    return { about, status: 'broken', message, fix: `${logs}; then ${restart} to try at once` };
+  }
+  const ready = findCondition(status, 'Ready');
+  if (ready?.status === 'False') return { about, status: 'broken', message: wordsOf(ready), fix: logs };
+  return { about, status: 'waiting', message: `${status?.printableStatus ?? 'nothing'} is all that is known` };
+};
+
+function wordsOf(condition: Condition): string {
+  return `${condition.reason ?? ''}: ${condition.message ?? ''}`;
+}
