@@ -20,7 +20,7 @@ function facts(change: { spec?: object; status?: object; metadata?: object } & P
         conditions: [{ type: 'Ready', status: 'True' }],
         ...status,
       },
-    } as Facts['machine'],
+    },
     operations: [],
     nodeCount: 1,
     hypervisor: {
