@@ -220,8 +220,7 @@ export class Connection {
     const { VIR_NET_CALL } = VirNetMessageType;
     const [program, procedure] = procedures.connectClose;
     this.#outbox.add({ program, procedure, type: VIR_NET_CALL, serial: this.#nextSerial(), status: 0 });
-    this.#outbox.flush();
-    this.#socket.end();
+    this.#outbox.end();
     const timer = setTimeout(() => this.#socket.destroy(), graceMs);
     await closed;
     clearTimeout(timer);

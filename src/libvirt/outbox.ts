@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import { limits, programs } from './protocol.gen.ts';
 import { XdrWriter } from './xdr-writer.ts';
 
@@ -15,24 +16,40 @@ export interface OutgoingMessage {
   readonly payload?: ((writer: XdrWriter) => void) | undefined;
 }
 
-/** The sending half of a connection: all messages of one turn of the event loop leave in one write. */
+/** While more bytes than this wait, whoever can wait should. */
+const highWaterBytes = 65_536;
+
+/**
+ * The sending half of a connection: all messages of one turn of the event loop leave in one write.
+ *
+ * Not so over TLS, where each leaves in a record of its own. libvirtd takes a record from its socket, reads one message
+ * of it, and when it has as many calls as it takes from a client does not look at the rest until the socket has more:
+ * calls that share a record would wait for the next ping.
+ */
 export class Outbox {
   readonly #socket: Duplex;
   readonly #onFlush: () => void;
   readonly #writer = new XdrWriter(limits.VIR_NET_MESSAGE_MAX + limits.VIR_NET_MESSAGE_LEN_MAX);
+  readonly #separate: boolean;
   #scheduled = false;
   #waiting: (() => void)[] = [];
+  /** Messages that wait for a record of their own. */
+  #queue: Buffer[] = [];
+  #queuedBytes = 0;
+  #writing = false;
+  #ending = false;
 
   /** @param onFlush Called when everything added so far is handed to the socket. */
   constructor(socket: Duplex, onFlush: () => void) {
     this.#socket = socket;
     this.#onFlush = onFlush;
+    this.#separate = socket instanceof TLSSocket;
     socket.on('drain', () => this.release());
   }
 
   /** Bytes that the socket has not taken. */
   get queuedBytes(): number {
-    return this.#socket.writableLength;
+    return this.#queuedBytes + this.#socket.writableLength;
   }
 
   /**
@@ -57,6 +74,7 @@ export class Outbox {
       throw error;
     }
     writer.commit(writer.length);
+    if (this.#separate) this.#enqueue(writer.take());
     if (this.#scheduled) return;
     this.#scheduled = true;
     queueMicrotask(() => this.flush());
@@ -65,18 +83,30 @@ export class Outbox {
   /** Hands everything to the socket now. */
   flush(): void {
     this.#scheduled = false;
-    const chunks = this.#writer.take();
     this.#onFlush();
+    if (this.#separate) {
+      this.#writeNext();
+      return;
+    }
+    const chunks = this.#writer.take();
     if (chunks.length === 0 || !this.#socket.writable) return;
     if (chunks.length > 1) this.#socket.cork();
     for (const chunk of chunks) this.#socket.write(chunk);
     if (chunks.length > 1) this.#socket.uncork();
   }
 
+  /** Ends the socket's sending half behind all that was added. */
+  end(): void {
+    this.flush();
+    this.#ending = true;
+    if (!this.#writing) this.#socket.end();
+  }
+
   /** Resolves when the socket takes more, or at {@link release}. */
   drained(): Promise<void> {
     this.flush();
-    if (!this.#socket.writableNeedDrain || this.#socket.destroyed) return Promise.resolve();
+    const isFull = this.#separate ? this.#queuedBytes > highWaterBytes : this.#socket.writableNeedDrain;
+    if (!isFull || this.#socket.destroyed) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
@@ -85,5 +115,28 @@ export class Outbox {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const resolve of waiting) resolve();
+  }
+
+  #enqueue(chunks: readonly Buffer[]): void {
+    for (const chunk of chunks) {
+      this.#queue.push(chunk);
+      this.#queuedBytes += chunk.length;
+    }
+  }
+
+  /** Writes the next message when the one before has left: only then does it get a record of its own. */
+  #writeNext(): void {
+    if (this.#writing || !this.#socket.writable) return;
+    const chunk = this.#queue.shift();
+    if (chunk === undefined) return;
+    this.#writing = true;
+    this.#socket.write(chunk, (error) => {
+      this.#writing = false;
+      this.#queuedBytes -= chunk.length;
+      if (error !== undefined && error !== null) return;
+      if (this.#queuedBytes <= highWaterBytes) this.release();
+      if (this.#queue.length > 0) this.#writeNext();
+      else if (this.#ending) this.#socket.end();
+    });
   }
 }
