@@ -1,15 +1,23 @@
-/** Bundles bin/virtctl.ts into dist/, with a chunk of its own for whatever a command loads lazily. */
+/**
+ * Bundles bin/virtctl.ts, with a chunk of its own for whatever a command loads lazily.
+ *
+ *   tsx scripts/build.ts [FOLDER]      the default is dist/
+ */
 import { chmod, readFile, rm } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import process from 'node:process';
 import { build } from 'esbuild';
 
 const manifest = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
 const root = new URL('..', import.meta.url).pathname;
 
-await rm(`${root}dist`, { recursive: true, force: true });
+const outdir = resolve(process.argv[2] ?? `${root}dist`);
+
+await rm(outdir, { recursive: true, force: true });
 await build({
   absWorkingDir: root,
   entryPoints: { virtctl: 'bin/virtctl.ts' },
-  outdir: 'dist',
+  outdir,
   bundle: true,
   splitting: true,
   format: 'esm',
@@ -26,4 +34,4 @@ await build({
   // CommonJS dependencies inside an ES module bundle call require for Node's own modules.
   banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
 });
-await chmod(`${root}dist/virtctl.js`, 0o755);
+await chmod(`${outdir}/virtctl.js`, 0o755);

@@ -10,7 +10,7 @@ import { FailedError } from '../../base/errors.ts';
 import type { DocumentKind } from '../../model/document-kind.ts';
 import type { FieldExplanation } from '../../model/explain.ts';
 import { explainField } from '../../model/explain.ts';
-import { fieldAt } from '../../model/schema.ts';
+import { fieldAt, rootType } from '../../model/schema.ts';
 
 /** A field. */
 export interface FieldNode {
@@ -28,9 +28,12 @@ export interface FieldNode {
   readonly link?: string | undefined;
   /** What the field's schema is called, where it may stand inside itself; ends the walk of `--recursive`. */
   readonly id?: string | undefined;
+  /** The libvirt document, or the element of it at some keys, that this is. */
+  readonly document?: { readonly kind: DocumentKind; readonly at: readonly string[] } | undefined;
   /** The fields inside by key. Made when asked for: the schema is large and has cycles. */
   readonly children: () => ReadonlyMap<string, FieldNode>;
 }
+
 
 const noChildren: ReadonlyMap<string, FieldNode> = new Map();
 
@@ -57,12 +60,20 @@ export function documentNode(kind: DocumentKind, path: readonly string[] = []): 
 
 function fromModel(kind: DocumentKind, path: readonly string[], explained: FieldExplanation): FieldNode {
   const { type, list, required, description, pattern, min, max, link } = explained;
+  const id = path.length === 0 ? rootType(kind).id : fieldAt(kind, path)?.type?.id;
   return {
     ...{ type, list, required, description, pattern, min, max, link },
     enum: explained.enum,
-    id: path.length === 0 ? kind : fieldAt(kind, path)?.type?.id,
+    id,
+    document: isWholeDomain(kind, path) ? { kind: 'domain', at: [] } : undefined,
     children: () => new Map(explained.fields.map(({ key }) => [key, documentNode(kind, [...path, key])])),
   };
+}
+
+/** Snapshots and checkpoints have whole domains inside. */
+function isWholeDomain(kind: DocumentKind, path: readonly string[]): boolean {
+  const [key, ...rest] = path;
+  return kind !== 'domain' && rest.length === 0 && (key === 'domain' || key === 'inactiveDomain');
 }
 
 function apiNode(node: Node, required: boolean): FieldNode {
@@ -102,7 +113,10 @@ function apiNode(node: Node, required: boolean): FieldNode {
       };
     }
     case 'document':
-      return { ...documentNode(node.document, node.at), description, required };
+      return {
+        ...documentNode(node.document, node.at),
+        ...{ description, required, document: { kind: node.document, at: node.at } },
+      };
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * What a YAML scalar without quotes means, exactly as kubectl takes it (sigs.k8s.io/yaml, which is go-yaml v2: YAML 1.1
  * with Go's integer syntax), and which strings must be written with quotes so that no YAML 1.1 reader takes them for
- * something else. Checked against kubectl; see docs/adr/0003-yaml-as-kubectl-reads-it.md.
+ * something else. Checked against kubectl; see docs/adr/0001-yaml-as-kubectl-reads-it.md.
  */
 
 const words: ReadonlyMap<string, boolean | null> = new Map<string, boolean | null>([
