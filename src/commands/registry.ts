@@ -126,6 +126,12 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./doctor.ts'),
   },
   {
+    name: 'standalone',
+    summary: 'serve the control plane of one machine from this process',
+    group: group.cluster,
+    load: () => import('./standalone.ts'),
+  },
+  {
     name: 'crd',
     summary: 'print the CustomResourceDefinitions of the kinds',
     group: group.cluster,

@@ -76,8 +76,17 @@ async function installDefinitions(api: ApiProbe): Promise<void> {
     if (answer.code !== 201) throw new Error(`cannot install ${crd.metadata.name}: ${answer.text}`);
   }
   const end = performance.now() + 30_000;
-  for (const path of ['/apis/conformance.test/v1/gadgets', '/apis/conformance.test/v1/widgets']) {
-    while ((await api.get(path)).code !== 200) {
+  const isServed = async (path: string, word: string): Promise<boolean> => {
+    const { code, text } = await api.get(path);
+    return code === 200 && text.includes(word);
+  };
+  const needed = [
+    ['/apis/conformance.test/v1/gadgets', 'GadgetList'],
+    ['/apis/conformance.test/v1/widgets', 'WidgetList'],
+    ['/openapi/v2', 'test.conformance.v1.Widget'],
+  ] as const;
+  for (const [path, word] of needed) {
+    while (!(await isServed(path, word))) {
       if (performance.now() > end) throw new Error(`${path} is not served`);
       await new Promise((resolve) => setTimeout(resolve, 100));
     }

@@ -40,7 +40,8 @@ export async function serveResource(call: ResourceRequest): Promise<void> {
   const onCollection = info.name === '';
   switch (request.method) {
     case 'GET':
-      if (isWatch(call.query) && info.subresource === '') return serveWatch(call);
+      // With a name, kube-apiserver reads the object whatever watch says.
+      if (onCollection && isWatch(call.query)) return serveWatch(call);
       return onCollection ? serveList(call) : serveGet(call);
     case 'POST':
       if (!onCollection) throw methodNotAllowed();

@@ -18,7 +18,7 @@ const maxBufferedBytes = 32 * 1024 * 1024;
 export function serveWatch(call: ResourceRequest): void {
   const { info, query, request, response, state, hub } = call;
   const representation = negotiate(request.headers.accept);
-  const selection = parseSelection(info.definition, query, info.name);
+  const selection = parseSelection(info.definition, query);
   const resourceVersion = parseResourceVersion(query);
   const timeoutSeconds = parseInteger(query, 'timeoutSeconds') ?? 0;
   const sendInitialEvents = query.get('sendInitialEvents') === 'true';

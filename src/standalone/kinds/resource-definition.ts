@@ -16,8 +16,8 @@ export interface PrinterColumn {
 export interface AdmissionReader {
   /** The object, or undefined. `resource` as `virtualdisks.virtctl.dev`. */
   readonly get: (resource: string, namespace: string, name: string) => JsonObject | undefined;
-  /** Every object of a resource, of one namespace when it is given. */
-  readonly list: (resource: string, namespace?: string) => JsonObject[];
+  /** The objects of a namespace whose JSON contains `text`: a quick way to those that may refer to something. */
+  readonly mentioning: (resource: string, namespace: string, text: string) => JsonObject[];
 }
 
 /** A write that a definition's admission hook looks at. */
@@ -29,6 +29,8 @@ export interface AdmissionRequest {
   readonly object: JsonObject;
   readonly old: JsonObject | undefined;
   readonly read: AdmissionReader;
+  /** Tells the client something that is not refused. */
+  readonly warn: (message: string) => void;
 }
 
 /** How objects are shown in another group version than they are stored in. */

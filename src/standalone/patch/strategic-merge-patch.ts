@@ -37,7 +37,7 @@ function mergeField(target: unknown, value: unknown, schema: JsonSchema): unknow
   if (!Array.isArray(value) || schema['x-kubernetes-patch-strategy'] !== 'merge') return structuredClone(value);
   const list = Array.isArray(target) ? (target as unknown[]) : [];
   const key = schema['x-kubernetes-patch-merge-key'];
-  if (key === undefined) return [...list, ...(value as unknown[]).filter((item) => !list.includes(item))];
+  if (key === undefined) return [...(value as unknown[]), ...list.filter((item) => !value.includes(item))];
   return mergeByKey(list, value, key, schema.items ?? {});
 }
 

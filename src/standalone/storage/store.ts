@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import type { Database, RootDatabase } from 'lmdb';
 import type { Change, ChangeEvent, StoredObject } from './change.ts';
 import type { HistoryLimits } from './history.ts';
+import { storeFile } from './backup.ts';
 import { History } from './history.ts';
 import { loadHistory, loadObjects } from './load.ts';
 import { ResourceIndex } from './resource-index.ts';
@@ -93,7 +94,7 @@ export class Store {
     try {
       mkdirSync(options.folder, { recursive: true, mode: 0o700 });
       const root = open<Buffer, string>({
-        path: join(options.folder, 'store.mdb'),
+        path: join(options.folder, storeFile),
         noSubdir: true,
         encoding: 'binary',
         overlappingSync: false,

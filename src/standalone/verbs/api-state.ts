@@ -142,8 +142,8 @@ export function admissionReader(state: ApiState): AdmissionReader {
       const stored = state.store.latest(resource, key);
       return stored === undefined ? undefined : decode(stored);
     },
-    list: (resource, namespace) =>
-      [...state.store.range(resource, namespace === undefined ? '' : `${namespace}/`)].map(decode),
+    mentioning: (resource, namespace, text) =>
+      [...state.store.range(resource, `${namespace}/`)].filter(({ json }) => json.includes(text)).map(decode),
   };
 }
 

@@ -15,7 +15,7 @@ export function encodeContinue(revision: number, start: string): string {
 /** @throws ApiError 400 for a token that this server has not made. */
 export function decodeContinue(token: string): ContinuePoint {
   const refuse = (why: string): Error => badRequest(`invalid continue token: continue key is not valid: ${why}`);
-  if (!/^[A-Za-z0-9_-]+$/.test(token)) throw refuse('illegal base64 data');
+  if (!/^[A-Za-z0-9_-]+$/.test(token) || token.length % 4 === 1) throw refuse('illegal base64 data');
   let decoded: unknown;
   try {
     decoded = JSON.parse(Buffer.from(token, 'base64url').toString('utf8'));

@@ -132,6 +132,7 @@ function finishCreate(
           object,
           old: undefined,
           read: admissionReader(state),
+          warn: (message) => options.warnings.push(message),
         });
   if (admitted.length > 0) throw invalid(definition, String(metadata['name'] ?? ''), admitted);
   checkSize(object);

@@ -99,6 +99,7 @@ export async function deleteObject(
     object,
     old: object,
     read: admissionReader(state),
+    warn: () => undefined,
   });
   if (causes !== undefined && causes.length > 0) throw invalid(definition, target.name, causes);
   const metadata = metadataOf(object);

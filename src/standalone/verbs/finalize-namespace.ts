@@ -1,4 +1,5 @@
 import type { JsonObject } from '../schema/json-schema.ts';
+import { isJsonObject } from '../schema/json-schema.ts';
 import type { ApiState, WriteOptions, Written } from './api-state.ts';
 import { decode } from './api-state.ts';
 import type { Target } from './update.ts';
@@ -12,6 +13,11 @@ export async function finalizeNamespace(
   options: WriteOptions,
 ): Promise<Written> {
   const old = decode(mustExist(state, target));
-  const next = { ...structuredClone(old), spec: object['spec'] ?? {} };
+  const next = { ...structuredClone(old), spec: withoutEmpty(object['spec']) };
   return await writeUpdate(state, target, old, next, options, false);
+}
+
+function withoutEmpty(spec: unknown): JsonObject {
+  const finalizers = isJsonObject(spec) ? spec['finalizers'] : undefined;
+  return Array.isArray(finalizers) && finalizers.length > 0 ? { finalizers } : {};
 }

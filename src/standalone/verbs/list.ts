@@ -25,18 +25,12 @@ export interface Listed {
 const expiredContinue =
   'The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.';
 
-/**
- * Reads labelSelector and fieldSelector.
- *
- * @param name Restricts to one object, as a watch of a single object does.
- */
-export function parseSelection(definition: ResourceDefinition, query: URLSearchParams, name = ''): Selection {
+/** Reads labelSelector and fieldSelector. */
+export function parseSelection(definition: ResourceDefinition, query: URLSearchParams): Selection {
   const supported = ['metadata.name', 'metadata.namespace', ...(definition.selectableFieldNames ?? [])];
-  const fields = parseFieldSelector(query.get('fieldSelector') ?? '', supported);
-  const named: Selector = (values) => values['metadata.name'] === name && (fields?.(values) ?? true);
   return {
     labels: parseLabelSelector(query.get('labelSelector') ?? ''),
-    fields: name === '' ? fields : named,
+    fields: parseFieldSelector(query.get('fieldSelector') ?? '', supported),
   };
 }
 

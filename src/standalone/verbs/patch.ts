@@ -112,6 +112,11 @@ async function apply(
   } as const;
   if (old === undefined) {
     if (target.subresource !== '') mustExist(state, target);
+    if ((metadataOf(configuration)['name'] ?? '') === '') {
+      throw badRequest(
+        `the name of the object (${target.name} based on URL) was undeterminable: name must be provided`,
+      );
+    }
     if ((metadataOf(configuration)['uid'] ?? '') !== '') {
       throw conflict(
         target.definition,
@@ -154,8 +159,7 @@ function checkIdentity(target: Target, patch: JsonObject): void {
   }
   const metadata = metadataOf(patch);
   if (metadata['managedFields'] !== undefined) throw badRequest('metadata.managedFields must be nil');
-  metadata['name'] ??= name;
-  if (metadata['name'] !== name) {
+  if (metadata['name'] !== undefined && metadata['name'] !== name) {
     throw badRequest(
       `the name of the object (${String(metadata['name'])}) does not match the name on the URL (${name})`,
     );

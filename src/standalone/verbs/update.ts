@@ -132,7 +132,7 @@ export async function writeUpdate(
     trackUpdate(old, next, fullSchema(definition), manager, given);
   }
   if (metadataOf(next)['managedFields'] === undefined) delete metadataOf(next)['managedFields'];
-  checkUpdate(state, target, old, next);
+  checkUpdate(state, target, old, next, options);
   if (isDeepStrictEqual(old, next)) return { object: old, created: false };
   if (options.dryRun) return { object: next, created: false };
   if (isFinished(definition, next)) {
@@ -188,7 +188,7 @@ function countGeneration(definition: ResourceDefinition, old: JsonObject, next: 
   metadataOf(next)['generation'] = Number(metadataOf(old)['generation'] ?? 0) + 1;
 }
 
-function checkUpdate(state: ApiState, target: Target, old: JsonObject, next: JsonObject): void {
+function checkUpdate(state: ApiState, target: Target, old: JsonObject, next: JsonObject, options: WriteOptions): void {
   const { subresource } = target;
   const definition = storageDefinition(state, target.definition);
   const metadata = metadataOf(next);
@@ -200,7 +200,14 @@ function checkUpdate(state: ApiState, target: Target, old: JsonObject, next: Jso
   const admitted =
     causes.length > 0 || definition.admit === undefined
       ? causes
-      : definition.admit({ operation: 'UPDATE', subresource, object: next, old, read: admissionReader(state) });
+      : definition.admit({
+          operation: 'UPDATE',
+          subresource,
+          object: next,
+          old,
+          read: admissionReader(state),
+          warn: (message) => options.warnings.push(message),
+        });
   if (admitted.length > 0) throw invalid(definition, target.name, admitted);
   checkSize(next);
 }

@@ -95,7 +95,7 @@ export const discoveryCases: Cases = (bench) => {
     ]);
   });
   it('publishes the schema in OpenAPI v2', async () => {
-    const { body } = await bench().api.get('/openapi/v2');
+    const body = JSON.parse((await bench().api.get('/openapi/v2')).text) as Json;
     expect(body['swagger']).toBe('2.0');
     const widget = (body['definitions'] as Json)['test.conformance.v1.Widget'] as Json;
     expect(widget['x-kubernetes-group-version-kind']).toEqual([
@@ -119,7 +119,7 @@ export const discoveryCases: Cases = (bench) => {
     expect(text.startsWith('\n\u00032.0')).toBe(true);
   });
   it('says in OpenAPI v2 that patches take dryRun', async () => {
-    const { body } = await bench().api.get('/openapi/v2');
+    const body = JSON.parse((await bench().api.get('/openapi/v2')).text) as Json;
     const path = (body['paths'] as Json)['/apis/conformance.test/v1/namespaces/{namespace}/widgets/{name}'] as Json;
     const patch = path['patch'] as Json;
     expect(patch['x-kubernetes-group-version-kind']).toEqual({

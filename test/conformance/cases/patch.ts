@@ -255,7 +255,7 @@ export const patchCases: Cases = (bench) => {
       metadata: { name: 'smp-list', finalizers: ['x.test/a'] },
     });
     const added = await api.strategic(configMaps('smp-list'), { metadata: { finalizers: ['x.test/b'] } });
-    expect(metaOf(added.body)['finalizers']).toEqual(['x.test/a', 'x.test/b']);
+    expect(metaOf(added.body)['finalizers']).toEqual(['x.test/b', 'x.test/a']);
     const removed = await api.strategic(configMaps('smp-list'), {
       metadata: { '$deleteFromPrimitiveList/finalizers': ['x.test/a'] },
     });
