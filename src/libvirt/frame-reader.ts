@@ -16,6 +16,8 @@ export interface FrameHeader {
 /** Bytes of the length word and of the header behind it. */
 const lengthBytes = limits.VIR_NET_MESSAGE_LEN_MAX;
 const prefixBytes = lengthBytes + limits.VIR_NET_MESSAGE_HEADER_MAX;
+/** So many chunks of one message are joined: a peer that sends bytes one by one would cost a buffer for each. */
+const maxParts = 4096;
 
 /**
  * Cuts a byte stream into messages, wherever chunks begin and end. A message within one chunk is not copied, one
@@ -27,6 +29,8 @@ export class FrameReader {
   readonly #onFrame: (header: FrameHeader, payload: Buffer) => void;
   /** Chunks of the message that is not complete yet. */
   #parts: Buffer[] = [];
+  /** How many of {@link #parts} are joined ones. */
+  #joined = 0;
   #held = 0;
   /** Bytes that {@link #parts} must reach before it is worth looking at again. */
   #wanted = prefixBytes;
@@ -119,10 +123,14 @@ export class FrameReader {
   #hold(bytes: Buffer): void {
     this.#parts.push(bytes);
     this.#held += bytes.length;
+    if (this.#parts.length - this.#joined < maxParts) return;
+    this.#parts.push(Buffer.concat(this.#parts.splice(this.#joined)));
+    this.#joined += 1;
   }
 
   #forget(): void {
     this.#parts = [];
+    this.#joined = 0;
     this.#held = 0;
   }
 }

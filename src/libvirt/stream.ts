@@ -28,8 +28,8 @@ export interface StreamChannel {
 
 /** Longest data of one message: what libvirt's own client sends at most, for the sake of old daemons. */
 const maxDataBytes = limits.VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX;
-/** Holes count as so many bytes against the high-water mark, so that a stream of holes is bounded too. */
-const holeCost = 64;
+/** What a piece costs beside its data, in bytes, so that a stream of holes or of single bytes is bounded too. */
+const pieceBytes = 256;
 
 /**
  * Data beside a call: console, volume upload and download, screenshot.
@@ -67,7 +67,7 @@ export class LibvirtStream implements AsyncIterable<Buffer, undefined> {
     return this.#state === 'open';
   }
 
-  /** Bytes that wait to be read. */
+  /** What waits to be read, in bytes, with 256 for each piece. */
   get queuedBytes(): number {
     return this.#queuedBytes;
   }
@@ -239,5 +239,5 @@ export class LibvirtStream implements AsyncIterable<Buffer, undefined> {
 }
 
 function costOf(piece: StreamPiece): number {
-  return piece.type === 'data' ? piece.data.length : holeCost;
+  return pieceBytes + (piece.type === 'data' ? piece.data.length : 0);
 }

@@ -58,6 +58,13 @@ describe('the frame reader', () => {
     ]);
   });
 
+  it('takes a long message byte by byte without keeping a buffer for each', () => {
+    const payload = Buffer.from(Array.from({ length: 100_000 }, (_, index) => index % 251));
+    const { reader, messages } = collect();
+    for (const byte of frame({ payload })) reader.push(Buffer.of(byte));
+    expect(messages()[0]?.[1].equals(payload)).toBe(true);
+  });
+
   it('does not copy a message that is in one chunk', () => {
     const bytes = frame({ payload: Buffer.from('abcd') });
     const { reader, messages } = collect();
