@@ -11,6 +11,7 @@ import { writeScalar } from '../model/scalar.ts';
 import { namespaceOfPrefix, rootElement, rootType, type ElementType, type Field } from '../model/schema.ts';
 import { isXmlText, validateDocument } from '../model/validate.ts';
 import { readFragment } from '../xml/fragment.ts';
+import { isXmlName } from '../xml/name.ts';
 import { readXml } from '../xml/reader.ts';
 
 /** What the tables have no place for; see the analyser's entry of the same shape. */
@@ -84,7 +85,7 @@ class Rendering {
   readonly #elements: Map<string, DomElement> | undefined;
   readonly #prefixes = new Set<string>();
   /** Pieces of raw XML; in the document a mark stands for each, of characters that XML does not have. */
-  readonly #raw: string[] = [];
+  readonly #raw: { readonly xml: string; readonly before: string; readonly after: string }[] = [];
   readonly #rawProblems: InputProblem[] = [];
   /** Text beside elements: white space for layout would change it. */
   #mixed = false;
@@ -187,22 +188,24 @@ class Rendering {
   }
 
   #rawXml(element: DomElement, pieces: readonly unknown[], depth: number): void {
-    const indent = this.#pretty ? `\n${'  '.repeat(depth + 1)}` : '';
-    for (const piece of pieces) {
+    const indent = this.#pretty ? `\n${'  '.repeat(depth)}` : '';
+    pieces.forEach((piece, index) => {
       const fragment = typeof piece === 'string' && isXmlText(piece) ? readFragment(piece) : undefined;
       if (typeof piece !== 'string' || fragment === undefined) {
         this.refused = true;
       } else if (typeof fragment === 'string') {
         this.#rawProblems.push({ path: 'metadata', message: `not well-formed XML: ${fragment}` });
       } else {
-        element.appendChild(this.#document.createTextNode(indent + this.#mark(piece)));
+        const before = indent === '' ? '' : `${indent}  `;
+        this.#mark(element, piece, before, index === pieces.length - 1 ? indent : '');
       }
-    }
-    if (pieces.length > 0) element.appendChild(this.#document.createTextNode(indent.slice(0, -2)));
+    });
   }
 
-  #mark(xml: string): string {
-    return `\u0001${this.#raw.push(xml) - 1}\u0002`;
+  /** Puts raw XML into an element, with white space around it for layout. */
+  #mark(element: DomElement, xml: string, before: string, after: string): void {
+    const number = this.#raw.push({ xml, before, after }) - 1;
+    element.appendChild(this.#document.createTextNode(`\u0001${number}\u0002`));
   }
 
   /** Declares namespaces and applies the overlay; returns what is wrong with it. */
@@ -225,22 +228,26 @@ class Rendering {
     if (xml === undefined && attributes === undefined) return ['', 'expected xml or attributes'];
     for (const [name, value] of Object.entries(attributes ?? {})) {
       if (typeof value !== 'string' || !isXmlText(value)) return [`.attributes.${name}`, 'expected a string'];
-      if (!/^[\p{L}_][\p{L}\p{N}_.:-]*$/u.test(name)) return [`.attributes.${name}`, 'is not a name that XML takes'];
+      if (!isXmlName(name)) return [`.attributes.${name}`, 'is not a name that XML takes'];
       element.setAttribute(name, attributeText(value));
     }
     if (xml === undefined) return undefined;
     const fragment = typeof xml === 'string' && isXmlText(xml) ? readFragment(xml) : 'expected a string of XML';
     if (typeof fragment === 'string') return ['.xml', `not well-formed XML: ${fragment}`];
     if (fragment.hasText) this.#mixed = true;
-    element.appendChild(this.#document.createTextNode(this.#mark(xml)));
+    this.#mark(element, xml, '', '');
     return undefined;
+  }
+
+  #rawAt(number: number): string {
+    const { xml, before, after } = this.#raw[number] ?? { xml: '', before: '', after: '' };
+    return this.#mixed ? xml : before + xml + after;
   }
 
   /** The document. */
   text(): string {
     const markup = this.#builder.end({ headless: true, prettyPrint: this.#pretty && !this.#mixed });
-    const text =
-      this.#raw.length === 0 ? markup : markup.replaceAll(mark, (_, number) => this.#raw[Number(number)] ?? '');
+    const text = this.#raw.length === 0 ? markup : markup.replaceAll(mark, (_, number) => this.#rawAt(Number(number)));
     // Raw pieces may use prefixes that nothing declares.
     if (this.#raw.length > 0 || this.#overlay.length > 0)
       readXml(text, { open: nothing, text: nothing, close: nothing });

@@ -191,9 +191,12 @@ function decodeScalar({ kind, words, min, max, patterns, minLength, maxLength }:
   };
 }
 
+/** One alternative may be empty: the text may be too. */
 function onePattern(patterns: readonly string[]): string {
-  const [only] = patterns;
-  return only !== undefined && patterns.length === 1 ? only : patterns.map((one) => `(${one})`).join('|');
+  const visible = patterns.filter((one) => one !== '');
+  const [only] = visible;
+  if (visible.length < patterns.length) return `(${visible.join('|')})?`;
+  return only !== undefined && visible.length === 1 ? only : visible.map((one) => `(${one})`).join('|');
 }
 
 /** The name of a document's root element: `pool` for a storagepool. */
