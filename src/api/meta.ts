@@ -18,17 +18,6 @@ export interface OwnerReference {
   readonly blockOwnerDeletion?: boolean | undefined;
 }
 
-/** metav1.ManagedFieldsEntry: who set which field, for server-side apply. */
-export interface ManagedFieldsEntry {
-  readonly manager?: string | undefined;
-  readonly operation?: string | undefined;
-  readonly apiVersion?: string | undefined;
-  readonly time?: string | undefined;
-  readonly fieldsType?: string | undefined;
-  readonly fieldsV1?: unknown;
-  readonly subresource?: string | undefined;
-}
-
 /** metav1.ObjectMeta. */
 export interface ObjectMeta {
   readonly name?: string | undefined;
@@ -44,7 +33,7 @@ export interface ObjectMeta {
   readonly annotations?: Readonly<Record<string, string>> | undefined;
   readonly ownerReferences?: readonly OwnerReference[] | undefined;
   readonly finalizers?: readonly string[] | undefined;
-  readonly managedFields?: readonly ManagedFieldsEntry[] | undefined;
+  readonly managedFields?: readonly unknown[] | undefined;
   readonly selfLink?: string | undefined;
   readonly clusterName?: string | undefined;
 }

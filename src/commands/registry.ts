@@ -6,6 +6,7 @@
 import type { CommandSpec } from '../cli/command-spec.ts';
 
 const group = {
+  resources: 'Objects:',
   manifests: 'Manifests:',
   lifecycle: 'Lifecycle of machines:',
   cluster: 'Installation and nodes:',
@@ -13,6 +14,30 @@ const group = {
 } as const;
 
 export const commands: readonly CommandSpec[] = [
+  { name: 'get', summary: 'list objects', group: group.resources, load: () => import('./get.ts') },
+  {
+    name: 'describe',
+    summary: 'show everything about objects, with their events',
+    group: group.resources,
+    load: () => import('./describe.ts'),
+  },
+  { name: 'create', summary: 'create objects', group: group.resources, load: () => import('./create.ts') },
+  {
+    name: 'apply',
+    summary: 'create or change objects as files say',
+    group: group.resources,
+    load: () => import('./apply.ts'),
+  },
+  { name: 'edit', summary: 'change an object in the editor', group: group.resources, load: () => import('./edit.ts') },
+  { name: 'label', summary: 'set and remove labels', group: group.resources, load: () => import('./label.ts') },
+  { name: 'delete', summary: 'delete objects', group: group.resources, load: () => import('./delete.ts') },
+  {
+    name: 'wait',
+    summary: 'wait until something holds of objects',
+    group: group.resources,
+    load: () => import('./wait.ts'),
+  },
+  { name: 'events', summary: 'show what happened', group: group.resources, load: () => import('./events.ts') },
   {
     name: 'convert',
     summary: "convert libvirt's XML to YAML or JSON, and back",
