@@ -101,7 +101,10 @@ export class ApiProbe {
   async watch(
     path: string,
     count: number,
-    options: AskOptions & { readonly whenOpen?: () => Promise<void> } = {},
+    options: AskOptions & {
+      readonly whenOpen?: () => Promise<void>;
+      readonly onEvent?: (event: WatchEvent) => void;
+    } = {},
   ): Promise<WatchEvent[]> {
     const response = await this.#open('GET', path, options.accept === undefined ? {} : { accept: options.accept });
     const events: WatchEvent[] = [];
@@ -109,7 +112,9 @@ export class ApiProbe {
     const opened = options.whenOpen?.();
     try {
       for await (const line of lines) {
-        events.push(JSON.parse(line) as WatchEvent);
+        const event = JSON.parse(line) as WatchEvent;
+        options.onEvent?.(event);
+        if (Number.isFinite(count)) events.push(event);
         if (events.length >= count) break;
       }
       await opened;

@@ -1,5 +1,6 @@
-import { cpSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, constants, copyFileSync, cpSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import process from 'node:process';
 import { FailedError, NotFoundError } from '../../base/errors.ts';
 import { lockFolder } from './lock-folder.ts';
 import { openRecord, sealRecord } from './record.ts';
@@ -22,9 +23,14 @@ export async function backupStore(folder: string, file: string): Promise<void> {
   const { open } = await import('lmdb');
   try {
     const root = open<Buffer, string>({ path, noSubdir: true, encoding: 'binary', readOnly: true, maxDbs: 4 });
-    mkdirSync(dirname(file), { recursive: true });
-    await root.backup(file, true);
+    // A store holds Secrets: the copy is made where only its owner can look, and keeps that mode.
+    const copy = `${path}.${process.pid}.backup`;
+    await root.backup(copy, true);
     await root.close();
+    chmodSync(copy, 0o600);
+    mkdirSync(dirname(file), { recursive: true });
+    copyFileSync(copy, file, constants.COPYFILE_EXCL);
+    rmSync(copy);
   } catch (error) {
     throw new StorageFailedError(`cannot back up ${path} to ${file}`, { cause: error });
   }

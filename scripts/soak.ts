@@ -1,0 +1,30 @@
+/**
+ * Runs a fault or load test in its full length and prints its figures; the test command runs a tenth of each.
+ *
+ *   tsx scripts/soak.ts NAME
+ *
+ * A soak is a module `test/…` of which the entry here says what to call.
+ */
+import process from 'node:process';
+
+/** Runs a soak; its result is printed. */
+type Soak = (log: (line: string) => void) => Promise<unknown>;
+
+const soaks: Readonly<Record<string, () => Promise<Soak>>> = {
+  'crash-api': async () => {
+    const { crashRun } = await import('../test/standalone/crash-run.ts');
+    return (log) => crashRun(200, Math.random, log);
+  },
+};
+
+const name = process.argv[2] ?? '';
+const load = soaks[name];
+if (load === undefined) {
+  process.stderr.write(`usage: npm run soak -- NAME, of ${Object.keys(soaks).join(', ')}\n`);
+  process.exit(2);
+}
+const soak = await load();
+const started = performance.now();
+const report = await soak((line) => void process.stdout.write(`${line}\n`));
+const seconds = Math.round((performance.now() - started) / 1000);
+process.stdout.write(`${JSON.stringify({ soak: name, seconds, report }, undefined, 2)}\n`);
