@@ -27,6 +27,10 @@ export async function runProgram(
   const verbose = argv.includes('--verbose');
   try {
     const program = await buildProgram(argv, context, options);
+    if (argv.length === 0) {
+      program.outputHelp();
+      return ExitCode.Done;
+    }
     const flags = allOptions(program);
     await program.parseAsync(foldBooleanFlags(argv, flags), { from: 'user' });
     return ExitCode.Done;

@@ -64,6 +64,7 @@ async function write(args: readonly string[], flags: Flags, options: ConvertOpti
   let folder: OutputFolder | undefined;
   let results: Converted[] = [];
   const errors = await visitInputs(context, args, flags.verbose === true, {
+    except: flags.outputDir,
     begin: (inputs) => {
       if (flags.outputDir === undefined) return;
       folder = new OutputFolder(

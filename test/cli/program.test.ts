@@ -13,6 +13,10 @@ describe('the command line', () => {
     }
   });
 
+  it('shows the same when nothing is asked for', async () => {
+    expect(await runVirtctl([])).toEqual(await runVirtctl(['--help']));
+  });
+
   it('shows the help of a command in both ways of asking', async () => {
     const one = await runVirtctl(['help', 'completion']);
     const other = await runVirtctl(['completion', '--help']);

@@ -113,7 +113,9 @@ describe('virtctl convert', () => {
   it('keeps what the schema does not know in the overlay, also without the object', async () => {
     const xml = "<domain type='kvm'><name>a</name><strange x='1'/></domain>";
     for (const flags of [[], ['--bare']]) {
-      const yaml = (await pipe(xml, ...flags)).stdout;
+      const { exitCode, stdout: yaml, stderr } = await pipe(xml, ...flags);
+      expect(exitCode).toBe(0);
+      expect(stderr).toBe('warning: -:1:34: strange: unknown element <strange>; it is kept in the overlay\n');
       expect(yaml).toContain('overlay:');
       expect((await pipe(yaml)).stdout).toContain("<strange x='1'/>");
     }
@@ -159,6 +161,12 @@ describe('virtctl convert --output-dir', () => {
     expect(all('out')).toEqual(['a.yaml', 'deep', 'deep/er', 'deep/er/b.yaml']);
     expect((await convert('out', '--output-dir', 'back')).exitCode).toBe(0);
     expect(get('back/deep/er/b.xml')).toBe('<network>\n  <name>b</name>\n</network>\n');
+  });
+
+  it('does not read its own results when the folder is inside of the one that is read', async () => {
+    put('a.xml', web);
+    for (const _run of [1, 2]) expect((await convert('.', '--output-dir', 'out')).exitCode).toBe(0);
+    expect(all('out')).toEqual(['a.yaml']);
   });
 
   it('writes several XML documents of one file into one file each', async () => {

@@ -2,7 +2,7 @@ import { loneKey } from './libvirt-kinds.ts';
 import type { LibvirtDocument } from './libvirt-document.ts';
 import { readLibvirt } from './libvirt-document.ts';
 import { toEnvelope } from '../../analyser/envelope.ts';
-import { InvalidInputError } from '../../base/errors.ts';
+import { formatProblem, InvalidInputError } from '../../base/errors.ts';
 import { render } from '../../convertor/render.ts';
 import type { DocumentKind } from '../../model/document-kind.ts';
 import type { InputDocument } from '../input/read-documents.ts';
@@ -46,13 +46,13 @@ export function convertDocument(document: InputDocument, options: ConvertOptions
   const format = options.format ?? (document.format === 'xml' ? 'yaml' : 'xml');
   if (format === 'xml') {
     const text = renderLibvirt(document, source);
-    return { format, value: undefined, text, warnings: notInXml(document, source) };
+    return { format, value: undefined, text, warnings: [...keptInOverlay(source), ...notInXml(document, source)] };
   }
   const value = toObject(source, options.bare);
   const yaml = format === 'yaml' || document.format === 'xml' ? writeYaml(value) : undefined;
   if (yaml !== undefined && document.format === 'xml') checkSize(document, yaml);
   const text = format === 'yaml' ? (yaml ?? writeYaml(value)) : `${JSON.stringify(value, undefined, 2)}\n`;
-  return { format, value, text, warnings: [] };
+  return { format, value, text, warnings: keptInOverlay(source) };
 }
 
 /** A document's XML, with the places of the input in the errors. */
@@ -81,6 +81,11 @@ function checkSize(document: InputDocument, yaml: string): void {
   if (bytes <= maxDocumentBytes) return;
   const message = `the document has ${bytes} bytes as YAML; at most ${maxDocumentBytes} (128 KiB) are accepted`;
   throw new InvalidInputError(document.problems([{ path: '', message }]));
+}
+
+/** What of XML is no value by libvirt's schema is not lost, and worth knowing. */
+function keptInOverlay({ overlayProblems }: LibvirtDocument): string[] {
+  return overlayProblems.map((problem) => `${formatProblem(problem)}; it is kept in the overlay`);
 }
 
 /** Fields beside the libvirt document that make devices of it in a cluster and have no XML of their own. */

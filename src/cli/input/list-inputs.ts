@@ -30,8 +30,10 @@ const maxFiles = 1_000_000;
  * `.yaml`, `.yml` and `.json` in the order of names. Hidden files and links to folders are passed over there.
  *
  * @param cwd The folder that relative arguments start from.
+ * @param except A folder that is passed over inside of others: the one that results go to.
  */
-export function listInputs(args: readonly string[], cwd: string): Inputs {
+export function listInputs(args: readonly string[], cwd: string, except?: string): Inputs {
+  const passOver = except === undefined ? undefined : resolve(cwd, except);
   const inputs: Input[] = [];
   const errors: VirtctlError[] = [];
   const seen = new Set<string>();
@@ -54,7 +56,7 @@ export function listInputs(args: readonly string[], cwd: string): Inputs {
         continue;
       }
       const before = inputs.length;
-      walk(path, (file) =>
+      walk(path, passOver, (file) =>
         add({ name: join(argument, relative(path, file)), path: file, relative: relative(path, file) }),
       );
       if (inputs.length === before) {
@@ -67,14 +69,15 @@ export function listInputs(args: readonly string[], cwd: string): Inputs {
   return { inputs, errors };
 }
 
-function walk(folder: string, found: (file: string) => void): void {
+function walk(folder: string, passOver: string | undefined, found: (file: string) => void): void {
   const entries = readdirSync(folder, { withFileTypes: true });
   entries.sort((one, other) => (one.name < other.name ? -1 : 1));
   for (const entry of entries) {
     if (entry.name.startsWith('.')) continue;
     const path = join(folder, entry.name);
-    if (entry.isDirectory()) walk(path, found);
-    else if (endings.test(entry.name) && isFile(path, entry.isSymbolicLink())) found(path);
+    if (entry.isDirectory()) {
+      if (path !== passOver) walk(path, passOver, found);
+    } else if (endings.test(entry.name) && isFile(path, entry.isSymbolicLink())) found(path);
   }
 }
 

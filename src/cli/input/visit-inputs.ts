@@ -11,6 +11,8 @@ import { InvalidInputError, UsageError } from '../../base/errors.ts';
 
 /** What is done with inputs. Whatever it throws is reported, and the next document or input follows. */
 export interface InputVisitor {
+  /** A folder that is passed over inside of others: the one that results go to. */
+  readonly except?: string | undefined;
   /** Before the first: all inputs there are. */
   readonly begin?: (inputs: readonly Input[]) => void;
   /** A document that could be read. */
@@ -36,7 +38,7 @@ export async function visitInputs(
   visitor: InputVisitor,
 ): Promise<unknown[]> {
   if (args.length === 0) throw new UsageError('no input', { hint: 'name files, folders, or - for standard input' });
-  const { inputs, errors } = listInputs(args, context.cwd);
+  const { inputs, errors } = listInputs(args, context.cwd, visitor.except);
   const reported: unknown[] = [];
   const fail = (error: unknown): void => {
     reported.push(error);
