@@ -31,6 +31,8 @@ await build({
   define: { VIRTCTL_VERSION: JSON.stringify(manifest.version) },
   // Native addon: stays a dependency beside the bundle.
   external: ['lmdb'],
+  // yaml's build for Node.js is CommonJS, whose names a lazy import in a bundle does not have; this one is a module.
+  alias: { yaml: `${root}node_modules/yaml/browser/index.js` },
   // CommonJS dependencies inside an ES module bundle call require for Node's own modules.
   banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
 });
