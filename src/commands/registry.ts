@@ -151,6 +151,12 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./doctor.ts'),
   },
   {
+    name: 'executor',
+    summary: "run a node's agent: make its libvirt domains what the machines say",
+    group: group.cluster,
+    load: () => import('./executor.ts'),
+  },
+  {
     name: 'standalone',
     summary: 'serve the control plane of one machine from this process',
     group: group.cluster,

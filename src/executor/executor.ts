@@ -1,0 +1,558 @@
+/**
+ * The entry of src/executor: the agent of one node. `virtctl executor` runs it, and `virtctl standalone` in its process.
+ *
+ *   API server ──▶ informers (machines, operations, what they name) ─┐
+ *                                                                    ├─▶ keys ─▶ Controller ─▶ MachineReconciler
+ *   libvirt ─────▶ supervisor (events, resynchronise) ───────────────┘                           ─▶ OperationReaper (TTL)
+ *
+ *   beside: HypervisorKeeper (object, Lease), EventRecorder, metrics outlet
+ *
+ *   virtual-machine/             a machine's domain              virtual-machine-operation/   one verb, once
+ *   hypervisor/                  the node's object, KVM          metrics/                     Prometheus, health
+ *
+ * It ends when its signal aborts: the steps at hand come to their end, and no guest is touched.
+ */
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { HypervisorKeeper, type Allocation } from './hypervisor/hypervisor-keeper.ts';
+import { slimMachine, slimObject, slimOperation, type SlimMachine, type SlimOperation } from './machine-index.ts';
+import { domainMetrics } from './metrics/domain-metrics.ts';
+import { Counter, expose, Histogram } from './metrics/exposition.ts';
+import { openOutlet } from './metrics/outlet.ts';
+import { Media } from './virtual-machine/media.ts';
+import { MachineReconciler } from './virtual-machine/reconciler.ts';
+import type { ConfigMapObject, SecretObject } from './virtual-machine/volumes.ts';
+import { leaseNamespace, type Hypervisor } from '../api/hypervisor.ts';
+import { kinds } from '../api/kinds.ts';
+import { group, version } from '../api/meta.ts';
+import type { VirtualDisk } from '../api/virtual-disk.ts';
+import type { VirtualImage } from '../api/virtual-image.ts';
+import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
+import type { VirtualMachine } from '../api/virtual-machine.ts';
+import type { VirtualNetwork } from '../api/virtual-network.ts';
+import { systemClock, type Clock } from '../base/clock.ts';
+import { FailedError, toError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import { Informer } from '../kube/informer.ts';
+import type { KubeClient } from '../kube/kube-client.ts';
+import { objectKey, parseObjectKey, type KubeObject } from '../kube/object.ts';
+import { builtin, type ResourceType } from '../kube/resource-type.ts';
+import { isAlreadyExists, isNotFound } from '../kube/status-error.ts';
+import type { DecodedEvent } from '../libvirt/decode-event.ts';
+import type { ConnectOptions } from '../libvirt/connect.ts';
+import { supervise } from '../libvirt/supervisor.ts';
+import { Controller, type ReconcileRecord } from '../reconcile/controller.ts';
+import { EventRecorder, type KubeEvent } from '../reconcile/event-recorder.ts';
+import { keepLease, type Lease } from '../reconcile/lease.ts';
+
+/** Options of {@link runExecutor}. */
+export interface ExecutorOptions {
+  /** The API server; not closed by the executor. */
+  readonly client: KubeClient;
+  /** The node's name: that of its Hypervisor, and what machines have in spec.nodeName. */
+  readonly nodeName: string;
+  /** Where libvirt is, as `qemu:///system`. */
+  readonly uri: string;
+  /** Where files of machines are made, as `/var/lib/virtctl`. */
+  readonly dataFolder: string;
+  /** Host and port of the metrics; none when left out. */
+  readonly metricsAddress?: string | undefined;
+  readonly logger: Logger;
+  readonly clock?: Clock | undefined;
+  readonly connect?: ConnectOptions | undefined;
+  /** Is told when it works: informers are filled and libvirt is connected. */
+  readonly onReady?: ((where: { readonly metricsUrl: string | undefined }) => void) | undefined;
+}
+
+/** Events that may mean that a machine is no longer as it was. */
+const eventKinds = [
+  'domain.lifecycle',
+  'domain.reboot',
+  'domain.watchdog',
+  'domain.ioErrorReason',
+  'domain.diskChange',
+  'domain.trayChange',
+  'domain.pmWakeup',
+  'domain.pmSuspend',
+  'domain.deviceAdded',
+  'domain.deviceRemoved',
+  'domain.deviceRemovalFailed',
+  'domain.tunable',
+  'domain.agentLifecycle',
+  'domain.metadataChange',
+] as const;
+
+/** Every machine is looked at this often even if nothing happens, in milliseconds. */
+const resyncMs = 10 * 60_000;
+/** How often the Hypervisor's status is looked over. */
+const hypervisorMs = 5 * 60_000;
+/** Machines that are worked on at the same time. */
+const concurrency = 16;
+
+/**
+ * Runs the executor of a node until the signal aborts.
+ *
+ * @throws when the metrics' address cannot be listened on; nothing else that the API server or libvirt does ends it.
+ */
+export async function runExecutor(options: ExecutorOptions, signal: AbortSignal): Promise<void> {
+  await new Executor(options).run(signal);
+}
+
+/** The resource of one of our kinds. */
+function typeOf(kind: string): ResourceType {
+  const info = kinds.find((one) => one.kind === kind);
+  if (info === undefined) throw new FailedError(`there is no kind ${kind}`);
+  return { group, version, kind, plural: info.plural, namespaced: info.namespaced };
+}
+
+class Executor {
+  readonly #options: ExecutorOptions;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #recorder: EventRecorder;
+  readonly #machines: Informer<SlimMachine, 'domain' | 'node' | 'reference'>;
+  readonly #operations: Informer<SlimOperation, 'machine'>;
+  readonly #hypervisors: Informer<Hypervisor>;
+  readonly #named: readonly Informer<KubeObject>[];
+  readonly #supervisor: ReturnType<typeof supervise<(typeof eventKinds)[number]>>;
+  readonly #stop = new AbortController();
+  readonly #keeper: HypervisorKeeper;
+  readonly #controller: Controller;
+  readonly #reaper: Controller;
+  readonly #reconciles = new Counter();
+  readonly #durations = new Histogram();
+  readonly #events = new Counter();
+  #allowsEmulation: boolean | undefined;
+  #keeperWake: () => void = () => undefined;
+  #connects = 0;
+
+  constructor(options: ExecutorOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#logger = options.logger.with({ node: options.nodeName });
+    const { client, nodeName, uri } = options;
+    const clock = this.#clock;
+    const logger = this.#logger;
+    this.#recorder = new EventRecorder({
+      events: client.resource<KubeEvent>(builtin.events),
+      controller: 'virtctl.dev/executor',
+      instance: nodeName.slice(0, 128),
+      clock,
+      random: Math.random,
+      logger,
+    });
+    this.#machines = new Informer<SlimMachine, 'domain' | 'node' | 'reference'>({
+      source: client.resource<SlimMachine>(typeOf('VirtualMachine')),
+      logger,
+      clock,
+      transform: slimMachine,
+      indexers: {
+        domain: ({ spec }) => [spec.domain],
+        node: ({ spec }) => [spec.nodeName],
+        reference: ({ metadata, spec }) => spec.references.map((one) => `${metadata.namespace ?? ''}/${one}`),
+      },
+    });
+    this.#operations = new Informer<SlimOperation, 'machine'>({
+      source: client.resource<SlimOperation>(typeOf('VirtualMachineOperation')),
+      logger,
+      clock,
+      transform: slimOperation,
+      indexers: { machine: ({ metadata, spec }) => [`${metadata.namespace ?? ''}/${spec.virtualMachine}`] },
+    });
+    this.#hypervisors = new Informer<Hypervisor>({
+      source: client.resource<Hypervisor>(typeOf('Hypervisor')),
+      fieldSelector: `metadata.name=${nodeName}`,
+      logger,
+      clock,
+    });
+    this.#named = ['VirtualDisk', 'VirtualImage', 'VirtualNetwork'].map(
+      (kind) =>
+        new Informer<KubeObject>({ source: client.resource(typeOf(kind)), logger, clock, transform: slimObject }),
+    );
+    this.#supervisor = supervise({
+      uri,
+      kinds: eventKinds,
+      logger,
+      clock,
+      signal: this.#stop.signal,
+      ...(options.connect === undefined ? {} : { connect: options.connect }),
+    });
+    this.#keeper = new HypervisorKeeper({
+      nodeName,
+      uri,
+      folder: join(options.dataFolder, 'probe'),
+      hypervisors: client.resource<Hypervisor>(typeOf('Hypervisor')),
+      libvirt: () => this.#supervisor.current,
+      allocation: () => this.#allocation(),
+      ownDomains: () => this.#machines.byIndex('node', nodeName).length,
+      newId: randomUUID,
+      clock,
+      logger,
+    });
+    const operations = client.resource<VirtualMachineOperation>(typeOf('VirtualMachineOperation'));
+    const reconciler = new MachineReconciler({
+      nodeName,
+      machines: client.resource<VirtualMachine>(typeOf('VirtualMachine')),
+      operations,
+      disks: client.resource<VirtualDisk>(typeOf('VirtualDisk')),
+      images: client.resource<VirtualImage>(typeOf('VirtualImage')),
+      networks: client.resource<VirtualNetwork>(typeOf('VirtualNetwork')),
+      secrets: client.resource<SecretObject>(builtin.secrets),
+      configMaps: client.resource<ConfigMapObject>(builtin.configMaps),
+      media: new Media(join(options.dataFolder, 'machines')),
+      libvirt: () => this.#supervisor.current,
+      openOperations: (key) => this.#openOperations(key),
+      traits: () => this.#keeper.traits,
+      record: (event) => {
+        this.#events.add({ type: event.type, reason: event.reason });
+        this.#recorder.record(event);
+      },
+      clock,
+      newId: randomUUID,
+    });
+    const onReconciled = (record: ReconcileRecord): void => this.#count(record);
+    this.#controller = new Controller({
+      name: 'virtualmachine',
+      reconcile: (key, context) => reconciler.reconcile(key, context),
+      logger,
+      clock,
+      concurrency,
+      onReconciled,
+    });
+    this.#reaper = new Controller({
+      name: 'virtualmachineoperation',
+      reconcile: async (key, context) => {
+        const waitMs = this.#ttlLeftMs(key);
+        if (waitMs === undefined || waitMs > 0) return { requeueAfterMs: waitMs };
+        const uid = this.#operations.get(key)?.metadata.uid;
+        try {
+          await operations.delete(parseObjectKey(key), { preconditions: { uid }, signal: context.signal });
+        } catch (error) {
+          if (!isNotFound(error)) throw error;
+        }
+        return undefined;
+      },
+      logger,
+      clock,
+      onReconciled,
+    });
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { onReady, metricsAddress } = this.#options;
+    const outlet =
+      metricsAddress === undefined
+        ? undefined
+        : await openOutlet({
+            address: metricsAddress,
+            metrics: (inner) => this.#metrics(inner),
+            health: () => undefined,
+            readiness: () => this.#problem(),
+            logger: this.#logger,
+          });
+    // Background work ends after the reconcilers: they may need it to end well.
+    const background = new AbortController();
+    this.#watchCaches();
+    const informers = [this.#machines, this.#operations, this.#hypervisors, ...this.#named];
+    const running = [
+      ...informers.map((informer) => informer.run(background.signal)),
+      this.#recorder.run(background.signal),
+      this.#followLibvirt(),
+      this.#keepHypervisor(background.signal),
+      this.#keepLease(background.signal),
+    ];
+    try {
+      await this.#synced(signal);
+      await this.#supervisor.connected(signal);
+      this.#logger.info('ready', { uri: this.#options.uri, metrics: outlet?.url });
+      onReady?.({ metricsUrl: outlet?.url });
+      await Promise.all([this.#controller.run(signal), this.#reaper.run(signal)]);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      background.abort(signal.reason ?? new FailedError('the executor ends'));
+      this.#stop.abort();
+      await Promise.allSettled(running);
+      await this.#supervisor.close();
+      await outlet?.close();
+      this.#logger.info('ended; guests run on');
+    }
+  }
+
+  /** The caches are full, and it is known whether KVM works: before that a reconcile would decide too early. */
+  async #synced(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#machines, this.#operations, ...this.#named].map((one) => one.synced(signal)));
+    const libvirt = await this.#supervisor.connected(signal);
+    try {
+      await this.#keeper.prepare(libvirt, signal);
+      await this.#keeper.refresh(signal);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      this.#logger.warn('cannot describe the node yet', { error: toError(error) });
+    }
+  }
+
+  #watchCaches(): void {
+    const { nodeName } = this.#options;
+    this.#machines.onChange((change) => {
+      const { object } = change;
+      const was = change.type === 'updated' ? change.before.spec.nodeName : '';
+      if (object.spec.nodeName !== nodeName && was !== nodeName) return;
+      // Status is our own writing: only what somebody wants is news.
+      if (
+        change.type === 'updated' &&
+        change.before.spec.digest === object.spec.digest &&
+        change.before.metadata.deletionTimestamp === object.metadata.deletionTimestamp
+      ) {
+        return;
+      }
+      this.#controller.enqueue(objectKey(object));
+    });
+    this.#operations.onChange(({ type, object }) => {
+      if (type === 'deleted') return;
+      const machine = `${object.metadata.namespace ?? ''}/${object.spec.virtualMachine}`;
+      if (this.#machines.get(machine)?.spec.nodeName !== nodeName) return;
+      if (isFinished(object)) this.#reaper.enqueue(objectKey(object));
+      else this.#controller.enqueue(machine);
+    });
+    for (const informer of this.#named) {
+      informer.onChange(({ object }) => {
+        const name = `${object.metadata.namespace ?? ''}/${object.kind}/${object.metadata.name ?? ''}`;
+        for (const machine of this.#machines.byIndex('reference', name)) {
+          if (machine.spec.nodeName === nodeName) this.#controller.enqueue(objectKey(machine));
+        }
+      });
+    }
+    this.#hypervisors.onChange(({ type, object }) => {
+      if (type === 'deleted') {
+        this.#keeperWake();
+        return;
+      }
+      this.#keeper.observe(object);
+      const allows = object.spec.allowEmulation === true;
+      if (allows === this.#allowsEmulation) return;
+      this.#allowsEmulation = allows;
+      this.#keeperWake();
+      this.#enqueueAll();
+    });
+  }
+
+  #enqueueAll(): void {
+    for (const machine of this.#machines.byIndex('node', this.#options.nodeName)) {
+      this.#controller.enqueue(objectKey(machine));
+    }
+    for (const operation of this.#operations.list()) {
+      if (isFinished(operation)) this.#reaper.enqueue(objectKey(operation));
+    }
+  }
+
+  async #followLibvirt(): Promise<void> {
+    for await (const signal of this.#supervisor) {
+      switch (signal.type) {
+        case 'resynchronise':
+          this.#connects += 1;
+          this.#logger.info('connected to libvirt', { reason: signal.reason });
+          this.#keeperWake();
+          this.#enqueueAll();
+          break;
+        case 'disconnected':
+          this.#keeperWake();
+          break;
+        case 'event':
+          this.#noticeEvent(signal.event);
+          break;
+      }
+    }
+  }
+
+  #noticeEvent(event: DecodedEvent<(typeof eventKinds)[number]>): void {
+    // Our own marks are written by reconciles, and need none.
+    if (event.kind === 'domain.metadataChange' && event.type === 'element') return;
+    const { name } = event.domain;
+    for (const machine of this.#machines.byIndex('domain', name)) {
+      if (machine.spec.nodeName === this.#options.nodeName) this.#controller.enqueue(objectKey(machine));
+    }
+  }
+
+  async #keepHypervisor(signal: AbortSignal): Promise<void> {
+    const resync = { atMs: this.#clock.monotonicMs() + resyncMs };
+    while (!signal.aborted) {
+      let waitMs = hypervisorMs;
+      try {
+        await this.#keeper.refresh(signal);
+      } catch (error) {
+        if (isAborted(signal)) return;
+        this.#logger.warn('cannot keep the Hypervisor object', { error: toError(error) });
+        waitMs = 10_000;
+      }
+      if (this.#clock.monotonicMs() >= resync.atMs) {
+        resync.atMs += resyncMs;
+        this.#spreadAll();
+      }
+      const pause = new AbortController();
+      this.#keeperWake = () => pause.abort();
+      try {
+        await this.#clock.sleep(waitMs, AbortSignal.any([signal, pause.signal]));
+      } catch (error) {
+        if (!isAborted(signal) && !pause.signal.aborted) throw error;
+      }
+    }
+  }
+
+  /** All machines, one after the other over the interval: no burst every ten minutes. */
+  #spreadAll(): void {
+    const machines = this.#machines.byIndex('node', this.#options.nodeName);
+    machines.forEach((machine, index) => {
+      this.#controller.enqueueAfter(objectKey(machine), (index * hypervisorMs) / machines.length);
+    });
+  }
+
+  async #keepLease(signal: AbortSignal): Promise<void> {
+    const { client, nodeName } = this.#options;
+    const namespaces = client.resource(builtin.namespaces);
+    while (!isAborted(signal)) {
+      try {
+        await namespaces.create(
+          { apiVersion: 'v1', kind: 'Namespace', metadata: { name: leaseNamespace } },
+          { signal },
+        );
+        break;
+      } catch (error) {
+        if (isAlreadyExists(error)) break;
+        if (isAborted(signal)) return;
+        this.#logger.warn('cannot make the namespace of leases', { error: toError(error) });
+        try {
+          await this.#clock.sleep(5_000, signal);
+        } catch (reason) {
+          if (!isAborted(signal)) throw reason;
+        }
+      }
+    }
+    const leases = client.resource<Lease>(builtin.leases);
+    const ref = { namespace: leaseNamespace, name: nodeName };
+    await keepLease({ leases, ref, holder: nodeName, clock: this.#clock, logger: this.#logger }, signal);
+  }
+
+  #allocation(): Allocation {
+    const machines = this.#machines.byIndex('node', this.#options.nodeName);
+    return {
+      machines: machines.length,
+      cpus: machines.reduce((sum, { spec }) => sum + spec.cpus, 0),
+      memoryBytes: machines.reduce((sum, { spec }) => sum + spec.memoryBytes, 0),
+    };
+  }
+
+  /** Oldest first; of the same second by name, so that every executor agrees. */
+  #openOperations(key: string): string[] {
+    return this.#operations
+      .byIndex('machine', key)
+      .filter((operation) => !isFinished(operation))
+      .sort((a, b) => {
+        const [left, right] = [a, b].map(({ status, metadata }) =>
+          // What is being done comes first.
+          [status.phase === 'Running' ? '0' : '1', metadata.creationTimestamp ?? '', metadata.name ?? ''].join(' '),
+        );
+        return (left ?? '') < (right ?? '') ? -1 : 1;
+      })
+      .map(({ metadata }) => metadata.name ?? '');
+  }
+
+  /** How long a finished operation is kept yet; undefined when it is not ours to delete. */
+  #ttlLeftMs(key: string): number | undefined {
+    const operation = this.#operations.get(key);
+    if (operation === undefined || !isFinished(operation)) return undefined;
+    const machine = `${operation.metadata.namespace ?? ''}/${operation.spec.virtualMachine}`;
+    if (this.#machines.get(machine)?.spec.nodeName !== this.#options.nodeName) return undefined;
+    const finishedAt = Date.parse(operation.status.completionTime ?? '') || this.#clock.now();
+    return finishedAt + operation.spec.ttlSeconds * 1000 - this.#clock.now();
+  }
+
+  #problem(): string | undefined {
+    if (this.#supervisor.current === undefined) return 'not connected to libvirt';
+    const health = this.#machines.health();
+    if (!health.synced) return 'the machines are not known yet';
+    return health.lastError === undefined ? undefined : `the API server is away: ${health.lastError.message}`;
+  }
+
+  #count({ controller, outcome, durationMs }: ReconcileRecord): void {
+    this.#reconciles.add({ controller, outcome });
+    this.#durations.observe({ controller }, durationMs / 1000);
+  }
+
+  async #metrics(signal: AbortSignal): Promise<string> {
+    const queues = [
+      { controller: 'virtualmachine', ...this.#controller.stats() },
+      { controller: 'virtualmachineoperation', ...this.#reaper.stats() },
+    ];
+    const libvirt = this.#supervisor.current;
+    const stats =
+      libvirt === undefined
+        ? []
+        : await libvirt.domains.stats(['state', 'cpu', 'balloon', 'vcpu', 'interface', 'block'], {
+            nowait: true,
+            signal,
+          });
+    const gauge = (name: string, help: string, read: (queue: (typeof queues)[number]) => number) =>
+      ({
+        name,
+        help,
+        type: 'gauge',
+        samples: queues.map((queue) => ({ labels: { controller: queue.controller }, value: read(queue) })),
+      }) as const;
+    return expose([
+      {
+        name: 'virtctl_reconciles_total',
+        help: 'Reconciles by controller and outcome.',
+        type: 'counter',
+        samples: this.#reconciles.samples(),
+      },
+      {
+        name: 'virtctl_reconcile_duration_seconds',
+        help: 'How long reconciles took.',
+        type: 'histogram',
+        samples: this.#durations.samples(),
+      },
+      gauge('virtctl_queue_depth', 'Objects that wait for a worker.', ({ queueDepth }) => queueDepth),
+      gauge('virtctl_queue_running', 'Objects that are worked on.', ({ running }) => running),
+      gauge('virtctl_queue_delayed', 'Objects that will be looked at later.', ({ delayed }) => delayed),
+      {
+        name: 'virtctl_events_total',
+        help: 'Kubernetes Events by type and reason.',
+        type: 'counter',
+        samples: this.#events.samples(),
+      },
+      {
+        name: 'virtctl_libvirt_connected',
+        help: 'Whether libvirt is connected.',
+        type: 'gauge',
+        samples: [{ value: libvirt === undefined ? 0 : 1 }],
+      },
+      {
+        name: 'virtctl_libvirt_connects_total',
+        help: 'Connections to libvirt, and gaps in its events.',
+        type: 'counter',
+        samples: [{ value: this.#connects }],
+      },
+      {
+        name: 'virtctl_machines',
+        help: 'VirtualMachines of this node.',
+        type: 'gauge',
+        samples: [{ value: this.#allocation().machines }],
+      },
+      ...domainMetrics(stats, (domain) => {
+        const [machine] = this.#machines.byIndex('domain', domain);
+        if (machine === undefined || machine.spec.nodeName !== this.#options.nodeName) return undefined;
+        return { namespace: machine.metadata.namespace ?? '', name: machine.metadata.name ?? '' };
+      }),
+    ]);
+  }
+}
+
+function isFinished({ status }: SlimOperation): boolean {
+  return status.phase === 'Succeeded' || status.phase === 'Failed';
+}
+
+/** A function, because the compiler does not know that a signal changes while one waits. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
+}

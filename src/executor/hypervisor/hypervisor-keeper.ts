@@ -1,0 +1,258 @@
+/**
+ * The node's Hypervisor object: made when it is not there, kept fresh, and read for what the administrator allows. Its Lease
+ * is the sign of life (reconcile/lease.ts).
+ *
+ *   connected ──▶ facts (once a connection) ──▶ KVM probe (cached) ──▶ status ──▶ every 5 min, or on a change
+ */
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { probeKvm, type KvmProbe, type KvmProbeOptions } from './kvm-probe.ts';
+import { readNodeFacts, type NodeFacts } from './node-facts.ts';
+import { mergePatchOf } from '../status-patch.ts';
+import type { NodeTraits } from '../virtual-machine/desired-domain.ts';
+import {
+  hypervisorConditions,
+  hypervisorReasons,
+  type Hypervisor,
+  type HypervisorStatus,
+} from '../../api/hypervisor.ts';
+import { parseQuantity } from '../../api/quantity.ts';
+import { toKubernetesTime, type Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { ResourceClient } from '../../kube/resource-client.ts';
+import { isAlreadyExists } from '../../kube/status-error.ts';
+import type { Libvirt } from '../../libvirt/libvirt.ts';
+import { setCondition } from '../../reconcile/conditions.ts';
+
+/** What is placed on a node: CPUs and bytes of memory of its machines. */
+export interface Allocation {
+  readonly machines: number;
+  readonly cpus: number;
+  readonly memoryBytes: number;
+}
+
+/** Options of {@link HypervisorKeeper}. */
+export interface HypervisorKeeperOptions {
+  readonly nodeName: string;
+  readonly uri: string;
+  readonly hypervisors: ResourceClient<Hypervisor>;
+  readonly libvirt: () => Libvirt | undefined;
+  readonly allocation: () => Allocation;
+  /** Domains of this node that are ours. */
+  readonly ownDomains: () => number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** A folder that QEMU can read, for the probe of KVM. */
+  readonly folder: string;
+  /** Eight hexadecimal digits that are new each time. */
+  readonly newId: () => string;
+}
+
+/** KVM that did not work is tried again after this long: a module may have been loaded. In milliseconds. */
+const probeAgainMs = 10 * 60_000;
+/** CPUs are shared four times unless the administrator says otherwise, and 1 GiB is the node's own. */
+const defaults = { cpuPercent: 400, memoryPercent: 100, reservedMemory: 1024 ** 3 };
+
+/** See the head of this file. */
+export class HypervisorKeeper {
+  readonly #options: HypervisorKeeperOptions;
+  #facts: { readonly of: Libvirt; readonly facts: NodeFacts } | undefined;
+  #probe: { readonly result: ProbeResult; readonly atMs: number } | undefined;
+  #allowEmulation = false;
+
+  constructor(options: HypervisorKeeperOptions) {
+    this.#options = options;
+  }
+
+  /** What reconciles of machines go by. Before the first refresh nothing is known, and KVM is not taken for granted. */
+  get traits(): NodeTraits & { readonly kvmUsable: boolean; readonly kvmMessage: string } {
+    const facts = this.#facts?.facts;
+    const probe = this.#probe?.result;
+    const kvmUsable = probe?.usable === true;
+    return {
+      arch: facts?.arch ?? 'x86_64',
+      nativeType: facts?.nativeType ?? 'kvm',
+      emulate: !kvmUsable && this.#allowEmulation,
+      kvmUsable,
+      kvmMessage: probe?.message ?? 'not tried yet',
+    };
+  }
+
+  get facts(): NodeFacts | undefined {
+    return this.#facts?.facts;
+  }
+
+  /** Takes over what the administrator wrote. */
+  observe(hypervisor: Hypervisor): void {
+    this.#allowEmulation = hypervisor.spec.allowEmulation === true;
+  }
+
+  /** Finds out what machines' reconciles need, without the API server. */
+  async prepare(libvirt: Libvirt, signal: AbortSignal): Promise<void> {
+    const options = { signal, timeoutMs: 60_000 };
+    if (this.#facts?.of !== libvirt) {
+      this.#facts = { of: libvirt, facts: await readNodeFacts(libvirt, this.#options.uri, options) };
+    }
+    const { emulator, arch } = this.#facts.facts;
+    const { folder, newId } = this.#options;
+    const nowMs = this.#options.clock.monotonicMs();
+    const isStale =
+      this.#probe === undefined || (!this.#probe.result.usable && nowMs - this.#probe.atMs > probeAgainMs);
+    if (!isStale) return;
+    const result: ProbeResult =
+      emulator === undefined
+        ? { usable: false, reason: 'NoDevice', message: 'this driver of libvirt has no KVM' }
+        : await tryKvm(libvirt, arch, {
+            folder,
+            id: newId()
+              .replace(/[^0-9a-f]/gi, '')
+              .slice(0, 8),
+            signal,
+          });
+    this.#probe = { result, atMs: this.#options.clock.monotonicMs() };
+    this.#options.logger.info('tried KVM', { usable: result.usable, reason: result.reason, message: result.message });
+  }
+
+  /** Makes the object if it is not there, reads what is allowed, and writes its status. */
+  async refresh(signal: AbortSignal): Promise<Hypervisor> {
+    const { hypervisors, nodeName, clock } = this.#options;
+    const libvirt = this.#options.libvirt();
+    if (libvirt !== undefined) await this.prepare(libvirt, signal);
+    const object = await this.#ensure(signal);
+    this.observe(object);
+    const status = await this.#status(object, libvirt, signal);
+    const patch = mergePatchOf(object.status, status);
+    if (patch === undefined) return object;
+    const heartbeat = { ...patch, lastHeartbeatTime: toKubernetesTime(clock.now()) };
+    return hypervisors.mergePatch({ name: nodeName }, { status: heartbeat }, { subresource: 'status', signal });
+  }
+
+  async #ensure(signal: AbortSignal): Promise<Hypervisor> {
+    const { hypervisors, nodeName } = this.#options;
+    const found = await hypervisors.find({ name: nodeName }, { signal });
+    if (found !== undefined) return found;
+    const made: Hypervisor = {
+      apiVersion: 'virtctl.dev/v1alpha1',
+      kind: 'Hypervisor',
+      metadata: { name: nodeName, labels: { 'kubernetes.io/hostname': nodeName } },
+      spec: {},
+    };
+    try {
+      return await hypervisors.create(made, { signal });
+    } catch (error) {
+      if (isAlreadyExists(error)) return hypervisors.get({ name: nodeName }, { signal });
+      throw error;
+    }
+  }
+
+  async #status(object: Hypervisor, libvirt: Libvirt | undefined, signal: AbortSignal): Promise<HypervisorStatus> {
+    const facts = this.#facts?.facts;
+    const now = this.#options.clock.now();
+    const probe = this.#probe?.result;
+    let conditions = object.status?.conditions;
+    const set = (type: string, status: boolean | 'Unknown', reason: string, message = ''): void => {
+      const observedGeneration = object.metadata.generation;
+      conditions = [...setCondition(conditions, { type, status, reason, message, observedGeneration }, now)];
+    };
+    const connected = libvirt !== undefined;
+    const { Connected, Disconnected, Ready, EmulationAllowed } = hypervisorReasons;
+    set(hypervisorConditions.LibvirtConnected, connected, connected ? Connected : Disconnected);
+    set(
+      hypervisorConditions.KVMUsable,
+      probe?.usable ?? 'Unknown',
+      probe?.usable === false && this.#allowEmulation ? EmulationAllowed : (probe?.reason ?? 'ProbeFailed'),
+      probe?.message ?? 'not tried yet',
+    );
+    set(hypervisorConditions.Ready, connected, connected ? Ready : Disconnected);
+    if (facts === undefined || libvirt === undefined) return { ...object.status, conditions };
+    return {
+      ...object.status,
+      observedGeneration: object.metadata.generation,
+      ...this.#resources(object, facts),
+      addresses: facts.addresses,
+      nodeInfo: facts.nodeInfo,
+      cpu: facts.cpu,
+      numa: facts.numa,
+      domainCapabilities: facts.domainCapabilities,
+      ...(await this.#inventory(libvirt, signal)),
+      conditions,
+    };
+  }
+
+  #resources(
+    { spec }: Hypervisor,
+    { cpus, memoryBytes }: NodeFacts,
+  ): Pick<HypervisorStatus, 'capacity' | 'allocatable' | 'allocated'> {
+    const { cpuPercent = defaults.cpuPercent, memoryPercent = defaults.memoryPercent } = spec.overcommit ?? {};
+    const reservedCpu = amount(spec.reserved?.cpu) ?? 0;
+    const reservedMemory = amount(spec.reserved?.memory) ?? Math.min(defaults.reservedMemory, memoryBytes / 4);
+    const { machines, cpus: usedCpus, memoryBytes: usedMemory } = this.#options.allocation();
+    return {
+      capacity: { cpu: String(cpus), memory: String(memoryBytes) },
+      allocatable: {
+        cpu: String(Math.floor((Math.max(0, cpus - reservedCpu) * cpuPercent) / 100)),
+        memory: String(Math.floor((Math.max(0, memoryBytes - reservedMemory) * memoryPercent) / 100)),
+      },
+      allocated: { cpu: String(usedCpus), memory: String(usedMemory), domains: String(machines) },
+    };
+  }
+
+  async #inventory(
+    libvirt: Libvirt,
+    signal: AbortSignal,
+  ): Promise<Pick<HypervisorStatus, 'pools' | 'networks' | 'domains'>> {
+    const options = { signal, timeoutMs: 30_000 };
+    const [all, running] = await Promise.all([
+      libvirt.domains.list(options),
+      libvirt.domains.list({ active: true, ...options }),
+    ]);
+    const domains = {
+      total: all.length,
+      running: running.length,
+      foreign: Math.max(0, all.length - this.#options.ownDomains()),
+    };
+    try {
+      const activeNetworks = new Set(
+        (await libvirt.networks.list({ active: true, ...options })).map(({ name }) => name),
+      );
+      const networks = (await libvirt.networks.list(options)).map(({ name }) => ({
+        name,
+        active: activeNetworks.has(name),
+      }));
+      const pools = await Promise.all(
+        (await libvirt.pools.list(options)).map(async (pool) => ({
+          name: pool.name,
+          active: await pool.isActive(options),
+        })),
+      );
+      return { domains, networks, pools };
+    } catch (error) {
+      // A split daemon of networks or storage may be away; the machines are not.
+      this.#options.logger.debug('cannot list networks or pools', { error });
+      return { domains };
+    }
+  }
+}
+
+/** What the probe found, with a reason for the condition KVMUsable. */
+interface ProbeResult extends KvmProbe {
+  readonly reason: 'Usable' | 'NoDevice' | 'GuestHung' | 'ProbeFailed';
+}
+
+async function tryKvm(libvirt: Libvirt, arch: string, options: KvmProbeOptions): Promise<ProbeResult> {
+  try {
+    await access('/dev/kvm', constants.F_OK);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return { usable: false, reason: 'NoDevice', message: 'there is no /dev/kvm' };
+  }
+  if (arch !== 'x86_64')
+    return { usable: true, reason: 'Usable', message: `/dev/kvm is there; no guest was tried on ${arch}` };
+  const probe = await probeKvm(libvirt, options);
+  const reason = probe.usable ? 'Usable' : /did not boot/.test(probe.message) ? 'GuestHung' : 'ProbeFailed';
+  return { ...probe, reason };
+}
+
+function amount(value: string | number | undefined): number | undefined {
+  return value === undefined ? undefined : parseQuantity(value);
+}

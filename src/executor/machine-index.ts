@@ -1,0 +1,88 @@
+/**
+ * What the executor keeps of each machine in memory: names and sizes, not specs. Five hundred machines must not take more
+ * than a few megabytes; a reconcile reads the whole object anyway.
+ */
+import { createHash } from 'node:crypto';
+import { domainName, type VirtualMachine } from '../api/virtual-machine.ts';
+import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
+import type { KubeObject, ObjectMeta } from '../kube/object.ts';
+import { bytesOf, memberAt, type DataObject } from './virtual-machine/same-value.ts';
+
+/** A machine as the cache has it. */
+export interface SlimMachine extends KubeObject {
+  readonly spec: {
+    readonly nodeName: string;
+    readonly domain: string;
+    readonly cpus: number;
+    readonly memoryBytes: number;
+    /** What its volumes and interfaces name, as `VirtualDisk/root`. */
+    readonly references: readonly string[];
+    /** Differs when anything of the spec does. */
+    readonly digest: string;
+  };
+}
+
+/** An operation as the cache has it. */
+export interface SlimOperation extends KubeObject {
+  readonly spec: { readonly virtualMachine: string; readonly ttlSeconds: number };
+  readonly status: { readonly phase: string; readonly completionTime: string | undefined };
+}
+
+/** Seconds after which a finished operation is deleted, when it does not say. */
+const defaultTtlSeconds = 3600;
+
+function slimMetadata(metadata: ObjectMeta): ObjectMeta {
+  const { name, namespace, uid, resourceVersion, generation, deletionTimestamp, creationTimestamp } = metadata;
+  return { name, namespace, uid, resourceVersion, generation, deletionTimestamp, creationTimestamp };
+}
+
+/** What is kept of a machine. */
+export function slimMachine(object: KubeObject): SlimMachine {
+  const machine = object as VirtualMachine;
+  const spec = machine.spec;
+  const domain = (spec.domain ?? {}) as DataObject;
+  const references = [
+    ...(spec.volumes ?? []).flatMap(({ virtualDisk, virtualImage }) => [
+      ...(virtualDisk === undefined ? [] : [`VirtualDisk/${virtualDisk}`]),
+      ...(virtualImage === undefined ? [] : [`VirtualImage/${virtualImage}`]),
+    ]),
+    ...(spec.interfaces ?? []).flatMap(({ virtualNetwork }) =>
+      virtualNetwork === undefined ? [] : [`VirtualNetwork/${virtualNetwork}`],
+    ),
+  ];
+  const memory = memberAt(domain, 'memory');
+  return {
+    apiVersion: machine.apiVersion,
+    kind: machine.kind,
+    metadata: slimMetadata(machine.metadata),
+    spec: {
+      nodeName: spec.nodeName ?? '',
+      domain: domainName(machine),
+      cpus: Number(memberAt(domain, 'vcpu', 'value') ?? 1) || 1,
+      memoryBytes: Number(bytesOf(memberAt(memory, 'value'), memberAt(memory, 'unit'), 'KiB') ?? 1024n ** 3n),
+      references,
+      digest: createHash('sha256').update(JSON.stringify(spec)).digest('base64').slice(0, 12),
+    },
+  };
+}
+
+/** What is kept of an operation. */
+export function slimOperation(object: KubeObject): SlimOperation {
+  const { apiVersion, kind, metadata, spec, status } = object as VirtualMachineOperation;
+  return {
+    apiVersion,
+    kind,
+    metadata: slimMetadata(metadata),
+    spec: {
+      virtualMachine: spec.virtualMachine,
+      ttlSeconds: spec.ttlSecondsAfterFinished ?? defaultTtlSeconds,
+    },
+    status: { phase: status?.phase ?? 'Pending', completionTime: status?.completionTime },
+  };
+}
+
+/** What is kept of objects that machines name: that they changed. */
+export function slimObject(object: KubeObject): KubeObject {
+  const { apiVersion, kind, metadata } = object;
+  return { apiVersion, kind, metadata: slimMetadata(metadata) };
+}
