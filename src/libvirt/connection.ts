@@ -13,7 +13,7 @@ import type { Duplex } from 'node:stream';
 import { toError } from '../base/errors.ts';
 import { silentLogger, type Logger } from '../base/logger.ts';
 import { type AnyEvent, EventRouter, type SubscribeOptions, type Subscription } from './event-router.ts';
-import { ConnectionError, EncodeError, LibvirtError, OutcomeUnknownError, ProtocolError } from './errors.ts';
+import { ConnectionError, EncodeError, type LibvirtError, OutcomeUnknownError, ProtocolError } from './errors.ts';
 import { FrameReader, type FrameHeader } from './frame-reader.ts';
 import { Outbox } from './outbox.ts';
 import { KeepaliveTimer, type KeepalivePolicy } from './keepalive.ts';
@@ -26,9 +26,10 @@ import {
   VirNetMessageType,
   type Events,
   type Procedures,
-  type VirNetMessageError,
 } from './protocol.gen.ts';
-import { LibvirtStream, type StreamOptions } from './stream.ts';
+import { readRemoteError } from './remote-error.ts';
+import type { LibvirtStream, StreamOptions } from './stream.ts';
+import { StreamRouter } from './stream-router.ts';
 import { codecOf } from './xdr-codec.ts';
 import { XdrReader } from './xdr-reader.ts';
 
@@ -60,9 +61,6 @@ export interface ConnectionOptions {
 
 /** How many calls libvirtd takes from a client at once (`max_client_requests`) before it stops reading. */
 const serverRequests = 5;
-/** Calls that were given up and whose late answer may open a stream to be aborted: so many are remembered. */
-const maxAbandonedStreams = 1024;
-
 const keepalivePing = 1;
 const keepalivePong = 2;
 
@@ -76,11 +74,9 @@ export class Connection {
   readonly #outbox: Outbox;
   readonly #reader = new FrameReader((header, payload) => this.#route(header, payload));
   readonly #pending = new Map<number, PendingCall>();
-  readonly #streams = new Map<number, LibvirtStream>();
-  readonly #abandoned = new Set<number>();
+  readonly #streams: StreamRouter;
   readonly #events = new EventRouter();
   readonly #closeListeners = new Set<(error: Error | undefined) => void>();
-  readonly #full = new Set<LibvirtStream>();
   #unsent: PendingCall[] = [];
   #serial = 0;
   #keepalive: KeepaliveTimer | undefined;
@@ -98,6 +94,9 @@ export class Connection {
     this.#outbox = new Outbox(socket, () => {
       for (const call of this.#unsent) call.sent = true;
       this.#unsent = [];
+    });
+    this.#streams = new StreamRouter(socket, this.#outbox, () => {
+      if (this.#ended !== undefined) throw this.#ended.error;
     });
     socket.on('data', (chunk: Buffer) => this.#received(chunk));
     socket.on('error', (error) => this.#lost(error));
@@ -159,9 +158,8 @@ export class Connection {
       const serial = this.#start(name, args, options, resolve as (value: unknown) => void, reject);
       const call = serial === undefined ? undefined : this.#pending.get(serial);
       if (serial === undefined || call === undefined) return;
-      opened = this.#makeStream(name, serial, options);
+      opened = this.#streams.open(name, serial, options);
       call.stream = opened;
-      this.#streams.set(serial, opened);
     });
     if (opened === undefined) throw new ProtocolError(`${name} opened no stream`);
     return { result, stream: opened };
@@ -185,7 +183,7 @@ export class Connection {
     this.#keepalive = new KeepaliveTimer(policy, {
       ping: () => this.#sendKeepalive(keepalivePing),
       dead: (silentMs) => this.#end(new ConnectionError(`libvirt did not answer for ${silentMs / 1000} s`), false),
-      excused: () => this.#full.size > 0 || this.#pending.size >= serverRequests,
+      excused: () => this.#streams.isFull || this.#pending.size >= serverRequests,
     });
   }
 
@@ -282,59 +280,14 @@ export class Connection {
   #abandon(serial: number, call: PendingCall): void {
     this.#pending.delete(serial);
     if (call.stream === undefined) return;
-    this.#streams.delete(serial);
     call.stream.fail(new OutcomeUnknownError(call.name, 'aborted', `${call.name}: given up`));
-    this.#abandoned.add(serial);
-    if (this.#abandoned.size > maxAbandonedStreams) {
-      for (const oldest of this.#abandoned) {
-        this.#abandoned.delete(oldest);
-        break;
-      }
-    }
-  }
-
-  #makeStream(name: ProcedureName, serial: number, options: StreamOptions): LibvirtStream {
-    const [program, procedure] = procedures[name];
-    const stream: LibvirtStream = new LibvirtStream(
-      name,
-      {
-        send: (type, status, data) => {
-          if (this.#ended !== undefined) throw this.#ended.error;
-          this.#outbox.add({
-            program,
-            procedure,
-            type,
-            serial,
-            status,
-            payload: data === undefined ? undefined : (writer) => writer.unpadded(data),
-          });
-        },
-        drained: () => this.#outbox.drained(),
-        full: (isFull) => this.#setFull(stream, isFull),
-        over: () => {
-          this.#setFull(stream, false);
-          this.#streams.delete(serial);
-        },
-      },
-      options,
-    );
-    return stream;
+    this.#streams.abandon(serial);
   }
 
   #nextSerial(): number {
     do this.#serial = this.#serial >= 0xffff_ffff ? 1 : this.#serial + 1;
     while (this.#pending.has(this.#serial) || this.#streams.has(this.#serial));
     return this.#serial;
-  }
-
-  // Reading
-
-  #setFull(stream: LibvirtStream, isFull: boolean): void {
-    const before = this.#full.size;
-    if (isFull) this.#full.add(stream);
-    else this.#full.delete(stream);
-    if (before === 0 && this.#full.size > 0) this.#socket.pause();
-    if (before > 0 && this.#full.size === 0 && this.#ended === undefined) this.#socket.resume();
   }
 
   #received(chunk: Buffer): void {
@@ -361,47 +314,39 @@ export class Connection {
           this.#strange(header);
           return;
         }
-        {
-          this.#routeRemote(header, payload);
-          return;
-        }
+        this.#routeRemote(header, payload);
+        return;
       case programs.keepalive.program:
         if (header.procedure === keepalivePing) this.#sendKeepalive(keepalivePong);
         return;
-      default: {
+      default:
         this.#strange(header);
         return;
-      }
     }
   }
 
   #routeRemote(header: FrameHeader, payload: Buffer): void {
     switch (header.type) {
-      case VirNetMessageType.VIR_NET_REPLY: {
+      case VirNetMessageType.VIR_NET_REPLY:
         this.#routeReply(header, payload);
         return;
-      }
-      case VirNetMessageType.VIR_NET_MESSAGE: {
+      case VirNetMessageType.VIR_NET_MESSAGE:
         this.#routeEvent(header, payload);
         return;
-      }
       case VirNetMessageType.VIR_NET_STREAM:
-      case VirNetMessageType.VIR_NET_STREAM_HOLE: {
-        this.#routeStream(header, payload);
+      case VirNetMessageType.VIR_NET_STREAM_HOLE:
+        this.#streams.route(header, payload);
         return;
-      }
-      default: {
+      default:
         this.#strange(header);
         return;
-      }
     }
   }
 
   #routeReply(header: FrameHeader, payload: Buffer): void {
     const call = this.#pending.get(header.serial);
     if (call === undefined) {
-      if (this.#abandoned.delete(header.serial) && header.status === VirNetMessageStatus.VIR_NET_OK)
-        this.#abortStream(header);
+      this.#streams.lateReply(header);
       return;
     }
     this.#pending.delete(header.serial);
@@ -421,28 +366,9 @@ export class Connection {
       return;
     }
     const error = readErrorOrFault(call.name, payload);
-    this.#streams.delete(header.serial);
     call.stream?.fail(error);
     call.reject(error);
     if (error instanceof ProtocolError) throw error;
-  }
-
-  #routeStream(header: FrameHeader, payload: Buffer): void {
-    const stream = this.#streams.get(header.serial);
-    // Data that was under way when the stream ended: the protocol has it dropped.
-    if (stream === undefined) return;
-    if (header.status === VirNetMessageStatus.VIR_NET_ERROR) {
-      stream.remoteError(readError(stream.procedure, payload));
-    } else if (header.status === VirNetMessageStatus.VIR_NET_OK) {
-      stream.remoteFinished();
-    } else if (header.type === VirNetMessageType.VIR_NET_STREAM) {
-      stream.remoteData(payload);
-    } else {
-      const reader = new XdrReader(payload);
-      const length = reader.hyper();
-      if (length < 0n) throw new ProtocolError(`malformed message: a hole of ${String(length)} bytes`);
-      stream.remoteHole(length);
-    }
   }
 
   #routeEvent(header: FrameHeader, payload: Buffer): void {
@@ -452,18 +378,6 @@ export class Connection {
       return;
     }
     this.#events.dispatch(event);
-  }
-
-  #abortStream(header: FrameHeader): void {
-    const program = header.program === programs.qemu.program ? 'qemu' : 'remote';
-    const { procedure, serial } = header;
-    this.#outbox.add({
-      program,
-      procedure,
-      type: VirNetMessageType.VIR_NET_STREAM,
-      serial,
-      status: VirNetMessageStatus.VIR_NET_ERROR,
-    });
   }
 
   #sendKeepalive(procedure: number): void {
@@ -507,7 +421,6 @@ export class Connection {
     const calls = [...this.#pending.values()];
     this.#pending.clear();
     this.#unsent = [];
-    this.#abandoned.clear();
     for (const call of calls) {
       call.unwatch();
       const message = `${call.name}: no answer before the connection ended`;
@@ -517,9 +430,7 @@ export class Connection {
           : new ConnectionError(`${call.name}: not sent before the connection ended`, { cause: error }),
       );
     }
-    for (const stream of [...this.#streams.values()]) stream.fail(error);
-    this.#streams.clear();
-    this.#full.clear();
+    this.#streams.end(error);
     this.#outbox.release();
     this.#events.end(reason === 'closed' ? undefined : error);
     const listeners = [...this.#closeListeners];
@@ -528,15 +439,10 @@ export class Connection {
   }
 }
 
-function readError(name: string, payload: Buffer): LibvirtError {
-  const details = codecOf('VirNetMessageError').read(new XdrReader(payload)) as VirNetMessageError;
-  return new LibvirtError(name, { ...details, message: details.message ?? 'libvirt gave no reason' });
-}
-
 /** The error of a reply, or what is wrong with it: the caller gets one of them in any case. */
 function readErrorOrFault(name: string, payload: Buffer): LibvirtError | ProtocolError {
   try {
-    return readError(name, payload);
+    return readRemoteError(name, payload);
   } catch (error) {
     if (error instanceof ProtocolError) return error;
     throw error;
