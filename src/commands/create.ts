@@ -85,9 +85,9 @@ function addCommonOptions(command: Command): void {
 }
 
 /** A subcommand's flags. Those that `create` has too are taken by it, wherever they stand. */
-function flagsOf<Flags extends CreateFlags>(invoked: Command): Flags {
+function flagsOf(invoked: Command): CreateFlags {
   const { parent } = invoked;
-  const own = invoked.opts<Flags>();
+  const own = invoked.opts<CreateFlags>();
   const given = Object.entries(parent?.opts<CreateFlags>() ?? {}).filter(
     ([name]) => parent?.getOptionValueSource(name) === 'cli',
   );
@@ -157,7 +157,7 @@ function configureMachine(command: Command, context: Context): void {
     ['See what would be made', 'virtctl create vm web --disk web-root --dry-run=client -o yaml'],
   ]);
   command.action(async (name: string, _flags: unknown, invoked: Command) => {
-    const flags = flagsOf<CreateMachineFlags>(invoked);
+    const flags = flagsOf(invoked) as CreateMachineFlags;
     const files = {
       cloudInit: flags.cloudInit === undefined ? undefined : await readCloudInit(context, flags.cloudInit),
       sshKeys: (await Promise.all((flags.sshKey ?? []).map((file) => readKeys(context, file)))).flat(),
@@ -236,7 +236,7 @@ function configureNamespace(command: Command, context: Context): void {
   command.description('Create a namespace.').argument('<name>', 'its name');
   addCommonOptions(command);
   command.action(async (name: string, _flags: unknown, invoked: Command) => {
-    const flags = flagsOf<CreateFlags>(invoked);
+    const flags = flagsOf(invoked);
     const [resource] = resourcesNamed('namespace');
     if (resource === undefined) return;
     await withOptionalClient(context, flags, async (client) => {

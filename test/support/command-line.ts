@@ -15,13 +15,15 @@ export interface CommandResult {
 /** What a command line finds around it. */
 export interface CommandSurroundings {
   /** Standard input; empty by default. */
-  readonly stdin?: string;
+  readonly stdin?: string | Uint8Array;
   /** The environment; empty by default, so that nothing of the machine's counts. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   readonly home?: string;
   /** As SIGINT would. */
   readonly signal?: AbortSignal;
+  /** Gets all of standard output whenever there is more. */
+  readonly onOutput?: (text: string) => void;
 }
 
 /** Runs a command line of virtctl in this process, with the registry's commands and no terminal. */
@@ -29,9 +31,10 @@ export async function commandLine(
   args: readonly string[],
   surroundings: CommandSurroundings = {},
 ): Promise<CommandResult> {
-  const stdout = new Collected();
+  const stdout = new Collected(surroundings.onOutput);
   const stderr = new Collected();
-  const stdin = surroundings.stdin === undefined ? new PassThrough().end() : Readable.from([surroundings.stdin]);
+  const stdin =
+    surroundings.stdin === undefined ? new PassThrough().end() : Readable.from([Buffer.from(surroundings.stdin)]);
   const context: Context = {
     stdin,
     stdout,
@@ -49,9 +52,16 @@ export async function commandLine(
 
 class Collected extends Writable {
   readonly #chunks: Buffer[] = [];
+  readonly #onOutput: ((text: string) => void) | undefined;
+
+  constructor(onOutput?: (text: string) => void) {
+    super();
+    this.#onOutput = onOutput;
+  }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
     this.#chunks.push(Buffer.from(chunk));
+    this.#onOutput?.(this.text());
     done();
   }
 
