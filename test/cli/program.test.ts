@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { runVirtctl } from './memory-context.ts';
+import { commandLine } from '../support/command-line.ts';
 import { FailedError, InvalidInputError, NotFoundError } from '../../src/base/errors.ts';
 import { reportError } from '../../src/cli/report-error.ts';
 
 describe('the command line', () => {
   it('shows every command under a heading, global flags and examples', async () => {
-    const { exitCode, stdout } = await runVirtctl(['--help']);
+    const { exitCode, stdout } = await commandLine(['--help']);
     expect(exitCode).toBe(0);
     expect(stdout).not.toContain('\nCommands:');
     for (const part of ['Usage: virtctl COMMAND', 'Other:', 'version', 'help [command...]', '--verbose', 'Examples:']) {
@@ -14,24 +14,24 @@ describe('the command line', () => {
   });
 
   it('shows the same when nothing is asked for', async () => {
-    expect(await runVirtctl([])).toEqual(await runVirtctl(['--help']));
+    expect(await commandLine([])).toEqual(await commandLine(['--help']));
   });
 
   it('shows the help of a command in both ways of asking', async () => {
-    const one = await runVirtctl(['help', 'completion']);
-    const other = await runVirtctl(['completion', '--help']);
+    const one = await commandLine(['help', 'completion']);
+    const other = await commandLine(['completion', '--help']);
     expect(one.stdout).toContain('Usage: virtctl completion');
     expect(one).toEqual(other);
   });
 
   it('names the nearest command and ends with 2 for one that it does not know', async () => {
-    const { exitCode, stderr } = await runVirtctl(['versoin']);
+    const { exitCode, stderr } = await commandLine(['versoin']);
     expect(exitCode).toBe(2);
     expect(stderr).toBe("error: unknown command 'versoin'\n(Did you mean version?)\n(see 'virtctl --help')\n");
   });
 
   it('ends with 2 for an unknown flag and points to the help of the command', async () => {
-    const { exitCode, stderr } = await runVirtctl(['version', '--shrot']);
+    const { exitCode, stderr } = await commandLine(['version', '--shrot']);
     expect(exitCode).toBe(2);
     expect(stderr).toContain("unknown option '--shrot'");
     expect(stderr).toContain("(see 'virtctl version --help')");

@@ -3,7 +3,7 @@ import { Command, Option } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { commandTree } from '../../src/cli/command-tree.ts';
 import { completionScript } from '../../src/cli/completion-script.ts';
-import { runVirtctl } from '../cli/memory-context.ts';
+import { commandLine } from '../support/command-line.ts';
 
 function sample(): Command {
   const program = new Command('virtctl').option('--verbose', 'say more');
@@ -74,13 +74,13 @@ describe('completion', () => {
   });
 
   it.each(['bash', 'zsh', 'fish'])('is printed for %s with the commands there are', async (shell) => {
-    const { exitCode, stdout } = await runVirtctl(['completion', shell]);
+    const { exitCode, stdout } = await commandLine(['completion', shell]);
     expect(exitCode).toBe(0);
     for (const word of ['completion', 'version', '--verbose'.slice(2)]) expect(stdout).toContain(word);
   });
 
   it('is refused for a shell that it does not know', async () => {
-    const { exitCode, stderr } = await runVirtctl(['completion', 'tcsh']);
+    const { exitCode, stderr } = await commandLine(['completion', 'tcsh']);
     expect(exitCode).toBe(2);
     expect(stderr).toContain('bash, zsh, fish');
   });

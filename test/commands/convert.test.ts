@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { runVirtctl } from '../cli/memory-context.ts';
+import { commandLine } from '../support/command-line.ts';
 
 let folder = '';
 beforeEach(async () => {
@@ -20,9 +20,10 @@ const put = (name: string, text: string): void => {
 };
 const get = (name: string): string => readFileSync(join(folder, name), 'utf8');
 const all = (name: string): string[] => readdirSync(join(folder, name), { recursive: true, encoding: 'utf8' }).sort();
-const convert = (...args: string[]): ReturnType<typeof runVirtctl> => runVirtctl(['convert', ...args], { cwd: folder });
-const pipe = (stdin: string, ...args: string[]): ReturnType<typeof runVirtctl> =>
-  runVirtctl(['convert', '-', ...args], { stdin });
+const convert = (...args: string[]): ReturnType<typeof commandLine> =>
+  commandLine(['convert', ...args], { cwd: folder });
+const pipe = (stdin: string, ...args: string[]): ReturnType<typeof commandLine> =>
+  commandLine(['convert', '-', ...args], { stdin });
 
 const web = `<domain type='kvm'>
   <name>Web_1</name>
@@ -217,7 +218,7 @@ describe('virtctl convert --output-dir', () => {
   it('takes a file from above by its own name', async () => {
     put('a.xml', web);
     mkdirSync(join(folder, 'w'));
-    const { exitCode } = await runVirtctl(['convert', '../a.xml', '--output-dir', 'out'], { cwd: join(folder, 'w') });
+    const { exitCode } = await commandLine(['convert', '../a.xml', '--output-dir', 'out'], { cwd: join(folder, 'w') });
     expect(exitCode).toBe(0);
     expect(all('w')).toEqual(['out', 'out/a.yaml']);
   });
@@ -301,7 +302,7 @@ describe('bad input', () => {
   });
 
   it('as bytes that are no text names the place', async () => {
-    const { exitCode, stderr } = await runVirtctl(['convert', '-'], {
+    const { exitCode, stderr } = await commandLine(['convert', '-'], {
       stdin: Buffer.from([0x61, 0x0a, 0xff, 0xfe, 0x62]),
     });
     expect(exitCode).toBe(8);

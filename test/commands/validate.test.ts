@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { runVirtctl } from '../cli/memory-context.ts';
+import { commandLine } from '../support/command-line.ts';
 
-const validate = (stdin: string, ...flags: string[]): ReturnType<typeof runVirtctl> =>
-  runVirtctl(['validate', '-', ...flags], { stdin });
+const validate = (stdin: string, ...flags: string[]): ReturnType<typeof commandLine> =>
+  commandLine(['validate', '-', ...flags], { stdin });
 
 const machine = (domain: string): string =>
   `apiVersion: virtctl.dev/v1alpha1\nkind: VirtualMachine\nmetadata:\n  name: web\nspec:\n  domain:\n${domain}`;
@@ -103,8 +103,8 @@ describe('virtctl validate', () => {
   });
 
   it('ends with 2 when nothing is named and with 3 for a file that does not exist', async () => {
-    expect((await runVirtctl(['validate'])).exitCode).toBe(2);
-    const { exitCode, stderr } = await runVirtctl(['validate', '/nonexistent.yaml']);
+    expect((await commandLine(['validate'])).exitCode).toBe(2);
+    const { exitCode, stderr } = await commandLine(['validate', '/nonexistent.yaml']);
     expect(exitCode).toBe(3);
     expect(stderr).toBe('error: /nonexistent.yaml: no such file or folder\n');
   });

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { runVirtctl } from '../cli/memory-context.ts';
+import { commandLine } from '../support/command-line.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const folder = mkdtempSync(join(tmpdir(), 'virtctl-reference-'));
@@ -32,7 +32,7 @@ describe('the example machine', () => {
   const example = (name: string): string => readFileSync(join(root, 'docs/examples', name), 'utf8');
 
   it.each(['yaml', 'json'])('is in %s what virtctl convert writes', async (format) => {
-    const { stdout } = await runVirtctl(['convert', 'docs/examples/web.xml', '-o', format], { cwd: root });
+    const { stdout } = await commandLine(['convert', 'docs/examples/web.xml', '-o', format], { cwd: root });
     expect(example(`web.${format}`)).toBe(stdout);
   });
 
