@@ -1,7 +1,7 @@
 import type { DomainStatsRecord } from '../protocol.gen.ts';
 import { domainStateOf, type DomainStateAndReason } from './domain-state.ts';
 import { uuidToString } from './uuid.ts';
-import { valuesOf, type Value } from './values.ts';
+import type { Value } from './values.ts';
 
 /** virDomainStatsTypes: groups of statistics, and their bits. */
 export const statsGroups = {
@@ -73,52 +73,79 @@ export interface DomainStats {
   readonly raw: Readonly<Record<string, Value>>;
 }
 
-const camelCase = (name: string): string =>
-  name.replaceAll(/[._-]([a-z0-9])/gi, (_match, letter: string) => letter.toUpperCase());
+/** Where a parameter's value goes: `block.0.rd.bytes` is member `rdBytes` of item 0 of the blocks. */
+interface Place {
+  readonly group: 'cpu' | 'balloon' | 'dirtyRate' | 'vcpus' | 'interfaces' | 'blocks' | 'iothreads' | undefined;
+  /** -1 where the group is not a list. */
+  readonly index: number;
+  /** Empty for `block.count`, which makes an empty list. */
+  readonly member: string;
+}
+
+const groups: Readonly<Record<string, Place['group']>> = {
+  cpu: 'cpu',
+  balloon: 'balloon',
+  dirtyrate: 'dirtyRate',
+  vcpu: 'vcpus',
+  net: 'interfaces',
+  block: 'blocks',
+  iothread: 'iothreads',
+};
+
+/** Names repeat from domain to domain: each is taken apart once. Bounded, since a host chooses the names. */
+const places = new Map<string, Place>();
+const maxPlaces = 16_384;
+
+function placeOf(name: string): Place {
+  let place = places.get(name);
+  if (place === undefined) {
+    if (places.size >= maxPlaces) places.clear();
+    place = parsePlace(name);
+    places.set(name, place);
+  }
+  return place;
+}
+
+function parsePlace(name: string): Place {
+  const [prefix = '', ...rest] = name.split('.');
+  const group = groups[prefix];
+  const isList = group === 'vcpus' || group === 'interfaces' || group === 'blocks' || group === 'iothreads';
+  if (!isList) return { group, index: -1, member: camelCase(rest) };
+  const index = /^\d+$/.test(rest[0] ?? '') ? Number(rest[0]) : -1;
+  if (index >= 0) return { group, index, member: camelCase(rest.slice(1)) };
+  return { group: rest.join('.') === 'count' ? group : undefined, index, member: '' };
+}
+
+function camelCase(words: readonly string[]): string {
+  return words.join('.').replaceAll(/[._-]([a-z0-9])/gi, (_match, letter: string) => letter.toUpperCase());
+}
+
+type Members = Record<string, Value>;
+type Groups = { [Name in NonNullable<Place['group']>]?: Members | Members[] };
 
 /** Groups the flat parameters that libvirt sends. */
-export function domainStatsOf(record: DomainStatsRecord): DomainStats {
-  const raw = valuesOf(record.params);
-  const state = raw['state.state'];
-  const single = (prefix: string): Record<string, Value> | undefined => membersOf(raw, `${prefix}.`);
-  return dropUndefined({
-    name: record.dom.name,
-    uuid: uuidToString(record.dom.uuid),
-    id: record.dom.id < 0 ? undefined : record.dom.id,
-    state: typeof state === 'number' ? domainStateOf(state, Number(raw['state.reason'] ?? 0)) : undefined,
-    cpu: single('cpu'),
-    balloon: single('balloon'),
-    vcpus: listOf(raw, 'vcpu'),
-    interfaces: listOf(raw, 'net'),
-    blocks: listOf(raw, 'block'),
-    iothreads: listOf(raw, 'iothread'),
-    dirtyRate: single('dirtyrate'),
-    raw,
-  }) as unknown as DomainStats;
-}
-
-function membersOf(raw: Readonly<Record<string, Value>>, prefix: string): Record<string, Value> | undefined {
-  const found = Object.entries(raw).filter(([name]) => name.startsWith(prefix));
-  if (found.length === 0) return undefined;
-  return Object.fromEntries(found.map(([name, value]) => [camelCase(name.slice(prefix.length)), value]));
-}
-
-/** `net.0.name`, `net.1.name` … by their index; `vcpu` leaves out the processors that are not there. */
-function listOf(raw: Readonly<Record<string, Value>>, group: string): Record<string, Value>[] | undefined {
-  const items = new Map<number, Record<string, Value>>();
-  for (const [name, value] of Object.entries(raw)) {
-    const match = new RegExp(`^${group}\\.(\\d+)\\.(.+)$`).exec(name);
-    if (match === null) continue;
-    const index = Number(match[1]);
-    const item = items.get(index) ?? { index };
-    item[camelCase(match[2] ?? '')] = value;
-    items.set(index, item);
+export function domainStatsOf({ dom, params }: DomainStatsRecord): DomainStats {
+  const raw: Members = {};
+  const grouped: Groups = {};
+  for (const { field, value: exact } of params) {
+    const value = typeof exact === 'bigint' ? Number(exact) : exact;
+    raw[field] = value;
+    const { group, index, member } = placeOf(field);
+    if (group === undefined) continue;
+    if (index < 0) {
+      if (member === '') grouped[group] ??= [];
+      else ((grouped[group] ??= {}) as Members)[member] = value;
+      continue;
+    }
+    const items = (grouped[group] ??= []) as Members[];
+    // Items come in order; those of processors that are not there are left out.
+    let item = items.at(-1);
+    if (item?.['index'] !== index) item = items.find((other) => other['index'] === index);
+    if (item === undefined) items.push((item = { index }));
+    item[member] = value;
   }
-  if (items.size > 0) return [...items.entries()].sort(([a], [b]) => a - b).map(([, item]) => item);
-  return `${group}.count` in raw ? [] : undefined;
-}
-
-function dropUndefined(object: Record<string, unknown>): Record<string, unknown> {
-  const kept = Object.entries(object).filter(([name, value]) => value !== undefined || name === 'id');
-  return Object.fromEntries(kept);
+  const id = dom.id < 0 ? undefined : dom.id;
+  const number = raw['state.state'];
+  const state = typeof number === 'number' ? { state: domainStateOf(number, Number(raw['state.reason'] ?? 0)) } : {};
+  return { name: dom.name, uuid: uuidToString(dom.uuid), id, ...state, ...(grouped as object), raw };
 }
