@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { protobufType } from './kubernetes-protobuf.ts';
 import { notAcceptable, unsupportedMediaType } from './api-error.ts';
 
 /** How an answer is to be written. */
@@ -48,5 +49,6 @@ export function contentTypeOf(request: IncomingMessage): string {
 /** @throws ApiError 415 for a body that is neither JSON nor YAML. */
 export function checkObjectType(type: string): void {
   if (type === '' || type === '*/*' || type === 'application/json' || type === 'application/yaml') return;
+  if (type === protobufType) return;
   throw unsupportedMediaType(['application/json', 'application/yaml']);
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { parse } from 'yaml';
 import { ApiError, badRequest } from './api-error.ts';
+import { decodeProtobuf, protobufType } from './kubernetes-protobuf.ts';
 
 /** A request may not be larger than this, in bytes: kube-apiserver's bound. */
 const maxRequestBytes = 3 * 1024 * 1024;
@@ -26,6 +27,7 @@ export async function readBody(request: IncomingMessage): Promise<Buffer> {
  * @throws ApiError 400.
  */
 export function decodeBody(body: Buffer, type: string, kind: string): unknown {
+  if (type === protobufType) return decodeProtobuf(body);
   const text = body.toString('utf8');
   try {
     if (type.endsWith('yaml')) return parse(text, { maxAliasCount: 100 }) as unknown;
