@@ -59,6 +59,9 @@ export function render(
   return rendering.text();
 }
 
+/** As deep as a document may be that the reader takes. */
+const maxDepth = 256;
+
 type Values = Readonly<Record<string, unknown>>;
 
 /** The part of the DOM behind xmlbuilder2 that is needed; going to it directly is three times as fast as its chain. */
@@ -107,29 +110,38 @@ class Rendering {
   }
 
   #object(element: DomElement, type: ElementType, value: unknown, path: string, depth: number): void {
-    if (typeof value !== 'object' || value === null || Array.isArray(value) || depth > 200) {
+    if (typeof value !== 'object' || value === null || Array.isArray(value) || depth > maxDepth) {
       this.refused = true;
       return;
     }
     const values = value as Values;
-    const keys = Object.keys(values);
-    let left = keys.length;
     let hasText = false;
-    // In schema order; most objects have few of many possible keys.
-    for (const field of keys.length > 1 ? type.fields.values() : only(type, keys[0])) {
+    for (const field of this.#inOrder(type, Object.keys(values))) {
       const one = values[field.key];
-      if (one === undefined) {
-        if (field.key in values) left -= 1;
-        continue;
-      }
-      left -= 1;
+      if (one === undefined) continue;
       if (field.node === 'element') this.#children(element, field, one, path, depth);
       else if (field.node === 'attribute') this.#attribute(element, field, one);
       else hasText = this.#text(element, field, one) || hasText;
-      if (left === 0) break;
     }
-    if (left !== 0) this.refused = true;
     if (hasText && (element.firstChild as { nextSibling: unknown } | null)?.nextSibling !== null) this.#mixed = true;
+  }
+
+  /** The fields of some keys in schema order; most objects have few of many possible ones. */
+  #inOrder(type: ElementType, keys: readonly string[]): Field[] {
+    const fields: Field[] = [];
+    let last = -1;
+    let sorted = true;
+    for (const key of keys) {
+      const field = type.fields.get(key);
+      if (field === undefined) {
+        this.refused = true;
+        continue;
+      }
+      if (field.order < last) sorted = false;
+      last = field.order;
+      fields.push(field);
+    }
+    return sorted ? fields : fields.sort((a, b) => a.order - b.order);
   }
 
   #attribute(element: DomElement, field: Field, value: unknown): void {
@@ -260,11 +272,6 @@ const mark = /\u0001(\d+)\u0002/g;
 
 function nothing(): void {
   // Only whether it can be read is of interest.
-}
-
-function only(type: ElementType, key: string | undefined): Field[] {
-  const field = key === undefined ? undefined : type.fields.get(key);
-  return field === undefined ? [] : [field];
 }
 
 /** xmlbuilder2 escapes `<`, `>` and quotation marks, and leaves what looks like a reference: `&` is ours to escape. */

@@ -36,6 +36,8 @@ export interface Field {
   /** The URI of a name in a namespace. */
   readonly namespace?: string;
   readonly node: 'attribute' | 'text' | 'element';
+  /** Its place among the fields of its type. */
+  readonly order: number;
   /** The schema lets the element repeat: always a list. */
   readonly list: boolean;
   /** Every form of the schema has it. Objects of ours may leave it to libvirt or to a default. */
@@ -108,8 +110,8 @@ function decodeFields(cells: readonly string[]): Omit<ElementType, 'id'> {
   const attributes = new Map<string, Field>();
   const children = new Map<string, Field>();
   let text: Field | undefined;
-  for (const source of cells) {
-    const field = decodeField(source);
+  for (const [order, source] of cells.entries()) {
+    const field = decodeField(source, order);
     fields.set(field.key, field);
     if (field.node === 'attribute') attributes.set(field.xmlName, field);
     else if (field.node === 'text') text = field;
@@ -118,7 +120,7 @@ function decodeFields(cells: readonly string[]): Omit<ElementType, 'id'> {
   return { fields, attributes, children, text };
 }
 
-function decodeField(source: string): Field {
+function decodeField(source: string, order: number): Field {
   const match = cell.exec(source);
   if (match === null) throw new Error(`the generated tables are damaged at ${source}`);
   const [, key = '', otherName, list, required, mark, number] = match;
@@ -129,6 +131,7 @@ function decodeField(source: string): Field {
     key,
     xmlName,
     node,
+    order,
     list: list !== '',
     required: required !== '',
     ...(uri === undefined ? {} : { namespace: uri }),

@@ -8,7 +8,7 @@ import { rootType, type ElementType, type Field, type ScalarType } from './schem
 /** More problems than this are not looked for. */
 const maxProblems = 1000;
 /** Deeper values are refused; libvirt's own documents have about twelve levels. */
-const maxDepth = 200;
+const maxDepth = 256;
 
 /**
  * Every problem of a document's value, in order. `path` is where the value stands (`spec.domain`); the problems' paths

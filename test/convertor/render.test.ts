@@ -90,3 +90,18 @@ describe('a value that libvirt does not take', () => {
     expect(problems({ name: 'a\u0001' })).toHaveLength(1);
   });
 });
+
+describe('a chain of backing files', () => {
+  it.each([1, 250])('may have %i links', (links) => {
+    let value: object = {};
+    for (let link = 0; link < links; link += 1) value = { backingStore: value };
+    const document = { devices: { disk: [value] } };
+    expect(analyse(flat(document)).value).toEqual(document);
+  });
+
+  it('that is deeper than any document can be is refused', () => {
+    let value: object = {};
+    for (let link = 0; link < 5000; link += 1) value = { backingStore: value };
+    expect(problems({ devices: { disk: [value] } })).toHaveLength(1);
+  });
+});
