@@ -135,10 +135,10 @@ describe('virtctl convert', () => {
     expect((await pipe(xml)).stdout).toBe(two);
   });
 
-  it('names the libvirt document after the object when it has no name of its own', async () => {
+  it('gives a domain the name and the type that it has to have when it has none', async () => {
     const head = 'apiVersion: virtctl.dev/v1alpha1\nkind: VirtualMachine\n';
-    const xml = await pipe(`${head}metadata: {name: web, namespace: shop}\nspec: {domain: {type: kvm}}\n`);
-    expect(xml.stdout).toContain('<name>shop.web</name>');
+    const xml = await pipe(`${head}metadata: {name: web, namespace: shop}\nspec: {domain: {vcpu: {value: 1}}}\n`);
+    expect(xml.stdout).toMatch(/^<domain type="kvm">\n {2}<name>shop\.web<\/name>/);
     expect((await pipe(`${head}metadata: {name: web}\nspec: {domain: {name: Web}}\n`)).stdout).toContain(
       '<name>Web</name>',
     );

@@ -101,19 +101,24 @@ function unwrap(document: ObjectDocument, object: Values): Found {
   if (head.length > 0) throw new InvalidInputError(document.problems(head));
   try {
     const found = fromEnvelope(object);
-    return { ...found, value: named(found, object), overlayPath: 'spec.overlay', object };
+    return { ...found, value: completed(found, object), overlayPath: 'spec.overlay', object };
   } catch (error) {
     if (!(error instanceof InvalidInputError)) throw error;
     throw new InvalidInputError(document.problems(error.problems));
   }
 }
 
-/** A document that needs a name and has none gets the executor's: a domain `<namespace>.<name>`. */
-function named({ kind, value }: Pick<LibvirtDocument, 'kind' | 'value'>, { metadata }: Values): Values {
-  const needed = value['name'] === undefined && rootType(kind).fields.get('name')?.required === true;
-  if (!needed || !isObject(metadata) || typeof metadata['name'] !== 'string') return value;
+/**
+ * What libvirt takes no document without, as the executor would fill it in: the name, of a domain
+ * `<namespace>.<name>`, and a domain's type. libvirt's own documents have both.
+ */
+function completed({ kind, value }: Pick<LibvirtDocument, 'kind' | 'value'>, { metadata }: Values): Values {
+  const type = kind === 'domain' ? { type: 'kvm' } : {};
+  const needsName = rootType(kind).fields.get('name')?.required === true;
+  if (!needsName || !isObject(metadata) || typeof metadata['name'] !== 'string') return { ...type, ...value };
   const { name, namespace } = metadata;
-  return { name: kind === 'domain' && typeof namespace === 'string' ? `${namespace}.${name}` : name, ...value };
+  const qualified = kind === 'domain' && typeof namespace === 'string' ? `${namespace}.${name}` : name;
+  return { ...type, name: qualified, ...value };
 }
 
 /** A document under its root element's name, alone but for an overlay. */

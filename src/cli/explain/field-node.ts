@@ -34,7 +34,6 @@ export interface FieldNode {
   readonly children: () => ReadonlyMap<string, FieldNode>;
 }
 
-
 const noChildren: ReadonlyMap<string, FieldNode> = new Map();
 
 /** A kind of ours with all its fields. */
