@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { VirtctlError } from '../../src/base/errors.ts';
+import type { Difference } from '../../src/cli/convert/check-document.ts';
 import { checkDocument } from '../../src/cli/convert/check-document.ts';
 import { convertDocument } from '../../src/cli/convert/convert-document.ts';
 import { decodeText } from '../../src/cli/input/decode-text.ts';
@@ -13,9 +14,12 @@ const examples = ['xml', 'yaml', 'json'].map((format) =>
   readFileSync(resolve(import.meta.dirname, `../../docs/examples/web.${format}`), 'utf8'),
 );
 
-/** Everything that is done with a text; gives the differences after there and back. */
-function everything(bytes: Uint8Array): unknown[] {
-  const differences: unknown[] = [];
+/**
+ * Everything that is done with a text; gives the differences after there and back. One is as it should be: a domain
+ * without the name or the type that libvirt requires gets them when it comes out of an object.
+ */
+function everything(bytes: Uint8Array): Difference[] {
+  const differences: Difference[] = [];
   try {
     for (const document of readDocuments('a', decodeText('a', bytes))) {
       if (document instanceof VirtctlError) continue;
@@ -35,7 +39,9 @@ function everything(bytes: Uint8Array): unknown[] {
   } catch (error) {
     if (!(error instanceof VirtctlError)) throw error;
   }
-  return differences;
+  return differences.filter(
+    ({ path, message }) => !(message === 'was added' && ['/domain/name', '/domain/@type'].includes(path)),
+  );
 }
 
 const piece = fc.constantFrom(
