@@ -9,7 +9,7 @@
  *   killed before Resuming:   paused with mark ID: go on
  *   killed after it:          paused: resume; running: done; off: it has run, and ended
  *
- *   stop:   note stoppingSince ─▶ ask the guest (agent, then power button), again every 10 s
+ *   stop:   note stoppingSince ─▶ ask the guest (agent, then power button), again every few seconds
  *           ─▶ grace period over, or forced: destroy
  */
 import { markBoot, toKnown } from './definition.ts';
@@ -73,44 +73,57 @@ export async function continueStart(
   const { note, options, now, wanted, startedFor } = context;
   const started = { held: null, ...(startedFor === undefined ? {} : { startedFor }) };
   let at = view;
+  let isNoted = bootStep === 'Resuming';
   if (at.state === 'off' && bootStep === 'Resuming') {
     await note({ power: { bootStep: null, ...started } });
     return undefined;
   }
+  // Paused while a start goes on: it is ours, with the mark of a boot before when a saved state was continued.
+  let isOurs = at.state === 'paused';
   if (at.state === 'off') {
-    try {
-      await at.domain.start({
-        paused: true,
-        ...(start.discardSavedState ? { forceBoot: true } : {}),
-        ...options,
-        timeoutMs: startTimeoutMs,
-      });
-    } catch (error) {
-      if (!isAlreadyRunning(error)) throw error;
-    }
+    isOurs = await startPaused(at, start, options);
     at = (await readDomain(at.domain, options)) ?? at;
   }
   if (at.boot?.id !== boot) {
     // Somebody else started it: it runs, which is what was wanted.
-    if (at.state !== 'paused' || at.boot !== undefined) {
+    if (!isOurs || at.state === 'off') {
       await note({ power: { bootStep: null, ...started } });
       return at.state === 'off' ? undefined : at;
     }
     const baseline = liveDifferences(wanted, { ...at, boot: undefined }).map(toKnown);
-    const mark = { id: boot, at: now(), baseline };
+    const mark = { id: boot, at: at.boot?.at ?? now(), baseline };
     await markBoot(at, mark, options);
     at = { ...at, boot: mark };
   }
   if (at.state === 'paused' && !start.paused) {
     // What follows is only looked at again when the guest ended meanwhile: so say now that it ran.
-    if (bootStep !== 'Resuming')
-      await note({ power: { bootStep: 'Resuming', ...started }, domain: bootNotes(at, context) });
+    if (!isNoted) await note({ power: { bootStep: 'Resuming', ...started }, domain: bootNotes(at, context) });
+    isNoted = true;
     await resume(at, options);
     at = (await readDomain(at.domain, options)) ?? at;
   }
-  const isNoted = bootStep === 'Resuming' || !start.paused;
   await note({ power: { bootStep: null, ...started }, ...(isNoted ? {} : { domain: bootNotes(at, context) }) });
   return at;
+}
+
+/** Starts a domain; whether it was us. Drivers that cannot start with paused CPUs start it as it is. */
+async function startPaused(
+  { domain }: DomainView,
+  { discardSavedState }: StartOptions,
+  options: LibvirtCallOptions,
+): Promise<boolean> {
+  const flags = { ...(discardSavedState ? { forceBoot: true } : {}), ...options, timeoutMs: startTimeoutMs };
+  for (const paused of [true, false]) {
+    try {
+      await domain.start({ ...flags, ...(paused ? { paused } : {}) });
+      return true;
+    } catch (error) {
+      if (isAlreadyRunning(error)) return false;
+      const isFlag = error instanceof LibvirtError && /unsupported flags/.test(error.message);
+      if (!isFlag || !paused) throw error;
+    }
+  }
+  return false;
 }
 
 function bootNotes(view: DomainView, { boots }: StartContext): StatusNotes['domain'] {
@@ -127,8 +140,8 @@ async function resume(view: DomainView, options: LibvirtCallOptions): Promise<vo
   }
 }
 
-/** How often a guest is asked to shut down. */
-export const askAgainMs = 10_000;
+/** How often a guest is asked to shut down: sooner at first, for one that is still booting misses the first time. */
+const askAgainMs = (count: number): number => (count < 3 ? 3_000 : 10_000);
 
 /** When guests were asked last, and how often. Lost with the process: then they are asked once more. */
 export class ShutdownRequests {
@@ -137,8 +150,8 @@ export class ShutdownRequests {
   /** How often it was asked already, when it is time to ask (again); undefined when it is not. */
   turn(uuid: string, now: number): number | undefined {
     const last = this.#asked.get(uuid);
-    if (last !== undefined && now - last.at < askAgainMs) return undefined;
     const count = last?.count ?? 0;
+    if (last !== undefined && now - last.at < askAgainMs(count)) return undefined;
     this.#asked.set(uuid, { at: now, count: count + 1 });
     return count;
   }
@@ -196,7 +209,7 @@ export async function continueStop(view: DomainView, context: StopContext): Prom
     if (view.state === 'suspended') await quietly(domain.pmWakeup(options));
     await ask(view, turn, options);
   }
-  return { isOff: false, wasDestroyed: false, requeueAfterMs: Math.min(left, askAgainMs) + 50 };
+  return { isOff: false, wasDestroyed: false, requeueAfterMs: Math.min(left, 3_000) + 50 };
 }
 
 /** Powers a domain off. */
