@@ -14,7 +14,7 @@ const machines: Readonly<Record<string, string>> = {
 /**
  * What `virtctl create` and `virtctl apply` add to a machine that a person wrote, and show with `--dry-run`: the domain
  * type kvm, hvm on q35, ACPI, a serial console, virtio, and the run strategy. A domain with a UUID was taken from a
- * libvirt that has decided all this, and gets only what is missing for sure.
+ * libvirt that has decided all this, and gets only what is missing for sure; so does one of another hypervisor.
  */
 export function withDefaults(machine: VirtualMachine): VirtualMachine {
   return { ...machine, spec: withSpecDefaults(machine.spec) };
@@ -45,7 +45,7 @@ function withSpecDefaults(spec: VirtualMachineSpec): VirtualMachineSpec {
 function withDomainDefaults(domain: Domain): Domain {
   const wasDumped = domain.uuid !== undefined;
   const type = domain.type ?? 'kvm';
-  if (wasDumped || type === 'lxc' || type === 'xen') return { ...domain, type };
+  if (wasDumped || (type !== 'kvm' && type !== 'qemu')) return { ...domain, type };
   const given = domain.os?.type;
   const arch = given?.arch ?? 'x86_64';
   const machine = given?.machine ?? machines[arch];

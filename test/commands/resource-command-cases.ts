@@ -37,6 +37,7 @@ export function resourceCommandCases(start: () => Promise<CaseServer>): void {
   let server: CaseServer;
   let client: KubeClient;
   let folder: string;
+  const started: (() => Promise<void>)[] = [];
   let namespaces = 0;
 
   const run = (args: readonly string[], around: CommandSurroundings = {}): Promise<CommandResult> =>
@@ -68,16 +69,17 @@ export function resourceCommandCases(start: () => Promise<CaseServer>): void {
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'virtctl-cases-'));
+    started.push(() => rm(folder, { recursive: true, force: true }));
     server = await start();
+    started.push(() => server.stop());
     client = new KubeClient(
       await selectConnection({ kubeconfig: server.kubeconfigPath, env: {}, home: '/', cwd: '/' }),
     );
+    started.push(async () => client.close());
   });
 
   afterAll(async () => {
-    client.close();
-    await server.stop();
-    await rm(folder, { recursive: true, force: true });
+    for (const end of started.reverse()) await end();
   });
 
   describe('create', () => {
