@@ -75,7 +75,10 @@ export function resourceCommandCases(start: () => Promise<CaseServer>): void {
     client = new KubeClient(
       await selectConnection({ kubeconfig: server.kubeconfigPath, env: {}, home: '/', cwd: '/' }),
     );
-    started.push(async () => client.close());
+    started.push(() => {
+      client.close();
+      return Promise.resolve();
+    });
   });
 
   afterAll(async () => {
