@@ -63,19 +63,43 @@ export async function define(
   view: DomainView | undefined,
   options: LibvirtCallOptions,
 ): Promise<DomainView | undefined> {
-  const mark = machineMark(machine, wanted, []);
-  const merged = mergeDomain(view?.mark?.applied ?? {}, wanted, view?.inactive);
-  const metadata = [elementXml(machineElement(mark)), ...otherMetadata(wanted, view)];
-  const overlay = overlayOf(machine, wanted, merged, view);
-  const xml = render('domain', { ...merged, metadata, id: undefined }, overlay, { pretty: false });
-  const domain = await libvirt.domains.defineXml(xml, options);
+  const domain = await libvirt.domains.defineXml(definitionXml(machine, wanted, view), options);
   const after = await readDomain(domain, options);
   if (after === undefined) return undefined;
-  const ignored = [...compareWanted(wanted, after.inactive).map(toKnown), ...lostOverlay(machine, after)];
+  const mark = machineMark(machine, wanted, []);
+  const ignored = notKept(machine, wanted, after);
   if (ignored.length === 0) return after;
   const noted = { ...mark, ignored };
   await writeMark(after, noted, options);
   return { ...after, mark: noted };
+}
+
+/**
+ * The XML that {@link define} gives libvirt.
+ *
+ * @param identity Another name and UUID for a definition that only tries out what libvirt makes of it: without our mark,
+ *   so that nobody takes it for the machine's own.
+ */
+export function definitionXml(
+  machine: VirtualMachine,
+  wanted: DataObject,
+  view: DomainView | undefined,
+  identity?: { readonly name: string; readonly uuid: string },
+): string {
+  const merged = mergeDomain(view?.mark?.applied ?? {}, wanted, view?.inactive);
+  const own = identity === undefined ? [elementXml(machineElement(machineMark(machine, wanted, [])))] : [];
+  const metadata = [...own, ...otherMetadata(wanted, view)];
+  const overlay = overlayOf(machine, wanted, merged, view);
+  return render('domain', { ...merged, ...identity, metadata, id: undefined }, overlay, { pretty: false });
+}
+
+/** What libvirt did not keep of a definition. */
+export function notKept(
+  machine: VirtualMachine,
+  wanted: DataObject,
+  after: Pick<DomainView, 'inactive' | 'inactiveOverlay'>,
+): KnownDifference[] {
+  return [...compareWanted(wanted, after.inactive).map(toKnown), ...lostOverlay(machine, after)];
 }
 
 /** Brings our mark up to date where the domain itself is as asked for. */
@@ -194,7 +218,7 @@ function overlayName({ at, xml, attributes }: OverlayEntry): string {
 }
 
 /** Overlay entries of spec that libvirt did not keep. */
-function lostOverlay(machine: VirtualMachine, view: DomainView): KnownDifference[] {
+function lostOverlay(machine: VirtualMachine, view: Pick<DomainView, 'inactiveOverlay'>): KnownDifference[] {
   return specOverlay(machine).flatMap((entry, index): KnownDifference[] => {
     if (entry.xml === undefined) return [];
     const name = overlayName({ ...entry, at: '' });

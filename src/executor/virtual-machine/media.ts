@@ -18,10 +18,15 @@ export interface ImageFile {
 /** The files of machines on this node. */
 export class Media {
   readonly #folder: string;
+  readonly #isDry: boolean;
 
-  /** @param folder An absolute path, as /var/lib/virtctl/machines. */
-  constructor(folder: string) {
+  /**
+   * @param folder An absolute path, as /var/lib/virtctl/machines.
+   * @param isDry Only name the files; make and remove none.
+   */
+  constructor(folder: string, isDry = false) {
     this.#folder = folder;
+    this.#isDry = isDry;
   }
 
   /** The folder of a machine. */
@@ -48,7 +53,7 @@ export class Media {
     for (const { name, content } of files) hash.update(`\0${name}\0`).update(content);
     const folder = this.folderOf(uid);
     const path = join(folder, `${volume}-${hash.digest('hex').slice(0, 16)}.iso`);
-    if (await exists(path)) return path;
+    if (this.#isDry || (await exists(path))) return path;
     await mkdir(folder, { recursive: true, mode: 0o711 });
     const work = await mkdtemp(join(folder, '.image-'));
     try {
@@ -86,7 +91,7 @@ export class Media {
   ): Promise<string> {
     const folder = this.folderOf(uid);
     const path = join(folder, `${volume}.${format}`);
-    if (await exists(path)) return path;
+    if (this.#isDry || (await exists(path))) return path;
     await mkdir(folder, { recursive: true, mode: 0o711 });
     const made = `${path}.new`;
     await run('qemu-img', ['create', '-q', '-f', format, made, String(bytes)], signal);
@@ -104,7 +109,7 @@ export class Media {
   ): Promise<string> {
     const folder = this.folderOf(uid);
     const path = join(folder, `${volume}.overlay.qcow2`);
-    if (await exists(path)) return path;
+    if (this.#isDry || (await exists(path))) return path;
     await mkdir(folder, { recursive: true, mode: 0o711 });
     await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', base, '-F', baseFormat, `${path}.new`], signal);
     await rename(`${path}.new`, path);
@@ -114,7 +119,7 @@ export class Media {
   /** Removes images of a machine that it no longer uses. */
   async prune(uid: string, used: ReadonlySet<string>): Promise<void> {
     const folder = this.folderOf(uid);
-    if (!(await exists(folder))) return;
+    if (this.#isDry || !(await exists(folder))) return;
     for (const name of await readdir(folder)) {
       const path = join(folder, name);
       if (name.endsWith('.iso') && !used.has(path)) await rm(path, { force: true });
