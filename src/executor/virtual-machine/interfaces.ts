@@ -1,7 +1,38 @@
-/** `spec.interfaces` as libvirt's `<interface>` elements. Pure. */
+/** `spec.interfaces` as libvirt's `<interface>` elements. */
 import { createHash } from 'node:crypto';
+import { NotReadyError } from './not-ready-error.ts';
 import type { Data, DataObject } from './same-value.ts';
-import type { NetworkInterface } from '../../api/virtual-machine.ts';
+import type { NetworkInterface, VirtualMachine } from '../../api/virtual-machine.ts';
+import { networkName, type VirtualNetwork } from '../../api/virtual-network.ts';
+import type { ResourceClient } from '../../kube/resource-client.ts';
+
+/**
+ * Resolves all interfaces of a machine.
+ *
+ * @throws NotReadyError when a VirtualNetwork is not there yet.
+ */
+export async function resolveInterfaces(
+  machine: VirtualMachine,
+  networks: ResourceClient<VirtualNetwork>,
+  signal: AbortSignal,
+): Promise<DataObject[]> {
+  const { namespace, uid = '' } = machine.metadata;
+  const found: DataObject[] = [];
+  for (const entry of machine.spec.interfaces ?? []) {
+    const name = entry.virtualNetwork;
+    let network: string | undefined;
+    if (name !== undefined) {
+      const object = await networks.find({ namespace, name }, { signal });
+      if (object === undefined) {
+        const message = `interface ${entry.name}: there is no VirtualNetwork "${name}"`;
+        throw new NotReadyError('NetworkNotReady', 'ErrorNetwork', message);
+      }
+      network = networkName(object);
+    }
+    found.push(interfaceDevice(entry, uid, network));
+  }
+  return found;
+}
 
 /**
  * A MAC address that an interface keeps for its life: from the machine's UID and the interface's name, in QEMU's range.

@@ -21,7 +21,7 @@ import { compareDefinition, define, markBoot, refreshMark, toFieldChange, toKnow
 import { deleteDomain } from './delete-domain.ts';
 import { desiredDomain, type NodeTraits } from './desired-domain.ts';
 import { findDomain, readDomain, type DomainView, type LibvirtCallOptions } from './domain-view.ts';
-import { interfaceDevice } from './interfaces.ts';
+import { resolveInterfaces } from './interfaces.ts';
 import { MachineStatus } from './machine-status.ts';
 import type { Media } from './media.ts';
 import { NotReadyError } from './not-ready-error.ts';
@@ -45,7 +45,7 @@ import { validateObject } from '../../api/validate.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
 import type { VirtualMachineOperation } from '../../api/virtual-machine-operation.ts';
-import { networkName, type VirtualNetwork } from '../../api/virtual-network.ts';
+import type { VirtualNetwork } from '../../api/virtual-network.ts';
 import {
   domainName,
   virtualMachineConditions,
@@ -246,7 +246,7 @@ export class MachineReconciler {
       );
       if (problems.length > 0) throw new InvalidInputError(problems);
       round.volumes = await resolveVolumes(machine, this.#options, signal);
-      const interfaces = await this.#interfaces(machine, signal);
+      const interfaces = await resolveInterfaces(machine, this.#options.networks, signal);
       const traits = this.#options.traits();
       const disks = round.volumes.map(({ disk }) => disk);
       const wanted = desiredDomain(machine, { disks, interfaces }, traits);
@@ -266,28 +266,6 @@ export class MachineReconciler {
       round.trouble = error;
       round.requeueAfterMs = retryMs;
     }
-  }
-
-  async #interfaces(machine: VirtualMachine, signal: AbortSignal): Promise<DataObject[]> {
-    const { namespace, uid = '' } = machine.metadata;
-    const found: DataObject[] = [];
-    for (const entry of machine.spec.interfaces ?? []) {
-      const name = entry.virtualNetwork;
-      let network: string | undefined;
-      if (name !== undefined) {
-        const object = await this.#options.networks.find({ namespace, name }, { signal });
-        if (object === undefined) {
-          throw new NotReadyError(
-            'NetworkNotReady',
-            'ErrorNetwork',
-            `interface ${entry.name}: there is no VirtualNetwork "${name}"`,
-          );
-        }
-        network = networkName(object);
-      }
-      found.push(interfaceDevice(entry, uid, network));
-    }
-    return found;
   }
 
   /** Brings the definition to what is wanted. */
