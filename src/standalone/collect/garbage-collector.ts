@@ -154,9 +154,18 @@ export class GarbageCollector {
     const metadata = metadataOf(object);
     const finalizers = Array.isArray(metadata['finalizers']) ? (metadata['finalizers'] as string[]) : [];
     if (metadata['deletionTimestamp'] !== undefined) {
-      if (finalizers.includes(orphan)) return await this.#orphan(target, stored);
-      if (finalizers.includes(foreground)) return await this.#deleteForeground(target, stored);
-      if (stored.resource === 'namespaces') return await this.#empty(target, stored);
+      if (finalizers.includes(orphan)) {
+        await this.#orphan(target, stored);
+        return;
+      }
+      if (finalizers.includes(foreground)) {
+        await this.#deleteForeground(target, stored);
+        return;
+      }
+      if (stored.resource === 'namespaces') {
+        await this.#empty(target, stored);
+        return;
+      }
       return;
     }
     if (stored.owners.length > 0) await this.#checkOwners(target, stored, metadata);

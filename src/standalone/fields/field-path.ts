@@ -66,7 +66,7 @@ export function encodeFields(set: FieldSet): JsonObject {
     let node = root;
     for (const element of pathElements(path)) {
       const next = node[element];
-      node = isJsonObject(next) ? next : ((node[element] = {}) as JsonObject);
+      node = isJsonObject(next) ? next : (node[element] = {});
     }
     node['.'] = {};
   }

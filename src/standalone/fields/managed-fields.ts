@@ -3,7 +3,7 @@
  * (https://kubernetes.io/docs/reference/using-api/server-side-apply/).
  */
 import type { JsonObject, JsonSchema } from '../schema/json-schema.ts';
-import { isJsonObject } from '../schema/json-schema.ts';
+import { isJsonObject, textOf } from '../schema/json-schema.ts';
 import type { FieldSet } from './field-path.ts';
 import { decodeFields, difference, encodeFields, intersection, isSameSet, joinPath, union } from './field-path.ts';
 import type { Comparison } from './typed-walk.ts';
@@ -60,11 +60,11 @@ export function decodeManaged(object: JsonObject): ManagedEntry[] {
   const entries = isJsonObject(metadata) ? metadata['managedFields'] : undefined;
   if (!Array.isArray(entries)) return [];
   return (entries as unknown[]).filter(isJsonObject).map((entry) => ({
-    manager: String(entry['manager'] ?? ''),
+    manager: textOf(entry['manager']),
     operation: entry['operation'] === 'Apply' ? 'Apply' : 'Update',
-    apiVersion: String(entry['apiVersion'] ?? ''),
-    subresource: String(entry['subresource'] ?? ''),
-    time: String(entry['time'] ?? ''),
+    apiVersion: textOf(entry['apiVersion']),
+    subresource: textOf(entry['subresource']),
+    time: textOf(entry['time']),
     fields: decodeFields(entry['fieldsV1']),
   }));
 }

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual, X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import type { TLSSocket } from 'node:tls';
+import { TLSSocket } from 'node:tls';
 import type { Credentials } from '../pki/credentials.ts';
 
 const clientAuthUsage = '1.3.6.1.5.5.7.3.2';
@@ -16,7 +16,7 @@ export class Authenticator {
   readonly #authority: X509Certificate;
   readonly #tokenDigest: Buffer;
   readonly #now: () => number;
-  readonly #peers = new WeakMap<TLSSocket, X509Certificate | undefined>();
+  readonly #peers = new WeakMap<object, X509Certificate | undefined>();
 
   constructor(credentials: Credentials, now: () => number) {
     this.#authority = new X509Certificate(credentials.authority.certificate);
@@ -32,7 +32,7 @@ export class Authenticator {
       // Digests have one length, so that the comparison tells nothing.
       return token !== undefined && timingSafeEqual(digest(token), this.#tokenDigest);
     }
-    const peer = this.#peerOf(request.socket as TLSSocket);
+    const peer = request.socket instanceof TLSSocket ? this.#peerOf(request.socket) : undefined;
     if (peer === undefined) return false;
     const now = this.#now();
     return Date.parse(peer.validFrom) <= now && now <= Date.parse(peer.validTo);

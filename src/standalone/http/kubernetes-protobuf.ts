@@ -3,6 +3,7 @@
  * from 1.31 on sends in no other form: `kubectl create namespace`, `create secret` and the like. Answers are JSON,
  * which the same clients take. Field numbers: generated.proto of k8s.io/api and k8s.io/apimachinery.
  */
+import { textOf } from '../schema/json-schema.ts';
 import { badRequest, unsupportedMediaType } from './api-error.ts';
 import type { JsonObject } from '../schema/json-schema.ts';
 
@@ -176,7 +177,7 @@ function decodeMessage(buffer: Buffer, message: Message): JsonObject {
         2: of('value', type === 'string-map' ? 'string' : 'bytes'),
       });
       const map = (result[name] ??= {}) as JsonObject;
-      map[String(entry['key'] ?? '')] = entry['value'] ?? '';
+      map[textOf(entry['key'])] = entry['value'] ?? '';
       continue;
     }
     const value = decodeValue(raw, type);

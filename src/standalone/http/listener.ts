@@ -97,13 +97,19 @@ async function answer(
 }
 
 async function route(options: ListenerOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const [path = '', search = ''] = splitOnce(request.url ?? '/', '?');
+  const [path, search] = splitOnce(request.url ?? '/', '?');
   const query = new URLSearchParams(search);
   if (options.documents.serve(path, request, response)) return;
   const info = /^\/apis?\//.test(path) ? parseResourcePath(path, options.state.registry) : 'unknown-group';
-  if (info === 'unknown-group') return sendText(response, 404, '404 page not found\n');
+  if (info === 'unknown-group') {
+    sendText(response, 404, '404 page not found\n');
+    return;
+  }
   if (info === 'unknown-resource') {
-    if (path.startsWith('/apis/')) return sendText(response, 404, '404 page not found\n');
+    if (path.startsWith('/apis/')) {
+      sendText(response, 404, '404 page not found\n');
+      return;
+    }
     throw resourceNotFound();
   }
   const { state, hub } = options;

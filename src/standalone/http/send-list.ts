@@ -29,16 +29,19 @@ export function sendList(call: ResourceRequest, listed: Listed): void {
     const include = includeObject(query);
     const now = state.now();
     const rows = decoded().map((object) => writer.row(object, include, now));
-    return sendValue(response, 200, table(writer, rows, metadata), format);
+    sendValue(response, 200, table(writer, rows, metadata), format);
+    return;
   }
   if (as === 'PartialObjectMetadata') {
     const items = decoded().map(partialMetadata);
     const list = { kind: 'PartialObjectMetadataList', apiVersion: 'meta.k8s.io/v1', metadata, items };
-    return sendValue(response, 200, list, format);
+    sendValue(response, 200, list, format);
+    return;
   }
   if (format === 'yaml' || definition.conversion !== undefined) {
     const items = decoded().map((object) => (definition.builtIn === true ? withoutTypeMeta(object) : object));
-    return sendValue(response, 200, { apiVersion, kind, metadata, items }, format);
+    sendValue(response, 200, { apiVersion, kind, metadata, items }, format);
+    return;
   }
   const head = JSON.stringify({ apiVersion, kind, metadata }).slice(0, -1);
   const pieces: Buffer[] = [Buffer.from(`${head},"items":[`)];

@@ -10,7 +10,7 @@ import { serveWatch } from './serve-watch.ts';
 import { notFound } from './api-error.ts';
 import { resourceKey } from '../kinds/resource-definition.ts';
 import type { JsonObject } from '../schema/json-schema.ts';
-import { isJsonObject } from '../schema/json-schema.ts';
+import { isJsonObject, textOf } from '../schema/json-schema.ts';
 import { partialMetadata, table, tableWriter } from '../table/table.ts';
 import type { ApiState, WriteOptions, Written } from '../verbs/api-state.ts';
 import { decode, keyOf, metadataOf, show, storageDefinition } from '../verbs/api-state.ts';
@@ -41,20 +41,27 @@ export async function serveResource(call: ResourceRequest): Promise<void> {
   switch (request.method) {
     case 'GET':
       // With a name, kube-apiserver reads the object whatever watch says.
-      if (onCollection && isWatch(call.query)) return serveWatch(call);
-      return onCollection ? serveList(call) : serveGet(call);
+      if (!onCollection) serveGet(call);
+      else if (isWatch(call.query)) serveWatch(call);
+      else serveList(call);
+      break;
     case 'POST':
       if (!onCollection) throw methodNotAllowed();
-      return await servePost(call);
+      await servePost(call);
+      break;
     case 'PUT':
       if (onCollection) throw methodNotAllowed();
-      return await servePut(call);
+      await servePut(call);
+      break;
     case 'PATCH':
       if (onCollection) throw methodNotAllowed();
-      return await servePatch(call);
+      await servePatch(call);
+      break;
     case 'DELETE':
       if (info.subresource !== '') throw methodNotAllowed();
-      return onCollection ? await serveDeleteCollection(call) : await serveDelete(call);
+      if (onCollection) await serveDeleteCollection(call);
+      else await serveDelete(call);
+      break;
     default:
       throw methodNotAllowed();
   }
@@ -83,11 +90,17 @@ function serveList(call: ResourceRequest): void {
 function sendObject(call: ResourceRequest, code: number, object: JsonObject): void {
   const { info, request, response, query, state } = call;
   const { format, as } = negotiate(request.headers.accept);
-  if (as === 'object' || object['kind'] === 'Status') return sendValue(response, code, object, format);
-  if (as === 'PartialObjectMetadata') return sendValue(response, code, partialMetadata(object), format);
+  if (as === 'object' || object['kind'] === 'Status') {
+    sendValue(response, code, object, format);
+    return;
+  }
+  if (as === 'PartialObjectMetadata') {
+    sendValue(response, code, partialMetadata(object), format);
+    return;
+  }
   const writer = tableWriter(info.definition);
   const include = includeObject(query);
-  const metadata = { resourceVersion: String(metadataOf(object)['resourceVersion'] ?? '') };
+  const metadata = { resourceVersion: textOf(metadataOf(object)['resourceVersion']) };
   sendValue(response, code, table(writer, [writer.row(object, include, state.now())], metadata), format);
 }
 
@@ -130,11 +143,14 @@ async function servePut(call: ResourceRequest): Promise<void> {
   const body = decodeBody(await readBody(request), type, info.definition.kind);
   const object = toStorage(info, decodeObject(body, info.definition, options));
   const definition = storageDefinition(state, info.definition);
-  if (info.subresource === 'finalize')
-    return finish(call, await finalizeNamespace(state, info, object, options), options);
+  if (info.subresource === 'finalize') {
+    finish(call, await finalizeNamespace(state, info, object, options), options);
+    return;
+  }
   if (info.definition.createOnUpdate === true && latest(state, info) === undefined) {
     const { namespace } = info;
-    return finish(call, await createObject(state, definition, namespace, object, options), options);
+    finish(call, await createObject(state, definition, namespace, object, options), options);
+    return;
   }
   finish(call, await updateObject(state, { ...info, definition }, object, options), options);
 }
@@ -168,7 +184,7 @@ async function optionsBody(call: ResourceRequest): Promise<unknown> {
   checkObjectType(type);
   const options = decodeBody(body, type, 'DeleteOptions');
   if (isJsonObject(options) && options['kind'] !== undefined && options['kind'] !== 'DeleteOptions') {
-    throw badRequest(`the body of a delete has to be DeleteOptions, not ${String(options['kind'])}`);
+    throw badRequest(`the body of a delete has to be DeleteOptions, not ${textOf(options['kind'])}`);
   }
   return options;
 }

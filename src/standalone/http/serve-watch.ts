@@ -1,3 +1,4 @@
+import { textOf } from '../schema/json-schema.ts';
 import { invalid } from './api-error.ts';
 import { negotiate } from './negotiation.ts';
 import type { ResourceRequest } from './serve-resource.ts';
@@ -93,7 +94,7 @@ function shapedEncoder(
     const shown = show(definition, object);
     if (as === 'PartialObjectMetadata') return partialMetadata(shown);
     const writer = tableWriter(definition);
-    const metadata = { resourceVersion: String(metadataOf(shown)['resourceVersion'] ?? '') };
+    const metadata = { resourceVersion: textOf(metadataOf(shown)['resourceVersion']) };
     const made = table(writer, [writer.row(shown, include, now())], metadata, first);
     first = false;
     return made;

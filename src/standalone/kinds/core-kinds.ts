@@ -1,7 +1,7 @@
 /** The kinds of Kubernetes itself that one machine needs: Namespace, Secret, ConfigMap, Event, Lease. */
 import type { Cause } from '../http/api-error.ts';
 import type { JsonObject, JsonSchema } from '../schema/json-schema.ts';
-import { isJsonObject } from '../schema/json-schema.ts';
+import { isJsonObject, textOf } from '../schema/json-schema.ts';
 import { shortDuration } from '../table/age.ts';
 import {
   eventFields,
@@ -79,7 +79,7 @@ const namespaces: ResourceDefinition = {
   cells: (object, now) => [(object['status'] as JsonObject | undefined)?.['phase'] ?? '', age(object, now)],
   selectableFieldNames: ['status.phase'],
   selectableFields: (object) => ({
-    'status.phase': String((object['status'] as JsonObject | undefined)?.['phase'] ?? ''),
+    'status.phase': textOf((object['status'] as JsonObject | undefined)?.['phase']),
   }),
   prepare(object, old) {
     if (old === undefined) {
@@ -178,7 +178,7 @@ const secrets: ResourceDefinition = {
   ],
   cells: (object, now) => [object['type'] ?? '', count(object['data']), age(object, now)],
   selectableFieldNames: ['type'],
-  selectableFields: (object) => ({ type: String(object['type'] ?? '') }),
+  selectableFields: (object) => ({ type: textOf(object['type']) }),
   prepare(object) {
     decodeStringData(object);
     object['type'] ??= 'Opaque';

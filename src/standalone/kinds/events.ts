@@ -3,7 +3,7 @@
  * objects, with the conversion of k8s.io/kubernetes/pkg/apis/events.
  */
 import type { JsonObject, JsonSchema } from '../schema/json-schema.ts';
-import { isJsonObject } from '../schema/json-schema.ts';
+import { isJsonObject, textOf } from '../schema/json-schema.ts';
 import { shortDuration } from '../table/age.ts';
 import type { Conversion, PrinterColumn } from './resource-definition.ts';
 
@@ -122,16 +122,16 @@ export const eventFieldNames: readonly string[] = [
 export function eventFields(event: JsonObject): Record<string, string> {
   const involved = isJsonObject(event['involvedObject']) ? event['involvedObject'] : {};
   const from = isJsonObject(event['source']) ? event['source'] : {};
-  const reporter = String(event['reportingComponent'] ?? '');
+  const reporter = textOf(event['reportingComponent']);
   const fields: Record<string, string> = {
-    reason: String(event['reason'] ?? ''),
+    reason: textOf(event['reason']),
     reportingComponent: reporter,
     reportingController: reporter,
-    source: String(from['component'] ?? reporter),
-    type: String(event['type'] ?? ''),
+    source: textOf(from['component'] ?? reporter),
+    type: textOf(event['type']),
   };
   for (const field of involvedFields) {
-    fields[`involvedObject.${field}`] = fields[`regarding.${field}`] = String(involved[field] ?? '');
+    fields[`involvedObject.${field}`] = fields[`regarding.${field}`] = textOf(involved[field]);
   }
   return fields;
 }
@@ -171,17 +171,17 @@ export function eventCells(shown: JsonObject, now: number): unknown[] {
     typeof value === 'string' ? shortDuration(now - Date.parse(value)) : '<unknown>';
   const first = event['firstTimestamp'] ?? event['eventTime'];
   const last = ofSeries['lastObservedTime'] ?? event['lastTimestamp'] ?? event['eventTime'];
-  const component = String(from['component'] ?? event['reportingComponent'] ?? '');
-  const host = String(from['host'] ?? event['reportingInstance'] ?? '');
+  const component = textOf(from['component'] ?? event['reportingComponent']);
+  const host = textOf(from['host'] ?? event['reportingInstance']);
   const count = Number(ofSeries['count'] ?? event['count'] ?? 0);
   return [
     ago(last),
     event['type'] ?? '',
     event['reason'] ?? '',
-    `${String(involved['kind'] ?? '').toLowerCase()}/${String(involved['name'] ?? '')}`,
+    `${textOf(involved['kind']).toLowerCase()}/${textOf(involved['name'])}`,
     involved['fieldPath'] ?? '',
     host === '' ? component : `${component}, ${host}`,
-    String(event['message'] ?? '').trim(),
+    textOf(event['message']).trim(),
     ago(first),
     count === 0 ? 1 : count,
   ];

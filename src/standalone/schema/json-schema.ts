@@ -51,3 +51,9 @@ export function schemaOfField(schema: JsonSchema, key: string): JsonSchema | und
   if (property !== undefined) return property;
   return typeof schema.additionalProperties === 'object' ? schema.additionalProperties : undefined;
 }
+
+/** A decoded scalar as text; empty for anything else, also for what is not there. */
+export function textOf(value: unknown): string {
+  if (typeof value === 'string') return value;
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : '';
+}

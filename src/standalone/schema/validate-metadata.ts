@@ -1,7 +1,7 @@
 /** Validation of metav1.ObjectMeta, worded as k8s.io/apimachinery/pkg/api/validation. */
 import type { Cause } from '../http/api-error.ts';
 import type { JsonObject } from './json-schema.ts';
-import { isJsonObject } from './json-schema.ts';
+import { isJsonObject, textOf } from './json-schema.ts';
 
 const alphanumericEnds = 'and must start and end with an alphanumeric character';
 const subdomain = '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*';
@@ -55,9 +55,9 @@ export function qualifiedNameProblems(name: string, field: string): Cause[] {
 
 /** Everything that is wrong with an object's metadata. */
 export function validateMetadata(metadata: JsonObject, options: { readonly nameIsLabel: boolean }): Cause[] {
-  const name = String(metadata['name'] ?? '');
+  const name = textOf(metadata['name']);
   const found: Cause[] = [];
-  const generateName = String(metadata['generateName'] ?? '');
+  const generateName = textOf(metadata['generateName']);
   if (generateName !== '') {
     // A generated name may end in a dash, which the suffix then follows.
     const masked = generateName.endsWith('-') ? `${generateName.slice(0, -1)}a` : generateName;
@@ -150,7 +150,7 @@ export function validateMetadataUpdate(metadata: JsonObject, old: JsonObject): C
   const found: Cause[] = [];
   for (const field of ['name', 'namespace', 'uid', 'creationTimestamp'] as const) {
     if (metadata[field] === old[field]) continue;
-    found.push(bad(`metadata.${field}`, String(metadata[field] ?? ''), 'field is immutable'));
+    found.push(bad(`metadata.${field}`, textOf(metadata[field]), 'field is immutable'));
   }
   if (old['deletionTimestamp'] !== undefined) {
     const before = new Set(Array.isArray(old['finalizers']) ? (old['finalizers'] as unknown[]) : []);

@@ -72,7 +72,7 @@ function validateValue(value: unknown, schema: JsonSchema, path: string, causes:
 }
 
 function validateString(value: string, schema: JsonSchema, path: string, causes: Cause[]): void {
-  const length = schema.maxLength === undefined && schema.minLength === undefined ? 0 : [...value].length;
+  const length = schema.maxLength === undefined && schema.minLength === undefined ? 0 : codePoints(value);
   if (schema.maxLength !== undefined && length > schema.maxLength) {
     causes.push(bad(path, quote(value), `should be at most ${schema.maxLength} chars long`));
   }
@@ -85,6 +85,13 @@ function validateString(value: string, schema: JsonSchema, path: string, causes:
   if (schema.format !== undefined && !hasFormat(value, schema.format)) {
     causes.push(bad(path, quote(value), `must be of type ${schema.format}: ${quote(value)}`));
   }
+}
+
+/** Lengths count code points, as Go's utf8.RuneCountInString. */
+function codePoints(text: string): number {
+  let count = 0;
+  for (const _point of text) count++;
+  return count;
 }
 
 const patterns = new Map<string, RegExp>();

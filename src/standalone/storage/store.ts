@@ -28,7 +28,7 @@ export interface StoreOptions {
   /** The folder of the LMDB file; made when missing. */
   readonly folder: string;
   readonly history: HistoryLimits;
-  /** Writes are refused when the store's file would grow beyond this, in bytes. */
+  /** Writes are refused when all objects' JSON would grow beyond this, in bytes; the history has bounds of its own. */
   readonly maxBytes: number;
   readonly indexObject: IndexObject;
 }
@@ -42,8 +42,6 @@ interface Waiting {
 
 /** Between a resource and its key in the LMDB file; in neither of them. */
 const separator = '\u0001';
-/** Deletions are always let through to this much beyond the bound, in bytes, so that a full store can be emptied. */
-const reserveBytes = 4 * 1024 * 1024;
 
 export class Store {
   readonly #root: RootDatabase<Buffer, string>;
@@ -59,6 +57,8 @@ export class Store {
   #scheduled = false;
   #assigned: number;
   #committed: number;
+  /** Of the JSON of all objects. */
+  #bytes = 0;
   #closed = false;
   /** Changes that the history has forgotten and the file not yet: they leave it with the next write. */
   #forgotten: number[] = [];
@@ -72,8 +72,10 @@ export class Store {
     const revision = this.#meta.get('revision');
     this.#committed = revision === undefined ? 1 : Number(openRecord(revision, 'the revision').toString());
     this.#assigned = this.#committed;
-    for (const object of loadObjects(this.#objects, separator, options.indexObject))
+    for (const object of loadObjects(this.#objects, separator, options.indexObject)) {
       this.#index(object.resource).set(object);
+      this.#bytes += object.json.length;
+    }
     const oldest = this.#meta.get('oldest');
     this.#history = new History(
       options.history,
@@ -239,6 +241,7 @@ export class Store {
   }
 
   #apply(event: ChangeEvent): void {
+    this.#bytes += growthOf(event);
     const index = this.#index(event.resource);
     if (event.type === 'DELETED') index.delete(event.key);
     else index.set(event.object);
@@ -246,14 +249,8 @@ export class Store {
   }
 
   #checkSize(batch: readonly Waiting[]): void {
-    const stats = this.#root.getStats() as { lastPageNumber?: number; root?: { pageSize?: number } } & Record<
-      string,
-      unknown
-    >;
-    const pageSize = Number(stats['pageSize'] ?? 4096);
-    const used = Number(stats['lastPageNumber'] ?? 0) * pageSize;
-    const onlyDeletes = batch.every(({ event }) => event.type === 'DELETED');
-    if (used > this.#maxBytes + (onlyDeletes ? reserveBytes : 0)) throw new StoreFullError(this.#maxBytes);
+    const growth = batch.reduce((sum, { event }) => sum + growthOf(event), 0);
+    if (growth > 0 && this.#bytes + growth > this.#maxBytes) throw new StoreFullError(this.#maxBytes);
   }
 
   #index(resource: string): ResourceIndex {
@@ -261,6 +258,11 @@ export class Store {
     if (index === undefined) this.#indices.set(resource, (index = new ResourceIndex()));
     return index;
   }
+}
+
+/** By how much a change lets the objects grow, in bytes of JSON. */
+function growthOf({ type, object, previous }: ChangeEvent): number {
+  return (type === 'DELETED' ? 0 : object.json.length) - (previous?.json.length ?? 0);
 }
 
 /** A change as it lies in the history: what it was of, and the object before it. The one after it is found from later. */

@@ -33,7 +33,7 @@ function nextStep(text: string): { readonly step: Step; readonly length: number 
   const index = /^\.?\[(-?\d+)\]/.exec(text);
   if (index !== null) {
     return {
-      step: (value) => (Array.isArray(value) ? value.slice(Number(index[1])).slice(0, 1) : []),
+      step: (value) => (Array.isArray(value) ? (value as unknown[]).slice(Number(index[1])).slice(0, 1) : []),
       length: index[0].length,
     };
   }

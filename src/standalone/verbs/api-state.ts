@@ -5,7 +5,7 @@ import type { DefinitionRegistry } from '../kinds/registry.ts';
 import { withTypeMeta } from '../kinds/object-meta.ts';
 import { ApiError } from '../http/api-error.ts';
 import type { JsonObject, JsonSchema } from '../schema/json-schema.ts';
-import { isJsonObject } from '../schema/json-schema.ts';
+import { isJsonObject, textOf } from '../schema/json-schema.ts';
 import type { StoredObject } from '../storage/change.ts';
 import type { Store } from '../storage/store.ts';
 
@@ -92,7 +92,7 @@ export function indexed(
   const metadata = metadataOf(object);
   const owners = Array.isArray(metadata['ownerReferences']) ? (metadata['ownerReferences'] as unknown[]) : [];
   const name = String(metadata['name']);
-  const namespace = String(metadata['namespace'] ?? '');
+  const namespace = textOf(metadata['namespace']);
   return {
     resource,
     key,
@@ -111,7 +111,7 @@ export function indexed(
 export async function store(state: ApiState, definition: ResourceDefinition, object: JsonObject): Promise<void> {
   const metadata = metadataOf(object);
   const resource = resourceKey(definition);
-  const key = keyOf(definition, String(metadata['namespace'] ?? ''), String(metadata['name']));
+  const key = keyOf(definition, textOf(metadata['namespace']), String(metadata['name']));
   await state.store.write({
     resource,
     key,

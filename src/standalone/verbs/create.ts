@@ -3,6 +3,7 @@ import { alreadyExists, ApiError, badRequest, forbidden, invalid, notFound } fro
 import type { ResourceDefinition } from '../kinds/resource-definition.ts';
 import { resourceKey } from '../kinds/resource-definition.ts';
 import type { JsonObject } from '../schema/json-schema.ts';
+import { textOf } from '../schema/json-schema.ts';
 import { validate } from '../schema/validate.ts';
 import { validateMetadata } from '../schema/validate-metadata.ts';
 import { toKubernetesTime } from '../../base/clock.ts';
@@ -46,7 +47,7 @@ export async function createObject(
   if ((metadata['name'] ?? '') === '' && (metadata['generateName'] ?? '') !== '') {
     metadata['name'] = generateName(String(metadata['generateName']), state.random);
   }
-  checkNamespace(state, definition, namespace, String(metadata['name'] ?? ''));
+  checkNamespace(state, definition, namespace, textOf(metadata['name']));
   initialise(state, definition, object, metadata);
   finishCreate(state, definition, object, options);
   const name = String(metadata['name']);
@@ -134,7 +135,7 @@ function finishCreate(
           read: admissionReader(state),
           warn: (message) => options.warnings.push(message),
         });
-  if (admitted.length > 0) throw invalid(definition, String(metadata['name'] ?? ''), admitted);
+  if (admitted.length > 0) throw invalid(definition, textOf(metadata['name']), admitted);
   checkSize(object);
 }
 

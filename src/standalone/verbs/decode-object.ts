@@ -4,7 +4,7 @@ import type { ResourceDefinition } from '../kinds/resource-definition.ts';
 import { apiVersionOf } from '../kinds/resource-definition.ts';
 import { applyDefaults } from '../schema/apply-defaults.ts';
 import type { JsonObject } from '../schema/json-schema.ts';
-import { isJsonObject } from '../schema/json-schema.ts';
+import { isJsonObject, textOf } from '../schema/json-schema.ts';
 import { prune } from '../schema/prune.ts';
 import { validate } from '../schema/validate.ts';
 import type { WriteOptions } from './api-state.ts';
@@ -54,7 +54,7 @@ function wrongKind(body: JsonObject, definition: ResourceDefinition): Error {
       `${found} in version ${JSON.stringify(definition.version)} cannot be handled as a ${definition.kind}: converting (v1.${found}) to (core.${definition.kind}): unknown conversion`,
     );
   }
-  const name = isJsonObject(body['metadata']) ? String(body['metadata']['name'] ?? '') : '';
+  const name = isJsonObject(body['metadata']) ? textOf(body['metadata']['name']) : '';
   return invalid({ ...definition, kind: found }, name, [
     {
       reason: 'FieldValueInvalid',

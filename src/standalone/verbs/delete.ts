@@ -3,7 +3,7 @@ import type { Status } from '../http/api-error.ts';
 import { badRequest, conflict, forbidden, invalid } from '../http/api-error.ts';
 import type { ResourceDefinition } from '../kinds/resource-definition.ts';
 import type { JsonObject } from '../schema/json-schema.ts';
-import { isJsonObject } from '../schema/json-schema.ts';
+import { isJsonObject, textOf } from '../schema/json-schema.ts';
 import type { StoredObject } from '../storage/change.ts';
 import type { ApiState } from './api-state.ts';
 import { admissionReader, decode, metadataOf, show, storageDefinition, store } from './api-state.ts';
@@ -57,7 +57,7 @@ export function parseDeleteOptions(body: unknown, query: URLSearchParams): Delet
       `Unsupported value: ${goStrings(dryRun)}: supported values: "All"`,
     );
   }
-  const fromOrphan = orphan === undefined ? undefined : String(orphan) === 'true' ? 'Orphan' : 'Background';
+  const fromOrphan = orphan === undefined ? undefined : textOf(orphan) === 'true' ? 'Orphan' : 'Background';
   const propagationPolicy = policy ?? fromOrphan;
   return {
     dryRun: dryRun.length > 0,

@@ -5,7 +5,7 @@ import { applyJsonPatch } from '../patch/json-patch.ts';
 import { applyMergePatch } from '../patch/merge-patch.ts';
 import { applyStrategicMergePatch } from '../patch/strategic-merge-patch.ts';
 import type { JsonObject } from '../schema/json-schema.ts';
-import { isJsonObject } from '../schema/json-schema.ts';
+import { isJsonObject, textOf } from '../schema/json-schema.ts';
 import type { ApiState, WriteOptions, Written } from './api-state.ts';
 import { apiVersionOf, decode, fullSchema, metadataOf, show, storageDefinition } from './api-state.ts';
 import { createApplied } from './create.ts';
@@ -53,14 +53,14 @@ export async function patchObject(
   if (!isJsonObject(patched)) throw badRequest('the patch does not leave an object');
   const metadata = metadataOf(patched);
   if ((metadata['uid'] ?? '') !== stored.uid) {
-    const message = `Invalid value: ${JSON.stringify(String(metadata['uid'] ?? ''))}: field is immutable`;
+    const message = `Invalid value: ${JSON.stringify(textOf(metadata['uid']))}: field is immutable`;
     throw invalid(definition, target.name, [{ reason: 'FieldValueInvalid', message, field: 'metadata.uid' }]);
   }
-  const version = String(metadata['resourceVersion'] ?? '');
+  const version = textOf(metadata['resourceVersion']);
   if (version !== '' && version !== String(stored.resourceVersion)) throw modifiedMeanwhile(definition, target.name);
   if (metadata['name'] !== target.name) {
     throw badRequest(
-      `the name of the object (${String(metadata['name'])}) does not match the name on the URL (${target.name})`,
+      `the name of the object (${textOf(metadata['name'])}) does not match the name on the URL (${target.name})`,
     );
   }
   const next = decodeObject(patched, definition, options);
@@ -138,7 +138,7 @@ async function apply(
     metadataOf(next)['name'] = target.name;
     return await createApplied(state, definition, target.namespace, next, options);
   }
-  const version = String(metadataOf(configuration)['resourceVersion'] ?? '');
+  const version = textOf(metadataOf(configuration)['resourceVersion']);
   if (version !== '' && version !== String(stored?.resourceVersion))
     throw modifiedMeanwhile(target.definition, target.name);
   return await writeUpdate(state, { ...target, definition }, old, next, options, true);
@@ -149,7 +149,7 @@ function checkIdentity(target: Target, patch: JsonObject): void {
   const expected = apiVersionOf(definition);
   if ((patch['apiVersion'] ?? '') !== expected) {
     throw badRequest(
-      `Incorrect version specified in apply patch. Specified patch version: ${String(patch['apiVersion'] ?? '')}, expected: ${expected}`,
+      `Incorrect version specified in apply patch. Specified patch version: ${textOf(patch['apiVersion'])}, expected: ${expected}`,
     );
   }
   if (patch['kind'] !== definition.kind) {
@@ -161,7 +161,7 @@ function checkIdentity(target: Target, patch: JsonObject): void {
   if (metadata['managedFields'] !== undefined) throw badRequest('metadata.managedFields must be nil');
   if (metadata['name'] !== undefined && metadata['name'] !== name) {
     throw badRequest(
-      `the name of the object (${String(metadata['name'])}) does not match the name on the URL (${name})`,
+      `the name of the object (${textOf(metadata['name'])}) does not match the name on the URL (${name})`,
     );
   }
   if (definition.scope === 'Namespaced' && (metadata['namespace'] ??= namespace) !== namespace) {

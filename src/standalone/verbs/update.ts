@@ -5,6 +5,7 @@ import { ApiError, badRequest, conflict, invalid, modifiedMeanwhile, notFound } 
 import type { ResourceDefinition } from '../kinds/resource-definition.ts';
 import { resourceKey } from '../kinds/resource-definition.ts';
 import type { JsonObject } from '../schema/json-schema.ts';
+import { textOf } from '../schema/json-schema.ts';
 import { validate } from '../schema/validate.ts';
 import { validateMetadata, validateMetadataUpdate } from '../schema/validate-metadata.ts';
 import type { StoredObject } from '../storage/change.ts';
@@ -77,7 +78,7 @@ export async function updateObject(
 
 function checkVersion(target: Target, metadata: JsonObject, stored: StoredObject): void {
   const { definition, name } = target;
-  const given = String(metadata['resourceVersion'] ?? '');
+  const given = textOf(metadata['resourceVersion']);
   if (!/^\d*$/.test(given)) {
     throw new ApiError(500, '', `strconv.ParseUint: parsing ${JSON.stringify(given)}: invalid syntax`);
   }
@@ -226,6 +227,6 @@ function isFinished(definition: ResourceDefinition, object: JsonObject): boolean
 /** Removes an object from the store. */
 export async function remove(state: ApiState, definition: ResourceDefinition, object: JsonObject): Promise<void> {
   const metadata = metadataOf(object);
-  const key = keyOf(definition, String(metadata['namespace'] ?? ''), String(metadata['name']));
+  const key = keyOf(definition, textOf(metadata['namespace']), String(metadata['name']));
   await state.store.write({ resource: resourceKey(definition), key, object: undefined });
 }

@@ -117,7 +117,9 @@ export const watchCases: Cases = (bench) => {
     const from = String(metaOf(made)['resourceVersion']);
     const query = `watch=true&resourceVersion=${from}&timeoutSeconds=6&allowWatchBookmarks=true`;
     const events = await api.watch(`${widgets()}?${query}`, 2, {
-      whenOpen: async () => void (await api.merge(widgets('marked'), { spec: { size: 2 } })),
+      whenOpen: async () => {
+        await api.merge(widgets('marked'), { spec: { size: 2 } });
+      },
     });
     expect(events.map(({ type }) => type)).toEqual(['MODIFIED', 'BOOKMARK']);
     const [changed, bookmark] = events.map(({ object }) => object);
