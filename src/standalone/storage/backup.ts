@@ -2,6 +2,7 @@ import { chmodSync, constants, copyFileSync, cpSync, existsSync, mkdirSync, rena
 import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { FailedError, NotFoundError } from '../../base/errors.ts';
+import { checkHeader } from './check-header.ts';
 import { lockFolder } from './lock-folder.ts';
 import { openRecord, sealRecord } from './record.ts';
 import { StorageFailedError } from './storage-error.ts';
@@ -50,6 +51,7 @@ export async function restoreStore(folder: string, file: string): Promise<void> 
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     rmSync(next, { force: true });
+    checkHeader(file);
     cpSync(file, next);
     const lastSeen = existsSync(path) ? await revisionOf(path) : 0;
     await prepare(next, lastSeen);

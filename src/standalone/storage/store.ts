@@ -14,6 +14,7 @@ import type { Database, RootDatabase } from 'lmdb';
 import type { Change, ChangeEvent, StoredObject } from './change.ts';
 import type { HistoryLimits } from './history.ts';
 import { storeFile } from './backup.ts';
+import { checkHeader } from './check-header.ts';
 import { History } from './history.ts';
 import { loadHistory, loadObjects } from './load.ts';
 import { ResourceIndex } from './resource-index.ts';
@@ -95,6 +96,7 @@ export class Store {
     const { open } = await import('lmdb');
     try {
       mkdirSync(options.folder, { recursive: true, mode: 0o700 });
+      checkHeader(join(options.folder, storeFile));
       const root = open<Buffer, string>({
         path: join(options.folder, storeFile),
         noSubdir: true,
