@@ -98,8 +98,12 @@ function yamlBoolean(word: string): boolean | undefined {
 
 /** True when XML 1.0 has every character of the text. */
 export function isXmlText(text: string): boolean {
-  return !/[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/u.test(text);
+  return plainText.test(text) || !notXml.test(text);
 }
+
+/** Nearly every text; much faster to tell than the rest. */
+const plainText = /^[\t\n\r\x20-\x7E]*$/;
+const notXml = /[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/u;
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
