@@ -17,7 +17,6 @@ import { createObject } from '../cli/resources/create-object.ts';
 import { parseFields } from '../cli/resources/flag-fields.ts';
 import { resourceOf, resourcesNamed } from '../cli/resources/known-resources.ts';
 import { machineManifest, type MachineFlags } from '../cli/resources/machine-manifest.ts';
-import { readManifests } from '../cli/resources/manifests.ts';
 import { parseInteger } from '../cli/resources/parse-integer.ts';
 import { parseOutput } from '../cli/resources/print-objects.ts';
 import { addDryRunOption, addFilenameOption, forEachReported, type DryRun } from '../cli/resources/resource-options.ts';
@@ -56,6 +55,7 @@ export function configure(command: Command, context: Context): void {
     }
     const format = parseOutput(flags.output);
     await withOptionalClient(context, flags, async (client, namespace) => {
+      const { readManifests } = await import('../cli/resources/manifests.ts');
       const { manifests, failed } = await readManifests(context, files, {
         givenNamespace: flags.namespace,
         namespace,

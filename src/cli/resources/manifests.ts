@@ -1,15 +1,14 @@
 /** The objects in `-f` files, ready to be written: read with their places, completed, validated. */
-import { toEnvelope } from '../../analyser/envelope.ts';
 import { withDefaults } from '../../api/defaults.ts';
 import { apiVersion, type KubeObject } from '../../api/meta.ts';
 import { isRecord } from '../../api/problem.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
 import { InvalidInputError } from '../../base/errors.ts';
 import type { Context } from '../context.ts';
-import { readLibvirt, type LibvirtDocument } from '../convert/libvirt-document.ts';
+import type { LibvirtDocument } from '../convert/libvirt-document.ts';
 import type { InputDocument } from '../input/read-documents.ts';
 import { visitInputs } from '../input/visit-inputs.ts';
-import { validateInput } from '../validate-input.ts';
+import { validateApiObject } from '../validate-api-object.ts';
 import { resourceOfObject, type KnownResource } from './known-resources.ts';
 
 /** An object of a file, and how it is addressed. */
@@ -44,24 +43,24 @@ export async function readManifests(
 ): Promise<{ readonly manifests: readonly Manifest[]; readonly failed: readonly unknown[] }> {
   const manifests: Manifest[] = [];
   const failed = await visitInputs(context, files, false, {
-    document(document) {
-      manifests.push(toManifest(context, document, options));
+    async document(document) {
+      manifests.push(await toManifest(context, document, options));
     },
   });
   return { manifests, failed };
 }
 
-function toManifest(context: Context, document: InputDocument, options: ManifestOptions): Manifest {
-  const isOfLibvirt = document.format === 'xml' || !isObjectOfApi(document.value);
-  if (options.complete) {
-    for (const warning of validateInput(document).warnings) context.stderr.write(`warning: ${warning}\n`);
-  }
+async function toManifest(context: Context, document: InputDocument, options: ManifestOptions): Promise<Manifest> {
+  const source = await libvirtIn(document, options.complete);
   const refuse = (path: string, message: string): InvalidInputError =>
     new InvalidInputError(
       document.format === 'xml' ? document.problems([{ path, message }]) : [document.problem(path, message)],
     );
-  const source = isOfLibvirt ? readLibvirt(document) : undefined;
-  const object = objectOf(document, source);
+  if (options.complete && source === undefined && document.format !== 'xml' && isRecord(document.value)) {
+    const { warnings } = validateApiObject(document, document.value);
+    for (const warning of warnings) context.stderr.write(`warning: ${warning}\n`);
+  }
+  const object = await objectOf(document, source);
   if (object === undefined) throw refuse('', `no kind of virtctl carries libvirt's ${source?.kind ?? 'document'}`);
   const resource = resourceOfObject(object);
   if (resource === undefined) {
@@ -79,7 +78,7 @@ function toManifest(context: Context, document: InputDocument, options: Manifest
   const namespace = resource.namespaced ? (own ?? options.namespace) : undefined;
   const isMachine = options.complete && object.kind === 'VirtualMachine' && object.apiVersion === apiVersion;
   // What came as XML is what a libvirt has or is to have: nothing is added to it.
-  const completed = isMachine && !isOfLibvirt ? withDefaults(object as VirtualMachine) : object;
+  const completed = isMachine && source === undefined ? withDefaults(object as VirtualMachine) : object;
   return {
     resource,
     name: object.metadata.name ?? '',
@@ -88,8 +87,22 @@ function toManifest(context: Context, document: InputDocument, options: Manifest
   };
 }
 
-function objectOf(document: InputDocument, source: LibvirtDocument | undefined): KubeObject | undefined {
-  if (source !== undefined) return toEnvelope(source);
+/** The libvirt document of an input that is no object of the API; the XML side is loaded only for one. */
+async function libvirtIn(document: InputDocument, validate: boolean): Promise<LibvirtDocument | undefined> {
+  if (document.format !== 'xml' && isObjectOfApi(document.value)) return undefined;
+  const [{ readLibvirt }, { validateInput }] = await Promise.all([
+    import('../convert/libvirt-document.ts'),
+    import('../validate-input.ts'),
+  ]);
+  if (validate) validateInput(document);
+  return readLibvirt(document);
+}
+
+async function objectOf(document: InputDocument, source: LibvirtDocument | undefined): Promise<KubeObject | undefined> {
+  if (source !== undefined) {
+    const { toEnvelope } = await import('../../analyser/envelope.ts');
+    return toEnvelope(source);
+  }
   if (document.format === 'xml') return undefined;
   const value = document.value as KubeObject & { readonly metadata: unknown };
   if (isRecord(value.metadata)) return value;
