@@ -68,6 +68,7 @@ async function measure(documents: readonly DocumentFile[], folder: string, list:
   notes.push(
     `${documents.length} documents, ${Math.round(bytes / 1024)} KiB; median of ${rounds * repetitions} rounds`,
   );
+  notes.push('virtctl and xmltodict write indented');
   notes.push(
     `virtctl's very first round, before the just-in-time compiler: read ${cold.read[0]?.toFixed(0) ?? '?'} ms, ` +
       `write ${cold.write[0]?.toFixed(0) ?? '?'} ms`,

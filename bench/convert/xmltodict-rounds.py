@@ -14,7 +14,7 @@ for number in range(-2, int(sys.argv[2])):
     read = time.perf_counter() - start
     start = time.perf_counter()
     for one in objects:
-        xmltodict.unparse(one)
+        xmltodict.unparse(one, pretty=True)
     write = time.perf_counter() - start
     # The first two are for warming up.
     if number >= 0:
