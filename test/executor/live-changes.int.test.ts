@@ -70,10 +70,10 @@ describe('changes to a running machine', () => {
   it('changes title and description', async () => {
     const vm = await change({ title: 'second', description: 'a guest' });
     expect(vm.status?.restartRequired).toBeUndefined();
-    expect(await dump()).toContain('<title>second</title>');
-    expect(await dumpInactive()).toContain('<description>a guest</description>');
+    expect((await dump()).includes('<title>second</title>')).toBe(true);
+    expect((await dumpInactive()).includes('<description>a guest</description>')).toBe(true);
     await change({ description: null });
-    expect(await dump()).not.toContain('<description>');
+    expect((await dump()).includes('<description>')).toBe(false);
   });
 
   it('plugs processors in and out', async () => {
@@ -90,7 +90,11 @@ describe('changes to a running machine', () => {
       (vm) => vm.status?.observedGeneration === vm.metadata.generation && vm.status?.restartRequired === undefined,
       'the balloon',
     );
-    await expect.poll(dump, { timeout: 20_000 }).toContain(`<currentMemory unit='KiB'>${160 * 1024}</currentMemory>`);
+    await expect
+      .poll(async () => (await dump()).includes(`<currentMemory unit='KiB'>${160 * 1024}</currentMemory>`), {
+        timeout: 20_000,
+      })
+      .toBe(true);
   });
 
   it('attaches a disk and detaches it', async () => {
@@ -98,28 +102,28 @@ describe('changes to a running machine', () => {
       devices: { disk: [disk('a.qcow2', 'vda'), cdrom('one.iso'), disk('b.qcow2', 'vdb')] },
     });
     expect(first.status?.restartRequired).toBeUndefined();
-    expect(await dump()).toContain(file('b.qcow2'));
-    expect(await dumpInactive()).toContain(file('b.qcow2'));
+    expect((await dump()).includes(file('b.qcow2'))).toBe(true);
+    expect((await dumpInactive()).includes(file('b.qcow2'))).toBe(true);
     const second = await change({ devices: { disk: [disk('a.qcow2', 'vda'), cdrom('one.iso')] } });
     expect(second.status?.restartRequired).toBeUndefined();
-    await expect.poll(dump, { timeout: 20_000 }).not.toContain(file('b.qcow2'));
-    expect(await dumpInactive()).not.toContain(file('b.qcow2'));
+    await expect.poll(async () => (await dump()).includes(file('b.qcow2')), { timeout: 60_000 }).toBe(false);
+    expect((await dumpInactive()).includes(file('b.qcow2'))).toBe(false);
   });
 
   it('attaches an interface and detaches it', async () => {
     await change({ devices: { interface: [card('52:54:00:00:00:01'), card('52:54:00:00:00:02')] } });
-    expect(await dump()).toContain('52:54:00:00:00:02');
+    expect((await dump()).includes('52:54:00:00:00:02')).toBe(true);
     await change({ devices: { interface: [card('52:54:00:00:00:01')] } });
-    await expect.poll(dump, { timeout: 20_000 }).not.toContain('52:54:00:00:00:02');
+    await expect.poll(async () => (await dump()).includes('52:54:00:00:00:02'), { timeout: 60_000 }).toBe(false);
   });
 
   it('pulls the cable of an interface and plugs it in', async () => {
     const vm = await change({ devices: { interface: [card('52:54:00:00:00:01', { link: { state: 'down' } })] } });
     expect(vm.status?.restartRequired).toBeUndefined();
     expect(vm.status?.interfaces).toMatchObject([{ mac: '52:54:00:00:00:01', linkState: 'down' }]);
-    expect(await dump()).toContain("<link state='down'/>");
+    expect((await dump()).includes("<link state='down'/>")).toBe(true);
     await change({ devices: { interface: [card('52:54:00:00:00:01', { link: { state: 'up' } })] } });
-    expect(await dump()).toContain("<link state='up'/>");
+    expect((await dump()).includes("<link state='up'/>")).toBe(true);
   });
 
   it('changes the medium of a drive, takes it out and puts it in', async () => {
@@ -135,21 +139,21 @@ describe('changes to a running machine', () => {
     const iotune = { total_bytes_sec: 1_000_000, total_iops_sec: 100 };
     const vm = await change({ devices: { disk: [disk('a.qcow2', 'vda', { iotune }), cdrom('one.iso')] } });
     expect(vm.status?.restartRequired).toBeUndefined();
-    expect(await dump()).toContain('<total_bytes_sec>1000000</total_bytes_sec>');
+    expect((await dump()).includes('<total_bytes_sec>1000000</total_bytes_sec>')).toBe(true);
     await change({ devices: { disk: [disk('a.qcow2', 'vda'), cdrom('one.iso')] } });
-    expect(await dump()).not.toContain('<total_bytes_sec>');
+    expect((await dump()).includes('<total_bytes_sec>')).toBe(false);
   });
 
   it('sets CPU shares and what happens on a crash', async () => {
     const vm = await change({ on_crash: 'restart', cputune: { shares: 512 } });
-    expect(await dump()).toContain('<on_crash>restart</on_crash>');
+    expect((await dump()).includes('<on_crash>restart</on_crash>')).toBe(true);
     // Without a controller for it libvirt refuses shares: then they wait for the restart, and it says why.
     const waits = vm.status?.restartRequired ?? [];
     const isLive = (await dump()).includes('<shares>512</shares>');
     expect(waits.map(({ path }) => path)).toEqual(isLive ? [] : ['cputune.shares']);
     if (!isLive) expect(waits[0]?.message).toBeTruthy();
     await change({ cputune: null });
-    expect(await dumpInactive()).not.toContain('<shares>');
+    expect((await dumpInactive()).includes('<shares>')).toBe(false);
   });
 
   it('names what needs a restart with both values, and forgets it when it is taken back', async () => {
@@ -173,12 +177,14 @@ describe('changes to a running machine', () => {
     await untilBoots(node, machine, 2);
     const vm = await node.until(machine, (one) => one.status?.restartRequired === undefined, 'no restart required');
     expect(node.condition(vm, 'RestartRequired')).toMatchObject({ status: 'False' });
-    expect(await dump()).toContain(`<memory unit='KiB'>${224 * 1024}</memory>`);
+    expect((await dump()).includes(`<memory unit='KiB'>${224 * 1024}</memory>`)).toBe(true);
   });
 
   it('puts right what somebody changed in the definition, and says so', async () => {
     await node.libvirtd.virsh('desc', `default.${machine}`, '--config', '--title', 'stolen');
-    await expect.poll(dumpInactive, { timeout: 20_000 }).toContain('<title>second</title>');
+    await expect
+      .poll(async () => (await dumpInactive()).includes('<title>second</title>'), { timeout: 60_000 })
+      .toBe(true);
     const vm = await node.until(machine, (one) => one.status?.drift !== undefined, 'drift');
     expect(node.condition(vm, 'Synchronized')).toMatchObject({ status: 'True', reason: 'DriftCorrected' });
     expect(vm.status?.drift).toMatchObject([{ path: 'title', from: '"stolen"', to: '"second"' }]);
@@ -186,14 +192,14 @@ describe('changes to a running machine', () => {
 
   it('puts a device back that somebody took out', async () => {
     await node.libvirtd.virsh('detach-disk', `default.${machine}`, 'vda', '--live', '--config');
-    await expect.poll(dump, { timeout: 30_000 }).toContain(file('a.qcow2'));
-    expect(await dumpInactive()).toContain(file('a.qcow2'));
+    await expect.poll(async () => (await dump()).includes(file('a.qcow2')), { timeout: 60_000 }).toBe(true);
+    expect((await dumpInactive()).includes(file('a.qcow2'))).toBe(true);
   });
 
   it('leaves alone what spec does not set', async () => {
     await node.libvirtd.virsh('desc', `default.${machine}`, '--config', '--new-desc', 'mine');
     const vm = await change({ title: 'third' });
-    expect(await dumpInactive()).toContain('<description>mine</description>');
+    expect((await dumpInactive()).includes('<description>mine</description>')).toBe(true);
     expect(vm.status?.restartRequired).toBeUndefined();
   });
 
@@ -203,9 +209,11 @@ describe('changes to a running machine', () => {
     await node.libvirtd.virsh('desc', `default.${machine}`, '--config', '--title', 'other');
     const vm = await node.until(machine, (one) => node.condition(one, 'Synchronized').reason === 'Drifted', 'drift');
     expect(vm.status?.drift).toMatchObject([{ path: 'title', from: '"other"', to: '"third"' }]);
-    expect(await dumpInactive()).toContain('<title>other</title>');
+    expect((await dumpInactive()).includes('<title>other</title>')).toBe(true);
     await node.patch(machine, { driftPolicy: 'Enforce' });
-    await expect.poll(dumpInactive, { timeout: 20_000 }).toContain('<title>third</title>');
+    await expect
+      .poll(async () => (await dumpInactive()).includes('<title>third</title>'), { timeout: 60_000 })
+      .toBe(true);
   });
 
   it('tells what libvirt did not keep', async () => {

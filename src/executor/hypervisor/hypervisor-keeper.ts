@@ -59,6 +59,8 @@ export class HypervisorKeeper {
   #facts: { readonly of: Libvirt; readonly facts: NodeFacts } | undefined;
   #probe: { readonly result: ProbeResult; readonly atMs: number } | undefined;
   #allowEmulation = false;
+  /** One at a time: two probes would write the same disk. */
+  #preparing: Promise<void> | undefined;
 
   constructor(options: HypervisorKeeperOptions) {
     this.#options = options;
@@ -89,6 +91,11 @@ export class HypervisorKeeper {
 
   /** Finds out what machines' reconciles need, without the API server. */
   async prepare(libvirt: Libvirt, signal: AbortSignal): Promise<void> {
+    this.#preparing ??= this.#prepare(libvirt, signal).finally(() => (this.#preparing = undefined));
+    await this.#preparing;
+  }
+
+  async #prepare(libvirt: Libvirt, signal: AbortSignal): Promise<void> {
     const options = { signal, timeoutMs: 60_000 };
     if (this.#facts?.of !== libvirt) {
       this.#facts = { of: libvirt, facts: await readNodeFacts(libvirt, this.#options.uri, options) };

@@ -3,7 +3,7 @@
  * not there waits for the next start, with libvirt's words.
  */
 import { compareRemoved, compareWanted, type Difference } from './compare.ts';
-import { isKnown, toFieldChange, toKnown } from './definition.ts';
+import { isKnown, rememberApplied, toFieldChange, toKnown } from './definition.ts';
 import { readDomain, type DomainView, type LibvirtCallOptions } from './domain-view.ts';
 import { planLive, type LiveAction, type LiveStep } from './live-plan.ts';
 import { cpuSet, memberAt, textOf, type DataObject } from './same-value.ts';
@@ -24,29 +24,39 @@ export interface LiveResult {
 }
 
 /** How long a guest may take to give a device back before that is told as waiting for a restart, in milliseconds. */
-const detachPatienceMs = 10_000;
+const detachPatienceMs = 20_000;
 
-/** When a detach was first asked for, by domain and path. Lost with the process: then it is asked again. */
+/**
+ * A guest is not asked again sooner, in milliseconds: PCIe's attention button, pressed again within five seconds, takes the
+ * request back.
+ */
+const askAgainMs = 12_000;
+
+/** When a guest was asked for a device, by domain and path. Lost with the process: then it is asked once more. */
 export class PendingDetaches {
-  readonly #since = new Map<string, number>();
+  readonly #asked = new Map<string, { readonly since: number; last: number }>();
 
-  /** When it was first asked; now when it was not. */
-  since(key: string, now: number): number {
-    const known = this.#since.get(key);
-    if (known !== undefined) return known;
-    if (this.#since.size > 10_000) this.#since.clear();
-    this.#since.set(key, now);
-    return now;
+  /** Whether it is time to ask; it counts as asked then. */
+  isTurn(key: string, now: number): boolean {
+    const known = this.#asked.get(key);
+    if (known !== undefined && now - known.last < askAgainMs) return false;
+    if (known !== undefined) known.last = now;
+    else {
+      if (this.#asked.size > 10_000) this.#asked.clear();
+      this.#asked.set(key, { since: now, last: now });
+    }
+    return true;
   }
 
-  has(key: string): boolean {
-    return this.#since.has(key);
+  /** Since when it is being asked. */
+  since(key: string, now: number): number {
+    return this.#asked.get(key)?.since ?? now;
   }
 
   /** Forgets those of a domain whose paths are no longer wanted away. */
   keepOnly(domain: string, paths: ReadonlySet<string>): void {
-    for (const key of this.#since.keys()) {
-      if (key.startsWith(`${domain} `) && !paths.has(key.slice(domain.length + 1))) this.#since.delete(key);
+    for (const key of this.#asked.keys()) {
+      if (key.startsWith(`${domain} `) && !paths.has(key.slice(domain.length + 1))) this.#asked.delete(key);
     }
   }
 }
@@ -55,7 +65,8 @@ export class PendingDetaches {
 export function liveDifferences(wanted: DataObject, view: DomainView): Difference[] {
   const { live, liveMark, boot, inactive, mark } = view;
   if (live === undefined) return [];
-  const applied = { ...mark?.applied, ...liveMark?.applied };
+  // What this boot was given so far: rememberApplied keeps it in the running domain's own mark.
+  const applied = liveMark?.applied ?? mark?.applied ?? {};
   const found = [...compareWanted(wanted, live), ...compareRemoved(applied, wanted, live, inactive)];
   // What the definition does not have either is not for a restart to bring.
   const ignored = mark?.ignored ?? [];
@@ -74,13 +85,14 @@ export function liveDifferences(wanted: DataObject, view: DomainView): Differenc
  */
 export async function applyLive(
   wanted: DataObject,
-  before: DomainView,
+  unmarked: DomainView,
   detaches: PendingDetaches,
   now: number,
   options: LibvirtCallOptions,
 ): Promise<LiveResult> {
-  const differences = liveDifferences(wanted, before);
-  const { steps } = planLive(differences, wanted, before.inactive, before.live ?? {});
+  const differences = liveDifferences(wanted, unmarked);
+  const { steps, restartRequired: unplugged } = planLive(differences, wanted, unmarked.inactive, unmarked.live ?? {});
+  const before = await rememberApplied(wanted, unplugged, unmarked, options);
   if (steps.length === 0) {
     return { view: before, done: [], restartRequired: differences.map(toChange), isPending: false };
   }
@@ -134,11 +146,7 @@ async function carryOut(
   options: LibvirtCallOptions,
 ): Promise<void> {
   if (action.type === 'detach') {
-    const key = `${view.domain.uuid} ${differences[0]?.path ?? ''}`;
-    // A guest is asked again only now and then: each question is an error while the one before is open.
-    const again = detaches.has(key);
-    const since = detaches.since(key, now);
-    if (again && Math.floor((now - since) / detachPatienceMs) === 0) return;
+    if (!detaches.isTurn(`${view.domain.uuid} ${differences[0]?.path ?? ''}`, now)) return;
   }
   await perform(action, view, options);
 }

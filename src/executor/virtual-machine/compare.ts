@@ -12,6 +12,7 @@ import {
   quantityAttribute,
   sameQuantity,
   sameScalar,
+  textOf,
   type Data,
   type DataObject,
 } from './same-value.ts';
@@ -166,7 +167,7 @@ function removed(
   if (actual === undefined) return;
   if (wanted === undefined && !isContainer(place.keys, applied)) {
     const same = reference !== undefined && contains(place.keys, actual, reference);
-    if (!same) out.push(difference(place, undefined, actual));
+    if (!same && !isUnlimited(place.keys, actual)) out.push(difference(place, undefined, actual));
     return;
   }
   if (isList(applied)) {
@@ -304,6 +305,29 @@ function exactFirst(keys: string, left: readonly Data[], right: readonly Data[])
 /** Elements that hold others and stay when spec no longer names them: only what was set in them goes. */
 export function isContainer(keys: string, value: Data): boolean {
   return ['', 'devices', 'os'].includes(keys) || (isList(value) && /^devices\.[^.]+$/.test(keys));
+}
+
+/** What libvirt shows of a limit that was taken away from a running domain, where the definition shows nothing. */
+const unlimited: Readonly<Record<string, readonly string[]>> = {
+  'cputune.shares': ['1024', '100'],
+  ...Object.fromEntries(
+    ['', 'global_', 'emulator_', 'iothread_'].flatMap((prefix) => [
+      [`cputune.${prefix}period`, ['100000']],
+      [`cputune.${prefix}quota`, ['-1', '17592186044415', '0']],
+    ]),
+  ),
+  'blkiotune.weight': ['500', '100'],
+};
+
+/** Whether nothing is left of a setting but what means "none". */
+function isUnlimited(keys: string, actual: Data): boolean {
+  if (isObject(actual)) {
+    return Object.entries(actual).every(([key, value]) => value === undefined || isUnlimited(`${keys}.${key}`, value));
+  }
+  if (isList(actual)) return actual.length === 0;
+  // An empty drive keeps the number of its medium's place.
+  if (keys === 'devices.disk.source.index') return true;
+  return unlimited[keys]?.includes(textOf(actual)) ?? (/\.iotune\./.test(keys) && textOf(actual) === '0');
 }
 
 function difference(place: Place, to: Data | undefined, from: Data | undefined): Difference {

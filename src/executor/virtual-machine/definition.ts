@@ -17,7 +17,7 @@ import {
 import { foreignMetadata, readDomain, type DomainView, type LibvirtCallOptions } from './domain-view.ts';
 import { canonical } from './list-identity.ts';
 import { mergeDomain } from './merge.ts';
-import { isList, memberAt, type Data, type DataObject } from './same-value.ts';
+import { isList, isObject, memberAt, type Data, type DataObject } from './same-value.ts';
 import type { FieldChange, VirtualMachine } from '../../api/virtual-machine.ts';
 import { elementXml } from '../../convertor/element-xml.ts';
 import { render, type OverlayEntry } from '../../convertor/render.ts';
@@ -126,14 +126,65 @@ function machineMark(machine: VirtualMachine, wanted: DataObject, ignored: reado
   };
 }
 
-async function writeMark(view: DomainView, mark: MachineMark, options: LibvirtCallOptions): Promise<void> {
+async function writeMark(
+  view: DomainView,
+  mark: MachineMark,
+  options: LibvirtCallOptions,
+  where: 'live' | 'config' = 'config',
+): Promise<void> {
   await view.domain.setMetadata(elementXml({ ...machineElement(mark), namespace: undefined }), {
     type: 'element',
     uri: machineNamespace,
     key: 'virtctl',
-    config: true,
+    [where]: true,
     ...options,
   });
+}
+
+/**
+ * Remembers in the running domain what it is given from now on, beside all that it was given since its start: what spec
+ * sets and takes back again must be found and taken away.
+ *
+ * @param waiting What waits for the next start, and so is not given to it.
+ */
+export async function rememberApplied(
+  wanted: DataObject,
+  waiting: readonly Difference[],
+  view: DomainView,
+  options: LibvirtCallOptions,
+): Promise<DomainView> {
+  const { liveMark, mark } = view;
+  const base = liveMark ?? mark;
+  if (base === undefined) return view;
+  const given = without(
+    wanted,
+    waiting.map(({ path }) => path),
+  );
+  const applied = withoutSecrets(mergeDomain({}, given, base.applied));
+  if (liveMark !== undefined && asJson(applied) === asJson(liveMark.applied)) return view;
+  const remembered = { ...base, applied };
+  await writeMark(view, remembered, options, 'live');
+  return { ...view, liveMark: remembered };
+}
+
+/** A domain without what stands at these paths. */
+function without(domain: DataObject, paths: readonly string[]): DataObject {
+  const gone = new Set(paths);
+  const strip = (value: Data, at: string): Data | undefined => {
+    if (gone.has(at)) return undefined;
+    if (isList(value)) {
+      return value.map((entry, index) => strip(entry, `${at}[${index}]`)).filter((entry) => entry !== undefined);
+    }
+    if (!isObject(value)) return value;
+    const members = Object.entries(value).flatMap(([key, member]): [string, Data][] => {
+      const kept = member === undefined ? undefined : strip(member, at === '' ? key : `${at}.${key}`);
+      return kept === undefined ? [] : [[key, kept]];
+    });
+    // An element of which nothing is left was not given either.
+    return members.length === 0 && Object.keys(value).length > 0 ? undefined : Object.fromEntries(members);
+  };
+  const stripped = strip(domain, '');
+  return isObject(stripped) ? stripped : {};
 }
 
 /** Writes the mark of a boot into the running domain. */

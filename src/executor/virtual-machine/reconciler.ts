@@ -117,6 +117,8 @@ export class MachineReconciler {
   readonly #options: MachineReconcilerOptions;
   readonly #requests = new ShutdownRequests();
   readonly #detaches = new PendingDetaches();
+  /** How often a machine's live changes were refused, one after the other. */
+  readonly #refusals = new Map<string, number>();
 
   constructor(options: MachineReconcilerOptions) {
     this.#options = options;
@@ -129,7 +131,10 @@ export class MachineReconciler {
     // Everything is looked at again when the connection is back.
     if (libvirt === undefined) return undefined;
     const found = await machines.find(parseObjectKey(key), { signal });
-    if (found === undefined || !isOurs(found, nodeName)) return undefined;
+    if (found === undefined || !isOurs(found, nodeName)) {
+      this.#refusals.delete(key);
+      return undefined;
+    }
     if (isBeingDeleted(found) && !hasFinalizer(found, machineFinalizer)) return undefined;
     try {
       const machine = isBeingDeleted(found) ? found : await addFinalizer(machines, found, machineFinalizer, signal);
@@ -382,8 +387,10 @@ export class MachineReconciler {
     if (result.isPending) round.requeueAfterMs = Math.min(round.requeueAfterMs ?? Infinity, 2_000);
     else if (result.restartRequired.some(({ message }) => message !== undefined)) {
       // What was refused may be taken later: a guest that has booted further plugs what it did not before.
-      round.requeueAfterMs = Math.min(round.requeueAfterMs ?? Infinity, 30_000);
-    }
+      const attempt = this.#refusals.get(round.key) ?? 0;
+      this.#refusals.set(round.key, attempt + 1);
+      round.requeueAfterMs = Math.min(round.requeueAfterMs ?? Infinity, 1_000 * 2 ** Math.min(attempt, 8));
+    } else this.#refusals.delete(round.key);
     this.#tellRestart(round, result.restartRequired);
   }
 
