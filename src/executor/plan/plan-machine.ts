@@ -113,13 +113,12 @@ function afterDefine(
   after: { readonly inactive: DataObject },
   ignored: readonly KnownDifference[],
 ): DomainView {
-  const { name, uuid } = view.inactive;
   const mark = view.mark ?? { namespace: '', name: '', uid: '', generation: 0, spec: {}, applied: {}, ignored: [] };
   // What was applied before stays known: a field that spec no longer sets is to go from the running domain, too.
   const liveMark = view.liveMark ?? view.mark;
   return {
     ...view,
-    inactive: { ...after.inactive, ...(name === undefined ? {} : { name }), ...(uuid === undefined ? {} : { uuid }) },
+    inactive: after.inactive,
     mark: { ...mark, applied: withoutSecrets(wanted), ignored },
     liveMark,
   };

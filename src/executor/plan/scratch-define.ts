@@ -32,7 +32,9 @@ export async function scratchDefine(
   try {
     domain = await libvirt.domains.defineXml(xml, options);
     const { value, overlay } = analyse(await domain.xml({ inactive: true, secure: true, ...options }));
-    return { inactive: value as DataObject, inactiveOverlay: overlay };
+    const { name, uuid: own } = wanted;
+    // Under the machine's own name from here on.
+    return { inactive: { ...(value as DataObject), name, uuid: own }, inactiveOverlay: overlay };
   } finally {
     // Also when the answer to the define was lost, or the user interrupted: then by its UUID, without the signal.
     domain ??= await libvirt.domains.byUuid(uuid, { timeoutMs: 10_000 }).catch(() => undefined);

@@ -56,7 +56,7 @@ export function interfaceDevice(entry: NetworkInterface, uid: string, network: s
     model: { type: entry.model ?? 'virtio' },
     mtu: mtu === undefined ? undefined : { size: mtu },
     link: linkState === undefined ? undefined : { state: linkState },
-    bandwidth: bandwidth as Data | undefined,
+    bandwidth: bandwidth,
     vlan:
       vlan === undefined
         ? undefined

@@ -171,9 +171,14 @@ function forgetAddresses(domain: DataObject): DataObject {
   if (!isObject(devices)) return domain;
   const kept = Object.entries(devices).flatMap(([kind, value]): [string, Data | undefined][] => {
     if (kind === 'controller') return [];
-    if (isList(value))
-      return [[kind, value.map((entry) => (isObject(entry) ? { ...entry, address: undefined } : entry) as Data)]];
-    return [[kind, isObject(value) ? { ...value, address: undefined } : value]];
+    return [[kind, isList(value) ? value.map(withoutAddress) : withoutAddress(value)]];
   });
   return { ...domain, devices: Object.fromEntries(kept) };
+}
+
+/** Not only undefined: what has no address in the schema would have a key that it cannot have. */
+function withoutAddress<T extends Data | undefined>(device: T): T {
+  if (!isObject(device)) return device;
+  const { address: _address, ...rest } = device;
+  return rest as T;
 }
