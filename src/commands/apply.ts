@@ -3,6 +3,7 @@ import { UsageError } from '../base/errors.ts';
 import type { Context } from '../cli/context.ts';
 import { addExamples } from '../cli/examples.ts';
 import { addKubeOptions, withKubeClient, type KubeFlags } from '../cli/kube-options.ts';
+import { applicable } from '../cli/resources/applicable.ts';
 import { printedName } from '../cli/resources/known-resources.ts';
 import { readManifests, type Manifest } from '../cli/resources/manifests.ts';
 import { parseOutput, writeObjects } from '../cli/resources/print-objects.ts';
@@ -93,18 +94,4 @@ async function applyOne(
     Object.assign(error as object, { hint: 'leave these fields out, or take them over with --force-conflicts' });
     throw error;
   }
-}
-
-/** What `get -o yaml` shows beside what was written is not to be applied: server-side apply refuses it. */
-function applicable(object: KubeObject): KubeObject {
-  const { status: _, ...rest } = object as KubeObject & { readonly status?: unknown };
-  const {
-    managedFields: _fields,
-    resourceVersion: _version,
-    uid: _uid,
-    creationTimestamp: _created,
-    generation: _generation,
-    ...metadata
-  } = object.metadata;
-  return { ...rest, metadata };
 }

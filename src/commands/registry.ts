@@ -28,6 +28,18 @@ export const commands: readonly CommandSpec[] = [
     group: group.resources,
     load: () => import('./apply.ts'),
   },
+  {
+    name: 'plan',
+    summary: 'say what apply would change: live, at the next restart, or not at all',
+    group: group.resources,
+    load: () => import('./plan.ts'),
+  },
+  {
+    name: 'diff',
+    summary: 'as plan, and end with 1 when something differs',
+    group: group.resources,
+    load: () => import('./diff.ts'),
+  },
   { name: 'edit', summary: 'change an object in the editor', group: group.resources, load: () => import('./edit.ts') },
   { name: 'label', summary: 'set and remove labels', group: group.resources, load: () => import('./label.ts') },
   { name: 'delete', summary: 'delete objects', group: group.resources, load: () => import('./delete.ts') },
