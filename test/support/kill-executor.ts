@@ -1,0 +1,124 @@
+/**
+ * The executor killed with SIGKILL at random moments of a story, and what must hold afterwards: the machine is as it is
+ * wanted, every operation is over and was done once, and the guest's boots are those that were asked for and no more.
+ * `npm run soak -- executor-kill` runs it a hundred times, the tests a tenth.
+ */
+import { bootsOf, guestMachine, untilBoots } from './guest-machine.ts';
+import type { ExecutorNode } from './executor-node.ts';
+import type { Guest } from './guest.ts';
+import type { OperationVerb, VirtualMachineOperationSpec } from '../../src/api/virtual-machine-operation.ts';
+
+/** What is going on when the executor is killed. */
+export const stories = [
+  'create',
+  'start',
+  'restart',
+  'stop',
+  'reset',
+  'pause',
+  'unpause',
+  'save',
+  'soft-reboot',
+  'delete',
+] as const;
+
+/** One of {@link stories}. */
+export type Story = (typeof stories)[number];
+
+/** What came of a story; throws when something that must hold does not. */
+export interface StoryResult {
+  readonly story: Story;
+  readonly killedAfterMs: number;
+  readonly boots: number;
+}
+
+interface Plot {
+  readonly verb?: OperationVerb;
+  readonly spec?: Partial<VirtualMachineOperationSpec>;
+  /** Boots that the story adds. */
+  readonly boots: number;
+  /** The state afterwards. */
+  readonly status: string;
+  /** Done to a running machine before the story. */
+  readonly before?: OperationVerb;
+}
+
+const plots: Readonly<Record<Exclude<Story, 'create' | 'delete'>, Plot>> = {
+  start: { verb: 'Start', before: 'Stop', boots: 1, status: 'Running' },
+  restart: { verb: 'Restart', spec: { restart: { force: true } }, boots: 1, status: 'Running' },
+  stop: { verb: 'Stop', spec: { stop: { force: true } }, boots: 0, status: 'Stopped' },
+  reset: { verb: 'Reset', boots: 1, status: 'Running' },
+  pause: { verb: 'Pause', boots: 0, status: 'Paused' },
+  unpause: { verb: 'Unpause', before: 'Pause', boots: 0, status: 'Running' },
+  save: { verb: 'Save', boots: 0, status: 'Saved' },
+  'soft-reboot': { verb: 'SoftReboot', boots: 1, status: 'Running' },
+};
+
+/**
+ * Tells one story with one kill.
+ *
+ * @param name A name that no machine has had.
+ * @param killAfterMs How long after the story's beginning.
+ */
+export async function tellStory(
+  node: ExecutorNode,
+  guest: Guest,
+  story: Story,
+  name: string,
+  killAfterMs: number,
+): Promise<StoryResult> {
+  const killed = async <T>(act: () => Promise<T>): Promise<T> => {
+    const acted = await act();
+    await new Promise((resolve) => setTimeout(resolve, killAfterMs));
+    await node.stopExecutor('SIGKILL');
+    await node.startExecutor();
+    return acted;
+  };
+  const spec = guestMachine(node, guest, name, { runStrategy: story === 'create' ? 'Always' : 'Manual', agent: false });
+  let boots = 1;
+  if (story === 'create') {
+    await killed(() => node.create(name, spec));
+    await node.untilStatus(name, 'Running');
+  } else {
+    await node.create(name, spec);
+    await node.operate(name, 'Start');
+    await untilBoots(node, name, 1);
+    if (story === 'delete') {
+      await killed(() => node.machines.delete({ namespace: node.namespace, name }));
+      await untilGone(node, name);
+      await settle(node, name, boots);
+      return { story, killedAfterMs: killAfterMs, boots };
+    }
+    const plot = plots[story];
+    if (plot.before !== undefined) {
+      const first = await node.operate(name, plot.before, plot.before === 'Stop' ? { stop: { force: true } } : {});
+      if (first.status?.phase !== 'Succeeded') throw new Error(`${plot.before}: ${JSON.stringify(first.status)}`);
+    }
+    const { verb = 'Start' } = plot;
+    const operation = await node.untilOver(await killed(() => node.ask(name, verb, plot.spec)));
+    if (operation.status?.phase !== 'Succeeded') throw new Error(`${verb}: ${JSON.stringify(operation.status)}`);
+    await node.untilStatus(name, plot.status);
+    boots += plot.boots;
+  }
+  await untilBoots(node, name, boots);
+  await settle(node, name, boots);
+  await node.delete(name);
+  return { story, killedAfterMs: killAfterMs, boots };
+}
+
+/** A spurious boot takes a few seconds to show. */
+async function settle(node: ExecutorNode, name: string, boots: number): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  const seen = await bootsOf(node, name);
+  if (seen !== boots) throw new Error(`${name} booted ${seen} times, not ${boots}`);
+}
+
+async function untilGone(node: ExecutorNode, name: string): Promise<void> {
+  const end = Date.now() + 60_000;
+  while ((await node.machines.find({ namespace: node.namespace, name })) !== undefined) {
+    if (Date.now() > end) throw new Error(`${name} is still there`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  const domains = await node.libvirtd.virsh('list', '--all', '--name');
+  if (domains.includes(`default.${name}`)) throw new Error(`the domain of ${name} is still there`);
+}
