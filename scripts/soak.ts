@@ -15,6 +15,14 @@ const soaks: Readonly<Record<string, () => Promise<Soak>>> = {
     const { crashRun } = await import('../test/standalone/crash-run.ts');
     return (log) => crashRun(200, Math.random, log);
   },
+  'executor-kill': async () => {
+    const { killRun } = await import('../test/support/kill-executor.ts');
+    return (log) => killRun(100, Math.random, log);
+  },
+  'executor-scale': async () => {
+    const { scaleRun } = await import('../test/support/scale-executor.ts');
+    return (log) => scaleRun(500, 60_000, log);
+  },
 };
 
 const name = process.argv[2] ?? '';

@@ -4,8 +4,8 @@
  * `npm run soak -- executor-kill` runs it a hundred times, the tests a tenth.
  */
 import { bootsOf, guestMachine, untilBoots } from './guest-machine.ts';
-import type { ExecutorNode } from './executor-node.ts';
-import type { Guest } from './guest.ts';
+import { startExecutorNode, type ExecutorNode } from './executor-node.ts';
+import { testGuest, type Guest } from './guest.ts';
 import type { OperationVerb, VirtualMachineOperationSpec } from '../../src/api/virtual-machine-operation.ts';
 
 /** What is going on when the executor is killed. */
@@ -121,4 +121,42 @@ async function untilGone(node: ExecutorNode, name: string): Promise<void> {
   }
   const domains = await node.libvirtd.virsh('list', '--all', '--name');
   if (domains.includes(`default.${name}`)) throw new Error(`the domain of ${name} is still there`);
+}
+
+/** What a run of many stories came to. */
+export interface KillRun {
+  readonly stories: number;
+  readonly kills: number;
+  readonly boots: number;
+  readonly failures: readonly string[];
+}
+
+/**
+ * Tells `count` stories, each with a kill at a random moment of its first 400 ms.
+ *
+ * @param random As Math.random.
+ */
+export async function killRun(count: number, random: () => number, log: (line: string) => void): Promise<KillRun> {
+  const guest = await testGuest();
+  const node = await startExecutorNode();
+  const failures: string[] = [];
+  let boots = 0;
+  try {
+    for (let index = 0; index < count; index += 1) {
+      const story = stories[index % stories.length] ?? 'create';
+      const killAfterMs = Math.floor(random() * (index % 3 === 0 ? 400 : 100));
+      try {
+        const result = await tellStory(node, guest, story, `victim-${index}`, killAfterMs);
+        boots += result.boots;
+        log(`${index + 1}/${count} ${story}, killed after ${killAfterMs} ms: as it should be`);
+      } catch (error) {
+        const message = error instanceof Error ? error.message : String(error);
+        failures.push(`${story}, killed after ${killAfterMs} ms: ${message}`);
+        log(`${index + 1}/${count} ${story}, killed after ${killAfterMs} ms: WRONG: ${message}`);
+      }
+    }
+  } finally {
+    await node.close();
+  }
+  return { stories: count, kills: count, boots, failures };
 }
