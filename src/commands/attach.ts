@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
+import { configureDevice } from './attach/device.ts';
 import { diskBuses } from '../api/virtual-machine.ts';
 import type { NetworkInterface, Volume } from '../api/virtual-machine.ts';
 import { ConflictError, UsageError } from '../base/errors.ts';
@@ -33,14 +34,16 @@ interface AttachInterfaceFlags extends EditFlags {
   readonly mac?: string;
 }
 
-/** `virtctl attach disk|interface`: a new entry in the machine's spec, plugged in while it runs. */
+/** `virtctl attach disk|interface|device`: a new entry in the machine's spec, plugged in while it runs. */
 export function configure(command: Command, context: Context): void {
-  command.usage('disk|interface NAME [options]');
+  command.usage('disk|interface|device NAME [options]');
   configureDisk(command.command('disk').summary('attach a disk').description('Attach a disk.'), context);
   configureInterface(
     command.command('interface').alias('nic').summary('attach an interface').description('Attach an interface.'),
     context,
   );
+  const device = command.command('device').summary('attach any device').description('Attach devices of a file.');
+  configureDevice(device, context, 'attach');
 }
 
 function configureDisk(command: Command, context: Context): void {

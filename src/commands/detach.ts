@@ -1,13 +1,16 @@
 import type { Command } from 'commander';
+import { configureDevice } from './attach/device.ts';
 import { NotFoundError } from '../base/errors.ts';
 import type { Context } from '../cli/context.ts';
 import { addExamples } from '../cli/examples.ts';
 import { addEditOptions, editMachine } from '../cli/machine-edit.ts';
 import type { EditFlags } from '../cli/machine-edit.ts';
 
-/** `virtctl detach disk|interface`: takes an entry out of the machine's spec; unplugged while it runs. */
+/** `virtctl detach disk|interface|device`: takes an entry out of the machine's spec; unplugged while it runs. */
 export function configure(command: Command, context: Context): void {
-  command.usage('disk|interface NAME ENTRY [options]');
+  command.usage('disk|interface NAME ENTRY | device NAME -f FILE [options]');
+  const device = command.command('device').summary('detach any device').description('Detach devices of a file.');
+  configureDevice(device, context, 'detach');
   for (const [word, list] of [
     ['disk', 'volumes'],
     ['interface', 'interfaces'],

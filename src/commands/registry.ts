@@ -122,13 +122,13 @@ export const commands: readonly CommandSpec[] = [
   },
   {
     name: 'attach',
-    summary: 'attach a disk or an interface to a machine',
+    summary: 'attach a disk, an interface or another device to a machine',
     group: group.lifecycle,
     load: () => import('./attach.ts'),
   },
   {
     name: 'detach',
-    summary: 'detach a disk or an interface from a machine',
+    summary: 'detach a disk, an interface or another device from a machine',
     group: group.lifecycle,
     load: () => import('./detach.ts'),
   },
@@ -155,6 +155,12 @@ export const commands: readonly CommandSpec[] = [
     summary: 'say why a machine is not running, and what would mend it',
     group: group.lifecycle,
     load: () => import('./why.ts'),
+  },
+  {
+    name: 'top',
+    summary: 'show what machines and nodes use',
+    group: group.lifecycle,
+    load: () => import('./top.ts'),
   },
   {
     name: 'doctor',

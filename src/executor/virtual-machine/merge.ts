@@ -170,15 +170,15 @@ function forgetAddresses(domain: DataObject): DataObject {
   const devices = domain['devices'];
   if (!isObject(devices)) return domain;
   const kept = Object.entries(devices).flatMap(([kind, value]): [string, Data | undefined][] => {
-    if (kind === 'controller') return [];
+    if (kind === 'controller' || value === undefined) return [];
     return [[kind, isList(value) ? value.map(withoutAddress) : withoutAddress(value)]];
   });
   return { ...domain, devices: Object.fromEntries(kept) };
 }
 
 /** Not only undefined: what has no address in the schema would have a key that it cannot have. */
-function withoutAddress<T extends Data | undefined>(device: T): T {
+function withoutAddress(device: Data): Data {
   if (!isObject(device)) return device;
   const { address: _address, ...rest } = device;
-  return rest as T;
+  return rest;
 }
