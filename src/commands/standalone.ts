@@ -1,4 +1,4 @@
-import { userInfo } from 'node:os';
+import { hostname, userInfo } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { UsageError } from '../base/errors.ts';
@@ -13,6 +13,10 @@ interface Flags {
   readonly dataDir?: string;
   readonly listen: string;
   readonly port: string;
+  readonly executor: boolean;
+  readonly connect: string;
+  readonly nodeName: string;
+  readonly metricsAddress: string;
 }
 
 /** `virtctl standalone`: serves Kubernetes' API and our kinds from this process; backup and restore of its store. */
@@ -21,6 +25,14 @@ export function configure(command: Command, context: Context): void {
     .option('--data-dir <folder>', "where to keep everything; root's is /var/lib/virtctl/standalone")
     .option('--listen <address>', 'the address to listen on', '127.0.0.1')
     .option('--port <number>', 'the port to listen on; 0 for any', String(defaultPort))
+    .option('--connect <uri>', "where this machine's libvirt is", 'qemu:///system')
+    .option('--node-name <name>', 'what this machine is called as a node', hostname().toLowerCase())
+    .option(
+      '--metrics-address <host:port>',
+      "where the executor's metrics are told; empty for nowhere",
+      '127.0.0.1:9177',
+    )
+    .option('--no-executor', 'serve the API only: executors run elsewhere')
     .addHelpText(
       'after',
       `\nThe kubeconfig is written to DATA-DIR/kubeconfig. Ends on SIGINT or SIGTERM; machines go on running.`,
@@ -75,6 +87,13 @@ async function serve(context: Context, flags: Flags): Promise<void> {
     port,
     logger,
     version,
+    executor: flags.executor
+      ? {
+          nodeName: flags.nodeName,
+          uri: flags.connect,
+          metricsAddress: flags.metricsAddress === '' ? undefined : flags.metricsAddress,
+        }
+      : undefined,
   });
   context.stdout.write(`${running.kubeconfig}\n`);
   try {

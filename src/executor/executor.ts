@@ -37,7 +37,7 @@ import { Informer } from '../kube/informer.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
 import { objectKey, parseObjectKey, type KubeObject } from '../kube/object.ts';
 import { builtin, type ResourceType } from '../kube/resource-type.ts';
-import { isAlreadyExists, isNotFound } from '../kube/status-error.ts';
+import { isAlreadyExists, isConflict, isNotFound } from '../kube/status-error.ts';
 import type { DecodedEvent } from '../libvirt/decode-event.ts';
 import type { ConnectOptions } from '../libvirt/connect.ts';
 import { supervise } from '../libvirt/supervisor.ts';
@@ -57,6 +57,11 @@ export interface ExecutorOptions {
   readonly dataFolder: string;
   /** Host and port of the metrics; none when left out. */
   readonly metricsAddress?: string | undefined;
+  /**
+   * Takes machines without a node for this one: for a control plane of one machine, which has no scheduler. They are
+   * bound as a scheduler would, by one conditional write.
+   */
+  readonly claimUnbound?: boolean | undefined;
   readonly logger: Logger;
   readonly clock?: Clock | undefined;
   readonly connect?: ConnectOptions | undefined;
@@ -119,6 +124,7 @@ class Executor {
   readonly #keeper: HypervisorKeeper;
   readonly #controller: Controller;
   readonly #reaper: Controller;
+  readonly #binder: Controller;
   readonly #reconciles = new Counter();
   readonly #durations = new Histogram();
   readonly #events = new Counter();
@@ -236,6 +242,25 @@ class Executor {
       clock,
       onReconciled,
     });
+    this.#binder = new Controller({
+      name: 'binder',
+      reconcile: (key, context) => this.#bind(key, context.signal),
+      logger,
+      clock,
+    });
+  }
+
+  async #bind(key: string, signal: AbortSignal): Promise<undefined> {
+    const machine = this.#machines.get(key);
+    if (machine?.spec.nodeName !== '' || typeof machine.metadata.deletionTimestamp === 'string') return;
+    const { resourceVersion, uid } = machine.metadata;
+    const patch = { metadata: { resourceVersion, uid }, spec: { nodeName: this.#options.nodeName } };
+    try {
+      await this.#options.client.resource(typeOf('VirtualMachine')).mergePatch(parseObjectKey(key), patch, { signal });
+    } catch (error) {
+      // Changed or gone meanwhile: the change brings it here again.
+      if (!isConflict(error) && !isNotFound(error)) throw error;
+    }
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -266,7 +291,7 @@ class Executor {
       await this.#supervisor.connected(signal);
       this.#logger.info('ready', { uri: this.#options.uri, metrics: outlet?.url });
       onReady?.({ metricsUrl: outlet?.url });
-      await Promise.all([this.#controller.run(signal), this.#reaper.run(signal)]);
+      await Promise.all([this.#controller.run(signal), this.#reaper.run(signal), this.#binder.run(signal)]);
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {
@@ -296,6 +321,7 @@ class Executor {
     const { nodeName } = this.#options;
     this.#machines.onChange((change) => {
       const { object } = change;
+      if (this.#options.claimUnbound === true && object.spec.nodeName === '') this.#binder.enqueue(objectKey(object));
       const was = change.type === 'updated' ? change.before.spec.nodeName : '';
       if (object.spec.nodeName !== nodeName && was !== nodeName) return;
       // Status is our own writing: only what somebody wants is news.

@@ -3,7 +3,7 @@
  * volumes and interfaces became. Pure.
  */
 import { matchEntries } from './list-identity.ts';
-import { isList, isObject, memberAt, type Data, type DataObject } from './same-value.ts';
+import { isList, isObject, memberAt, textOf, type Data, type DataObject } from './same-value.ts';
 import { domainName, type VirtualMachine } from '../../api/virtual-machine.ts';
 
 /** What the node says about domains. */
@@ -68,7 +68,7 @@ function desiredOs(os: Data | undefined, type: string, arch: string): DataObject
 }
 
 function isX86(os: Data | undefined): boolean {
-  return ['x86_64', 'i686'].includes(String(memberAt(os, 'type', 'arch') as string | undefined));
+  return ['x86_64', 'i686'].includes(textOf(memberAt(os, 'type', 'arch')));
 }
 
 function desiredDevices(devices: Data | undefined, resolved: ResolvedDevices, type: string): DataObject {
@@ -87,7 +87,7 @@ function desiredDevices(devices: Data | undefined, resolved: ResolvedDevices, ty
 
 /** Without KVM there is no host CPU to pass through: the emulator's largest is the nearest. */
 function emulatedCpu(cpu: Data | undefined): Data | undefined {
-  if (!isObject(cpu) || !['host-passthrough', 'host-model'].includes(String(cpu['mode'] as string))) return cpu;
+  if (!isObject(cpu) || !['host-passthrough', 'host-model'].includes(textOf(cpu['mode']))) return cpu;
   const { topology, numa } = cpu;
   return {
     mode: 'maximum',

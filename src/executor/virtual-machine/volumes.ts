@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import type { ImageFile, Media } from './media.ts';
 import { NotReadyError } from './not-ready-error.ts';
 import type { Data, DataObject } from './same-value.ts';
-import { memberAt } from './same-value.ts';
+import { memberAt, textOf } from './same-value.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
@@ -64,7 +64,7 @@ export async function resolveVolumes(
   const given = memberAt(machine.spec.domain as DataObject | undefined, 'devices', 'disk');
   const taken = new Set(
     [...(Array.isArray(given) ? (given as readonly Data[]) : [])].map((disk) =>
-      String(memberAt(disk, 'target', 'dev') as string),
+      textOf(memberAt(disk, 'target', 'dev')),
     ),
   );
   for (const { target } of machine.spec.volumes ?? []) if (target?.dev !== undefined) taken.add(target.dev);
