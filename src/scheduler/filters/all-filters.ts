@@ -1,0 +1,25 @@
+import { availability } from './availability.ts';
+import { capabilities } from './capabilities.ts';
+import { hostDevices } from './host-devices.ts';
+import { machineAffinity } from './machine-affinity.ts';
+import { networks } from './networks.ts';
+import { nodeAffinity } from './node-affinity.ts';
+import { resources } from './resources.ts';
+import { taints } from './taints.ts';
+import { topologySpread } from './topology-spread.ts';
+import { volumes } from './volumes.ts';
+import type { Filter } from '../plugin.ts';
+
+/** Every filter. The first that speaks against a node gives the reason; resources come last, as other machines change them. */
+export const allFilters: readonly Filter[] = [
+  availability,
+  nodeAffinity,
+  taints,
+  capabilities,
+  volumes,
+  networks,
+  hostDevices,
+  machineAffinity,
+  topologySpread,
+  resources,
+];

@@ -1,0 +1,48 @@
+import { isEligible } from './node-affinity.ts';
+import { matchesSelector } from '../label-match.ts';
+import { machineGroup, type MachineInfo } from '../machine-info.ts';
+import type { Filter } from '../plugin.ts';
+import type { Snapshot } from '../snapshot.ts';
+import type { TopologySpreadConstraint } from '../../api/scheduling.ts';
+
+/** Constraints with DoNotSchedule: after placing, no topology domain has over maxSkew machines more than the least one. */
+export const topologySpread: Filter = (machine, snapshot) => {
+  const rules = (machine.spec.topologySpreadConstraints ?? [])
+    .filter(({ whenUnsatisfiable }) => whenUnsatisfiable === 'DoNotSchedule')
+    .map((constraint) => ({ constraint, ...domainCounts(constraint, machine, snapshot) }));
+  if (rules.length === 0) return undefined;
+  return ({ traits }) => {
+    for (const { constraint, counts, least, self } of rules) {
+      const { topologyKey, maxSkew } = constraint;
+      const value = traits.labels[topologyKey];
+      if (value === undefined) return { reason: `without the label ${topologyKey}` };
+      if ((counts.get(value) ?? 0) + self - least > maxSkew) {
+        return { reason: `where ${topologyKey}=${value} has too many of its kind`, crowded: true };
+      }
+    }
+    return undefined;
+  };
+};
+
+/** How many machines of a constraint each topology domain has, over the nodes that the machine may be on. */
+export function domainCounts(
+  { topologyKey, labelSelector }: TopologySpreadConstraint,
+  machine: MachineInfo,
+  snapshot: Snapshot,
+): { readonly counts: ReadonlyMap<string, number>; readonly least: number; readonly self: 0 | 1 } {
+  const placed = snapshot.countsOf(machineGroup({ labelSelector }, machine.namespace));
+  const counts = new Map<string, number>();
+  const eligible = isEligible(machine);
+  for (const node of snapshot.nodes.values()) {
+    const value = node.traits.labels[topologyKey];
+    if (value === undefined || !eligible(node)) continue;
+    counts.set(value, (counts.get(value) ?? 0) + (placed.get(node.name) ?? 0));
+  }
+  let least = Infinity;
+  for (const count of counts.values()) least = Math.min(least, count);
+  return {
+    counts,
+    least: Number.isFinite(least) ? least : 0,
+    self: matchesSelector(labelSelector, machine.labels) ? 1 : 0,
+  };
+}

@@ -1,0 +1,80 @@
+import { matchesSelector } from '../label-match.ts';
+import type { MachineInfo } from '../machine-info.ts';
+import type { NodeInfo } from '../node-info.ts';
+import type { Failure, Filter, NodeTest } from '../plugin.ts';
+import type { Snapshot } from '../snapshot.ts';
+
+const defaultPool = 'default';
+
+/** Disks that exist are where they are; disks, images and pools of a node are on that node; missing ones are waited for. */
+export const volumes: Filter = (machine, snapshot) => {
+  const tests = (machine.spec.volumes ?? []).flatMap((volume) => {
+    if (volume.virtualDisk !== undefined) return diskTests(volume.virtualDisk, machine, snapshot, 0);
+    if (volume.virtualImage !== undefined) return imageTests(volume.virtualImage, machine, snapshot);
+    if (volume.emptyDisk !== undefined) return poolTests(volume.emptyDisk.pool ?? defaultPool, snapshot);
+    return [];
+  });
+  return all(tests);
+};
+
+function diskTests(name: string, machine: MachineInfo, snapshot: Snapshot, depth: number): NodeTest[] {
+  const { namespace, uid } = machine;
+  const disk = snapshot.surroundings.disk(namespace, name);
+  if (disk === undefined) return [always(`that would do once VirtualDisk "${name}" exists`)];
+  const poolName = disk.spec.pool ?? defaultPool;
+  const tests = poolTests(poolName, snapshot);
+  if (snapshot.surroundings.pool(poolName)?.spec.shared === true) return tests;
+  const told = disk.status?.nodeName ?? '';
+  const home = told === '' ? (disk.spec.nodeName ?? '') : told;
+  if (home !== '') return [only([home], `VirtualDisk "${name}" is on ${home}`), ...tests];
+  // It is made where its first machine is placed.
+  const users = snapshot.diskUsers(namespace, name).filter((node) => snapshot.nodeOf(uid) !== node);
+  if (users.length > 0) return [only(users, `VirtualDisk "${name}" will be on ${users.join(', ')}`), ...tests];
+  const source = disk.spec.source?.clone?.name;
+  const ofSource = source === undefined || depth > 4 ? [] : diskTests(source, machine, snapshot, depth + 1);
+  return [...tests, ...ofSource];
+}
+
+function imageTests(name: string, { namespace }: MachineInfo, { surroundings }: Snapshot): NodeTest[] {
+  const image = surroundings.image(namespace, name);
+  if (image === undefined) return [always(`that would do once VirtualImage "${name}" exists`)];
+  const { nodeSelector } = image.spec;
+  if (nodeSelector === undefined) return [];
+  return [
+    ({ traits }) =>
+      matchesSelector(nodeSelector, traits.labels) ? undefined : { reason: `without VirtualImage "${name}"` },
+  ];
+}
+
+function poolTests(name: string, { surroundings }: Snapshot): NodeTest[] {
+  const pool = surroundings.pool(name);
+  if (pool === undefined) return [];
+  const { nodeSelector } = pool.spec;
+  return [
+    ({ traits }: NodeInfo): Failure | undefined =>
+      nodeSelector !== undefined && !matchesSelector(nodeSelector, traits.labels)
+        ? { reason: `without VirtualPool "${name}"` }
+        : undefined,
+  ];
+}
+
+const only =
+  (names: readonly string[], reason: string): NodeTest =>
+  (node) =>
+    names.includes(node.name) ? undefined : { reason: `the wrong one: ${reason}` };
+
+const always = (reason: string): NodeTest => {
+  const failure = { reason };
+  return () => failure;
+};
+
+function all(tests: readonly NodeTest[]): NodeTest | undefined {
+  if (tests.length === 0) return undefined;
+  return (node) => {
+    for (const test of tests) {
+      const failure = test(node);
+      if (failure !== undefined) return failure;
+    }
+    return undefined;
+  };
+}

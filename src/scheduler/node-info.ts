@@ -1,0 +1,174 @@
+import { accumulate, type Amounts } from './amounts.ts';
+import { parseAllocation, type Allocation } from './allocation.ts';
+import type { Labels } from './label-match.ts';
+import type { MachineInfo } from './machine-info.ts';
+import { findCondition } from '../api/meta.ts';
+import type { Hypervisor, HypervisorStatus } from '../api/hypervisor.ts';
+import { formatBytes, parseQuantity } from '../api/quantity.ts';
+import type { Taint } from '../api/scheduling.ts';
+
+type DomainCapabilities = NonNullable<HypervisorStatus['domainCapabilities']>[number];
+
+/** What a node offers for one architecture and domain type. */
+export interface Capability {
+  readonly arch: string;
+  readonly domainType: string;
+  readonly machineTypes: ReadonlySet<string>;
+  readonly cpuModels: ReadonlySet<string>;
+  readonly maxVcpus: number;
+  readonly firmware: readonly string[] | undefined;
+  readonly secureBoot: boolean | undefined;
+  readonly devices: Readonly<Record<string, readonly string[]>>;
+}
+
+/** What the scheduler reads from a Hypervisor; the same object as long as none of it changes. */
+export interface NodeTraits {
+  readonly labels: Labels;
+  readonly taints: readonly Taint[];
+  readonly unschedulable: boolean;
+  /** Why no machine is placed there, for the condition Ready; undefined when it is ready. */
+  readonly notReady: string | undefined;
+  readonly allocatable: Amounts | undefined;
+  readonly arch: string;
+  readonly capabilities: readonly Capability[];
+  readonly kvmUsable: boolean;
+  readonly allowEmulation: boolean;
+  readonly features: ReadonlySet<string>;
+  readonly pools: ReadonlyMap<string, boolean> | undefined;
+  readonly networks: ReadonlySet<string> | undefined;
+  readonly bridges: ReadonlySet<string> | undefined;
+  readonly hostDevices: NonNullable<HypervisorStatus['hostDevices']> | undefined;
+}
+
+/** A node, with what is placed on it. */
+export class NodeInfo {
+  readonly name: string;
+  /** Machines that are bound here, or assumed to be, by UID. */
+  readonly machines = new Map<string, MachineInfo>();
+  hypervisor: Hypervisor;
+  traits: NodeTraits;
+  allocation: Allocation;
+  /** What pods of a kubelet on the same host request. */
+  pods: Amounts = {};
+  #fingerprint: string;
+  #used: Amounts | undefined;
+  readonly #placedOn: (uid: string) => string | undefined;
+
+  /** @param placedOn On which node a machine is, as far as is known. */
+  constructor(hypervisor: Hypervisor, placedOn: (uid: string) => string | undefined) {
+    this.name = hypervisor.metadata.name ?? '';
+    this.hypervisor = hypervisor;
+    this.#fingerprint = fingerprint(hypervisor);
+    this.traits = readTraits(hypervisor);
+    this.allocation = parseAllocation(hypervisor.metadata.annotations);
+    this.#placedOn = placedOn;
+  }
+
+  /** Takes a newer object over; says whether anything but the allocation changed. */
+  update(hypervisor: Hypervisor): boolean {
+    this.hypervisor = hypervisor;
+    this.allocation = parseAllocation(hypervisor.metadata.annotations);
+    this.#used = undefined;
+    const next = fingerprint(hypervisor);
+    if (next === this.#fingerprint) return false;
+    this.#fingerprint = next;
+    this.traits = readTraits(hypervisor);
+    return true;
+  }
+
+  /** What is placed changed. */
+  touch(): void {
+    this.#used = undefined;
+  }
+
+  /**
+   * What is taken: by machines here, by reservations of machines that are nowhere yet, and by pods. A reservation of a
+   * machine that is on another node is dead.
+   */
+  get used(): Amounts {
+    if (this.#used !== undefined) return this.#used;
+    const sum: Record<string, number> = { ...this.pods };
+    for (const { requests } of this.machines.values()) accumulate(sum, requests);
+    for (const [uid, { requests }] of this.allocation) if (this.counts(uid)) accumulate(sum, requests);
+    this.#used = sum;
+    return sum;
+  }
+
+  /** Whether the reservation of a machine counts beside the machines here. */
+  counts(uid: string): boolean {
+    return this.allocation.has(uid) && this.#placedOn(uid) === undefined;
+  }
+
+  /** What is free of a resource, for a machine whose own reservation does not stand in its way. */
+  free(resource: string, uid: string): number {
+    const own = this.counts(uid) ? (this.allocation.get(uid)?.requests[resource] ?? 0) : 0;
+    return this.capacity(resource) - (this.used[resource] ?? 0) + own;
+  }
+
+  /** How much of a resource machines may have in all. */
+  capacity(resource: string): number {
+    const told = this.traits.allocatable?.[resource];
+    if (told !== undefined) return told;
+    if (resource.startsWith('device/')) return 1;
+    return resource === 'domains' ? Infinity : 0;
+  }
+}
+
+function fingerprint({ metadata, spec, status }: Hypervisor): string {
+  const conditions = (status?.conditions ?? []).map(({ type, status, message }) => [type, status, message]);
+  const { domains: _d, lastHeartbeatTime: _h, allocated: _a, conditions: _c, ...rest } = status ?? {};
+  return JSON.stringify([metadata.labels, spec, conditions, rest]);
+}
+
+function readTraits({ metadata, spec, status }: Hypervisor): NodeTraits {
+  const ready = findCondition(status, 'Ready');
+  const given = (spec as Hypervisor['spec'] | undefined) ?? {};
+  const names = (list: readonly { readonly name: string }[] | undefined): ReadonlySet<string> | undefined =>
+    list === undefined ? undefined : new Set(list.map(({ name }) => name));
+  return {
+    labels: metadata.labels ?? {},
+    taints: given.taints ?? [],
+    unschedulable: given.unschedulable === true,
+    notReady: ready?.status === 'True' ? undefined : ready?.status === 'Unknown' ? 'not heard of' : 'not ready',
+    allocatable: readAmounts(status),
+    arch: status?.nodeInfo?.architecture ?? '',
+    capabilities: (status?.domainCapabilities ?? []).map(readCapability),
+    kvmUsable: findCondition(status, 'KVMUsable')?.status === 'True',
+    allowEmulation: given.allowEmulation === true,
+    features: new Set(status?.cpu?.features ?? []),
+    pools: status?.pools === undefined ? undefined : new Map(status.pools.map((one) => [one.name, one.active ?? true])),
+    networks: names(status?.networks),
+    bridges:
+      status?.bridges === undefined
+        ? undefined
+        : new Set([...status.bridges, ...(status.networks ?? []).flatMap(({ bridge }) => bridge ?? [])]),
+    hostDevices: status?.hostDevices,
+  };
+}
+
+function readCapability(one: DomainCapabilities): Capability {
+  return {
+    arch: one.arch,
+    domainType: one.domainType,
+    machineTypes: new Set(one.machineTypes ?? []),
+    cpuModels: new Set(one.cpuModels ?? []),
+    maxVcpus: one.maxVcpus ?? 0,
+    firmware: one.firmware,
+    secureBoot: one.secureBoot,
+    devices: one.devices ?? {},
+  };
+}
+
+function readAmounts(status: HypervisorStatus | undefined): Amounts | undefined {
+  if (status?.allocatable === undefined) return undefined;
+  const amounts: Record<string, number> = {};
+  for (const { pages } of status.numa ?? []) {
+    for (const [size, count] of Object.entries(pages ?? {})) {
+      const bytes = parseQuantity(size) ?? 0;
+      const name = `hugepages-${formatBytes(bytes)}`;
+      amounts[name] = (amounts[name] ?? 0) + bytes * count;
+    }
+  }
+  for (const [name, quantity] of Object.entries(status.allocatable)) amounts[name] = parseQuantity(quantity) ?? 0;
+  return amounts;
+}

@@ -1,0 +1,222 @@
+import { bucketsOf, LabelIndex, machineBuckets } from './label-index.ts';
+import { matchesSelector } from './label-match.ts';
+import type { MachineGroup, MachineInfo, MachineTerm } from './machine-info.ts';
+import { NodeInfo } from './node-info.ts';
+import type { Amounts } from './amounts.ts';
+import type { Hypervisor } from '../api/hypervisor.ts';
+import { disksOf } from '../api/lookup.ts';
+import type { VirtualDisk } from '../api/virtual-disk.ts';
+import type { VirtualImage } from '../api/virtual-image.ts';
+import type { VirtualNetwork } from '../api/virtual-network.ts';
+import type { VirtualPool } from '../api/virtual-pool.ts';
+
+/** The storage and networks that placing depends on: the informers' caches. */
+export interface Surroundings {
+  readonly disk: (namespace: string, name: string) => VirtualDisk | undefined;
+  readonly image: (namespace: string, name: string) => VirtualImage | undefined;
+  readonly pool: (name: string) => VirtualPool | undefined;
+  readonly network: (namespace: string, name: string) => VirtualNetwork | undefined;
+}
+
+/** Placed machines that keep others away, by the nodes they are on. */
+interface FarHolders {
+  readonly term: MachineTerm;
+  readonly nodes: Map<string, number>;
+}
+
+/** More counted groups than this are forgotten, and counted again when asked for. */
+const maxGroups = 20_000;
+
+/**
+ * What is placed where, kept up to date change by change: placing a machine costs the groups it belongs to, not a walk
+ * over the cluster. Filters and scores only read it.
+ */
+export class Snapshot {
+  readonly nodes = new Map<string, NodeInfo>();
+  readonly surroundings: Surroundings;
+  /** The nodes in an order that does not change while none comes or goes. */
+  #order: readonly NodeInfo[] | undefined;
+  /** Each placed machine, with the name of its node, which may not exist (any more). */
+  readonly #placed = new Map<string, { readonly machine: MachineInfo; readonly node: string }>();
+  readonly #byBucket = new Map<string, Set<string>>();
+  readonly #counts = new LabelIndex<Map<string, number>>();
+  readonly #far = new LabelIndex<FarHolders>();
+  readonly #disks = new Map<string, Map<string, number>>();
+  readonly #reservedOn = new Map<string, Set<string>>();
+
+  constructor(surroundings: Surroundings) {
+    this.surroundings = surroundings;
+  }
+
+  /** All nodes. */
+  list(): readonly NodeInfo[] {
+    this.#order ??= [...this.nodes.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    return this.#order;
+  }
+
+  /** Adds or updates a node; says whether anything changed but its allocation. */
+  setNode(hypervisor: Hypervisor): boolean {
+    const name = hypervisor.metadata.name ?? '';
+    const known = this.nodes.get(name);
+    if (known !== undefined) {
+      this.#forgetReservations(known);
+      const changed = known.update(hypervisor);
+      this.#noteReservations(known);
+      return changed;
+    }
+    const node = new NodeInfo(hypervisor, (uid) => this.#placed.get(uid)?.node);
+    this.nodes.set(name, node);
+    this.#order = undefined;
+    this.#noteReservations(node);
+    for (const { machine, node: on } of this.#placed.values()) if (on === name) node.machines.set(machine.uid, machine);
+    return true;
+  }
+
+  /** Takes a node out. Its machines stay where they are. */
+  deleteNode(name: string): void {
+    const node = this.nodes.get(name);
+    if (node === undefined) return;
+    this.#forgetReservations(node);
+    this.nodes.delete(name);
+    this.#order = undefined;
+  }
+
+  /** What pods of a kubelet on a node request. */
+  setPods(name: string, requests: Amounts): void {
+    const node = this.nodes.get(name);
+    if (node === undefined) return;
+    node.pods = requests;
+    node.touch();
+  }
+
+  /** Where a machine is placed. */
+  nodeOf(uid: string): string | undefined {
+    return this.#placed.get(uid)?.node;
+  }
+
+  /** The nodes whose allocation names a machine. */
+  reservationsOf(uid: string): readonly string[] {
+    return [...(this.#reservedOn.get(uid) ?? [])];
+  }
+
+  /** Places a machine, or takes over its newer version. */
+  place(machine: MachineInfo, nodeName: string): void {
+    const { uid } = machine;
+    const before = this.#placed.get(uid);
+    if (before !== undefined) {
+      if (before.node === nodeName && before.machine.version === machine.version) {
+        this.#placed.set(uid, { machine, node: nodeName });
+        this.nodes.get(nodeName)?.machines.set(uid, machine);
+        return;
+      }
+      this.remove(uid);
+    }
+    this.#placed.set(uid, { machine, node: nodeName });
+    this.nodes.get(nodeName)?.machines.set(uid, machine);
+    this.#touch(uid, nodeName);
+    for (const bucket of machineBuckets(machine.namespace, machine.labels)) {
+      const members = this.#byBucket.get(bucket);
+      if (members === undefined) this.#byBucket.set(bucket, new Set([uid]));
+      else members.add(uid);
+    }
+    for (const counts of this.#counts.matching(machine.namespace, machine.labels)) add(counts, nodeName, 1);
+    for (const term of machine.far) {
+      const id = `${term.topologyKey}\n${term.group.id}`;
+      let holders = this.#far.get(id);
+      if (holders === undefined) {
+        holders = { term, nodes: new Map() };
+        this.#far.set(id, term.group, holders);
+      }
+      add(holders.nodes, nodeName, 1);
+    }
+    for (const { disk } of disksOf(machine)) {
+      const id = `${machine.namespace}/${disk}`;
+      const nodes = this.#disks.get(id);
+      if (nodes === undefined) this.#disks.set(id, new Map([[nodeName, 1]]));
+      else add(nodes, nodeName, 1);
+    }
+  }
+
+  /** Takes a machine away from its node. */
+  remove(uid: string): void {
+    const placed = this.#placed.get(uid);
+    if (placed === undefined) return;
+    const { machine, node } = placed;
+    this.#placed.delete(uid);
+    this.nodes.get(node)?.machines.delete(uid);
+    this.#touch(uid, node);
+    for (const bucket of machineBuckets(machine.namespace, machine.labels)) {
+      const members = this.#byBucket.get(bucket);
+      members?.delete(uid);
+      if (members?.size === 0) this.#byBucket.delete(bucket);
+    }
+    for (const counts of this.#counts.matching(machine.namespace, machine.labels)) add(counts, node, -1);
+    for (const term of machine.far) {
+      const id = `${term.topologyKey}\n${term.group.id}`;
+      const holders = this.#far.get(id);
+      if (holders === undefined) continue;
+      add(holders.nodes, node, -1);
+      if (holders.nodes.size === 0) this.#far.delete(id);
+    }
+    for (const { disk } of disksOf(machine)) {
+      const id = `${machine.namespace}/${disk}`;
+      const nodes = this.#disks.get(id);
+      if (nodes === undefined) continue;
+      add(nodes, node, -1);
+      if (nodes.size === 0) this.#disks.delete(id);
+    }
+  }
+
+  /** How many placed machines of a group each node has; nodes with none are left out. */
+  countsOf(group: MachineGroup): ReadonlyMap<string, number> {
+    const known = this.#counts.get(group.id);
+    if (known !== undefined) return known;
+    const counts = new Map<string, number>();
+    for (const bucket of bucketsOf(group)) {
+      for (const uid of this.#byBucket.get(bucket) ?? []) {
+        const placed = this.#placed.get(uid);
+        if (placed !== undefined && matchesSelector(group.selector, placed.machine.labels)) add(counts, placed.node, 1);
+      }
+    }
+    if (this.#counts.size >= maxGroups) this.#counts.clear();
+    this.#counts.set(group.id, group, counts);
+    return counts;
+  }
+
+  /** The anti-affinity of placed machines that keeps a machine away. */
+  farFrom(machine: MachineInfo): readonly FarHolders[] {
+    return this.#far.matching(machine.namespace, machine.labels);
+  }
+
+  /** The nodes on which placed machines use a disk. */
+  diskUsers(namespace: string, disk: string): readonly string[] {
+    return [...(this.#disks.get(`${namespace}/${disk}`)?.keys() ?? [])];
+  }
+
+  #touch(uid: string, nodeName: string): void {
+    this.nodes.get(nodeName)?.touch();
+    for (const name of this.#reservedOn.get(uid) ?? []) this.nodes.get(name)?.touch();
+  }
+
+  #noteReservations(node: NodeInfo): void {
+    for (const uid of node.allocation.keys()) {
+      const nodes = this.#reservedOn.get(uid);
+      if (nodes === undefined) this.#reservedOn.set(uid, new Set([node.name]));
+      else nodes.add(node.name);
+    }
+  }
+
+  #forgetReservations(node: NodeInfo): void {
+    for (const uid of node.allocation.keys()) {
+      const nodes = this.#reservedOn.get(uid);
+      nodes?.delete(node.name);
+      if (nodes?.size === 0) this.#reservedOn.delete(uid);
+    }
+  }
+}
+
+function add(counts: Map<string, number>, name: string, delta: 1 | -1): void {
+  const next = (counts.get(name) ?? 0) + delta;
+  if (next > 0) counts.set(name, next);
+  else counts.delete(name);
+}
