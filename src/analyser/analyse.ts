@@ -45,6 +45,8 @@ export interface AnalyseOptions {
   readonly file?: string | undefined;
   /** Also say where each value stands. */
   readonly positions?: boolean;
+  /** The most bytes that are read; 128 KiB by default. */
+  readonly maxBytes?: number;
 }
 
 /**
@@ -54,7 +56,10 @@ export interface AnalyseOptions {
  */
 export function analyse(text: string, options: AnalyseOptions = {}): Analysed {
   const analysis = new Analysis(text, options);
-  readXml(text, analysis, { file: options.file });
+  readXml(text, analysis, {
+    file: options.file,
+    ...(options.maxBytes === undefined ? {} : { maxBytes: options.maxBytes }),
+  });
   return analysis.result();
 }
 

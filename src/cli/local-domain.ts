@@ -12,6 +12,7 @@ import type { VirtualMachine } from '../api/virtual-machine.ts';
 import { analyse } from '../analyser/analyse.ts';
 import { NotFoundError } from '../base/errors.ts';
 import type { Domain } from '../libvirt/objects/domain.ts';
+import { maxReportedBytes } from '../xml/reader.ts';
 import type { Domain as DomainXml } from '../model/types.gen.ts';
 
 /** The flags of a command that goes to the local libvirtd. */
@@ -71,7 +72,7 @@ export async function withLocalDomain<T>(
 
 /** The file that libvirt keeps of the first serial port or console that has one (`<log file=…>`, or type `file`). */
 export async function serialLogPath(domain: Domain, signal: AbortSignal): Promise<string | undefined> {
-  const value: DomainXml = analyse(await domain.xml({ signal })).value;
+  const value: DomainXml = analyse(await domain.xml({ signal }), { maxBytes: maxReportedBytes }).value;
   const { serial = [], console: consoles = [] } = value.devices ?? {};
   for (const port of [...serial, ...consoles]) {
     if (port.log?.file !== undefined) return port.log.file;

@@ -1,5 +1,5 @@
 import { SaxesParser } from 'saxes';
-import { maxDocumentBytes, maxXmlDepth } from './reader.ts';
+import { maxReportedBytes, maxXmlDepth } from './reader.ts';
 
 /** What a piece of raw XML has at its top level. */
 export interface Fragment {
@@ -12,7 +12,7 @@ export interface Fragment {
  * @returns what it holds, or why it is not well-formed
  */
 export function readFragment(xml: string): Fragment | string {
-  if (xml.length > maxDocumentBytes) return `more than ${maxDocumentBytes} bytes`;
+  if (xml.length > maxReportedBytes) return `more than ${maxReportedBytes} bytes`;
   // The element around it makes a stray end tag an error.
   const parser = new SaxesParser({ xmlns: false, position: false });
   let depth = 0;

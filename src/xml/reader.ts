@@ -58,6 +58,8 @@ export interface XmlOptions {
 
 /** A libvirt document of ours may have this many bytes (design section 4). */
 export const maxDocumentBytes = 128 * 1024;
+/** What libvirt itself reports may be larger: it adds addresses and other people's metadata, and a host has many CPUs. */
+export const maxReportedBytes = 16 * 1024 * 1024;
 /** libvirt's own documents have about twelve levels; a chain of backing files has one for each. */
 export const maxXmlDepth = 256;
 

@@ -227,7 +227,8 @@ describe('the life of a machine from the command line', () => {
     }
     expect((await call(['create', '-f', '-'], sized(128 * 1024 + 1))).status).toBe(8);
     await ok(['create', '-f', '-'], sized(127 * 1024));
-    await node.untilStatus('large', 'Stopped');
+    const large = await node.untilObserved('large');
+    expect(node.condition(large, 'Synchronized')).toMatchObject({ status: 'True' });
     expect((await node.libvirtd.virsh('desc', 'default.large')).length).toBeGreaterThan(126 * 1024);
     await ok(['delete', 'vm', 'large']);
   });

@@ -19,6 +19,7 @@ import type { KubeClient } from '../../kube/kube-client.ts';
 import { builtin } from '../../kube/resource-type.ts';
 import { openLibvirt, type Libvirt } from '../../libvirt/libvirt.ts';
 import { parseElement, type XmlElement } from '../../xml/element.ts';
+import { maxReportedBytes } from '../../xml/reader.ts';
 
 /** Flags of what needs the node's libvirt. */
 export interface JudgeFlags extends LocalFlags {
@@ -107,7 +108,7 @@ export class NodeJudge {
         libvirt.node.capabilities({ signal }),
         this.#client.resource<Hypervisor>(resourceTypeOf(hypervisorKind)).listAll({ signal }),
       ]);
-      const host = child(parseElement(xml), 'host');
+      const host = child(parseElement(xml, { maxBytes: maxReportedBytes }), 'host');
       return {
         libvirt,
         uuid: child(host, 'uuid')?.text.trim() ?? '',

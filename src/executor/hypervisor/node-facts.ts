@@ -6,6 +6,7 @@ import { version } from '../../base/version.ts';
 import { LibvirtError } from '../../libvirt/errors.ts';
 import type { Libvirt } from '../../libvirt/libvirt.ts';
 import { parseElement, type XmlElement } from '../../xml/element.ts';
+import { maxReportedBytes } from '../../xml/reader.ts';
 
 /** What changes seldom: asked once for each connection. */
 export interface NodeFacts {
@@ -39,7 +40,7 @@ export async function readNodeFacts(libvirt: Libvirt, uri: string, options: Opti
     node.info(options),
     node.capabilities(options),
   ]);
-  const capabilities = parseElement(capabilitiesXml);
+  const capabilities = parseElement(capabilitiesXml, { maxBytes: maxReportedBytes });
   const host = child(capabilities, 'host');
   const cpu = child(host, 'cpu');
   const isQemu = hypervisor === 'QEMU';
@@ -109,7 +110,7 @@ async function readDomainCapabilities(
       if (error instanceof LibvirtError) continue;
       throw error;
     }
-    const root = parseElement(xml);
+    const root = parseElement(xml, { maxBytes: maxReportedBytes });
     const os = child(root, 'os');
     const modes = children(child(root, 'cpu'), 'mode');
     const models = modes

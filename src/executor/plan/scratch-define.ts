@@ -5,6 +5,7 @@ import { analyse, type OverlayEntry } from '../../analyser/analyse.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
 import { isUnsupported, LibvirtError } from '../../libvirt/errors.ts';
 import type { Libvirt } from '../../libvirt/libvirt.ts';
+import { maxReportedBytes } from '../../xml/reader.ts';
 import type { Domain } from '../../libvirt/objects/domain.ts';
 
 /** What scratch definitions are called; one that a killed process left behind is known by it. */
@@ -31,7 +32,9 @@ export async function scratchDefine(
   let domain: Domain | undefined;
   try {
     domain = await libvirt.domains.defineXml(xml, options);
-    const { value, overlay } = analyse(await domain.xml({ inactive: true, secure: true, ...options }));
+    const { value, overlay } = analyse(await domain.xml({ inactive: true, secure: true, ...options }), {
+      maxBytes: maxReportedBytes,
+    });
     const { name, uuid: own } = wanted;
     // Under the machine's own name from here on.
     return { inactive: { ...(value as DataObject), name, uuid: own }, inactiveOverlay: overlay };

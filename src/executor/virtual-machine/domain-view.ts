@@ -12,6 +12,7 @@ import type { Libvirt } from '../../libvirt/libvirt.ts';
 import type { Domain } from '../../libvirt/objects/domain.ts';
 import type { DomainStateAndReason } from '../../libvirt/objects/domain-state.ts';
 import { parseElement } from '../../xml/element.ts';
+import { maxReportedBytes } from '../../xml/reader.ts';
 
 /** A domain as it was a moment ago. */
 export interface DomainView {
@@ -73,11 +74,13 @@ export async function readDomain(domain: Domain, options: LibvirtCallOptions): P
       domain.xml({ inactive: true, secure: true, ...options }),
       readManagedSave(domain, options),
     ]);
-    const inactive = analyse(inactiveXml);
+    const inactive = analyse(inactiveXml, { maxBytes: maxReportedBytes });
     const state = powerState(libvirtState);
     // A domain that is off gives the definition once more.
     const live =
-      state === 'off' ? undefined : (analyse(await domain.xml({ secure: true, ...options })).value as DataObject);
+      state === 'off'
+        ? undefined
+        : (analyse(await domain.xml({ secure: true, ...options }), { maxBytes: maxReportedBytes }).value as DataObject);
     const isRunning = live !== undefined && live['id'] !== undefined;
     const value = inactive.value as DataObject;
     const running = isRunning ? live : undefined;
@@ -142,7 +145,7 @@ function elementOf(
 ): { attributes: Readonly<Record<string, string>>; text: string } | undefined {
   for (const xml of isList(metadata) ? metadata : []) {
     if (typeof xml !== 'string' || !xml.includes(namespace)) continue;
-    const element = parseElement(xml);
+    const element = parseElement(xml, { maxBytes: maxReportedBytes });
     if (element.name === `{${namespace}}${name}`) {
       return { attributes: Object.fromEntries(element.attributes), text: element.text };
     }
