@@ -57,8 +57,12 @@ export function serveWatch(call: ResourceRequest): void {
     {
       write(chunk) {
         if (response.destroyed) return;
-        response.write(chunk);
-        if (response.writableLength > maxBufferedBytes) response.destroy();
+        const { socket } = response;
+        // Past the response, whose framing costs three buffers for each of many watchers that get the same bytes. It has
+        // no socket while an earlier request on the same connection is not answered yet.
+        if (socket === null) response.write(chunk);
+        else socket.write(framed(chunk));
+        if ((socket ?? response).writableLength > maxBufferedBytes) response.destroy();
       },
       end: () => void response.end(),
     },
@@ -66,6 +70,20 @@ export function serveWatch(call: ResourceRequest): void {
   response.once('close', stop);
 }
 
+/** Frames are made once for all who get the same chunk. */
+const frames = new WeakMap<Buffer, Buffer>();
+
+/** A chunk of the chunked transfer coding (RFC 9112, section 7.1). */
+function framed(chunk: Buffer): Buffer {
+  let frame = frames.get(chunk);
+  if (frame === undefined) {
+    frame = Buffer.concat([Buffer.from(`${chunk.length.toString(16)}\r\n`), chunk, lineBreak]);
+    frames.set(chunk, frame);
+  }
+  return frame;
+}
+
+const lineBreak = Buffer.from('\r\n');
 const newline = Buffer.from('}\n');
 
 /** Objects as they are stored; only another version's view of them has to be decoded. */
