@@ -57,7 +57,7 @@ async function measure(documents: readonly DocumentFile[], folder: string, list:
   const cold = ours(documents, 1);
   const times = new Map<string, Times>([
     ['virtctl', { read: [], write: [] }],
-    ...others.map(([name]) => [name, { read: [], write: [] }] as const),
+    ...others.map(([name]): [string, Times] => [name, { read: [], write: [] }]),
   ]);
   ours(documents, 5);
   for (let repetition = 0; repetition < repetitions; repetition += 1) {
