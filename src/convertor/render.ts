@@ -12,7 +12,7 @@ import { namespaceOfPrefix, rootElement, rootType, type ElementType, type Field 
 import { isXmlText, validateDocument } from '../model/validate.ts';
 import { readFragment } from '../xml/fragment.ts';
 import { isXmlName } from '../xml/name.ts';
-import { readXml } from '../xml/reader.ts';
+import { readXml, maxReportedBytes } from '../xml/reader.ts';
 
 /** What the tables have no place for; see the analyser's entry of the same shape. */
 export interface OverlayEntry {
@@ -262,7 +262,7 @@ class Rendering {
     const text = this.#raw.length === 0 ? markup : markup.replaceAll(mark, (_, number) => this.#rawAt(Number(number)));
     // Raw pieces may use prefixes that nothing declares.
     if (this.#raw.length > 0 || this.#overlay.length > 0)
-      readXml(text, { open: nothing, text: nothing, close: nothing });
+      readXml(text, { open: nothing, text: nothing, close: nothing }, { maxBytes: maxReportedBytes });
     return this.#pretty ? `${text}\n` : text;
   }
 }

@@ -148,7 +148,7 @@ describe('the life of a machine from the command line', () => {
   });
 
   it("carries libvirt's refusal to get, describe, why and the exit code", async () => {
-    const domain = { os: { type: { arch: 'x86_64', machine: 'no-such-board', value: 'hvm' } } };
+    const domain = { os: { type: { arch: 'x86_64', machine: 'no-such-board', value: 'hvm' as const } } };
     const created = await call(['create', '-f', '-', '--wait', '--timeout', '20s'], manifest('bad', { domain }));
     const words = /no-such-board|PCI/;
     expect(created.status).toBe(1);
@@ -228,7 +228,8 @@ describe('the life of a machine from the command line', () => {
     expect((await call(['create', '-f', '-'], sized(128 * 1024 + 1))).status).toBe(8);
     await ok(['create', '-f', '-'], sized(127 * 1024));
     const large = await node.untilObserved('large');
-    expect(node.condition(large, 'Synchronized')).toMatchObject({ status: 'True' });
+    expect(node.condition(large, 'Synchronized').message ?? '').toBe('');
+    expect(node.condition(large, 'Synchronized')).toMatchObject({ reason: 'InSync' });
     expect((await node.libvirtd.virsh('desc', 'default.large')).length).toBeGreaterThan(126 * 1024);
     await ok(['delete', 'vm', 'large']);
   });
