@@ -35,10 +35,13 @@ export function setCondition<T extends Condition>(
   conditions: readonly T[] | undefined,
   update: ConditionUpdate,
   nowMs: number,
-): readonly (T | Required<Pick<Condition, 'type' | 'status' | 'lastTransitionTime' | 'reason' | 'message'>>)[] {
+): readonly (
+  T | (Required<Pick<Condition, 'type' | 'status' | 'lastTransitionTime' | 'reason'>> & { readonly message?: string })
+)[] {
   const list = conditions ?? [];
   const before = list.find(({ type }) => type === update.type);
   const status = update.status === 'Unknown' ? 'Unknown' : update.status ? 'True' : 'False';
+  const message = (update.message ?? '').slice(0, maxMessageLength);
   const after = {
     type: update.type,
     status,
@@ -48,13 +51,14 @@ export function setCondition<T extends Condition>(
         ? before.lastTransitionTime
         : toKubernetesTime(nowMs),
     reason: update.reason,
-    message: (update.message ?? '').slice(0, maxMessageLength),
+    // Left out when there is nothing to say: kube-apiserver 1.20 takes an empty string for null, and refuses it.
+    ...(message === '' ? {} : { message }),
   } as const;
   if (before === undefined) return [...list, after];
   const isSame =
     before.status === after.status &&
     before.reason === after.reason &&
-    (before.message ?? '') === after.message &&
+    (before.message ?? '') === message &&
     before.observedGeneration === update.observedGeneration &&
     before.lastTransitionTime === after.lastTransitionTime;
   return isSame ? list : list.map((one) => (one === before ? after : one));

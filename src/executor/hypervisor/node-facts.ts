@@ -54,7 +54,7 @@ export async function readNodeFacts(libvirt: Libvirt, uri: string, options: Opti
     nodeInfo: {
       hostname: hostname(),
       ...(await identity()),
-      systemUUID: textOf(child(host, 'uuid')),
+      ...named('systemUUID', textOf(child(host, 'uuid'))),
       architecture: arch,
       kernelVersion: release(),
       libvirtVersion,

@@ -94,6 +94,8 @@ const addressPatienceMs = 120_000;
 const addressSlowPollMs = 60_000;
 /** What failed on its own account is tried again after this long. */
 const retryMs = 15_000;
+/** What is not there yet, and no cache tells of (a Secret), is looked for this often. */
+const notReadyMs = 4_000;
 /** How long an ordinary call to libvirt may take. */
 const callTimeoutMs = 30_000;
 
@@ -269,7 +271,7 @@ export class MachineReconciler {
     } catch (error) {
       if (!(error instanceof NotReadyError) && !(error instanceof InvalidInputError)) throw error;
       round.trouble = error;
-      round.requeueAfterMs = retryMs;
+      round.requeueAfterMs = error instanceof NotReadyError ? notReadyMs : retryMs;
     }
   }
 
