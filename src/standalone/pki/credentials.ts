@@ -2,17 +2,16 @@
  * The certificates, the token and the kubeconfig of the embedded server, kept in its data folder and made when it is
  * first started. What expires is renewed at start; the authority outlives everything it signs.
  */
-import { createPublicKey, randomBytes, X509Certificate } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { toError } from '../../base/errors.ts';
+import type { KeyPair } from '../../base/pki/certificate.ts';
+import { issueCertificate } from '../../base/pki/certificate.ts';
+import { dayMs, isFor, isPair, isSignedBy, remainingDays } from '../../base/pki/key-pair.ts';
 import { StorageFailedError } from '../storage/storage-error.ts';
-import type { KeyPair } from './certificate.ts';
-import { issueCertificate } from './certificate.ts';
 
-const dayMs = 24 * 3600 * 1000;
 const authorityDays = 3650;
 const leafDays = 365;
 /** A certificate is renewed when less than this is left of it. */
@@ -48,7 +47,7 @@ export function ensureCredentials(options: CredentialsOptions): Credentials {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const authority = ensurePair(
       join(folder, 'ca'),
-      (pair) => remainingDays(pair, now) > leafDays,
+      (pair) => remainingDays(pair.certificate, now) > leafDays,
       () =>
         issueCertificate({
           commonName: 'virtctl-ca',
@@ -58,10 +57,11 @@ export function ensureCredentials(options: CredentialsOptions): Credentials {
         }),
     );
     const leaf = { notBefore: now - dayMs, notAfter: now + leafDays * dayMs };
-    const fresh = (pair: KeyPair): boolean => isSignedBy(pair, authority) && remainingDays(pair, now) > renewBeforeDays;
+    const fresh = (pair: KeyPair): boolean =>
+      isSignedBy(pair.certificate, authority.certificate) && remainingDays(pair.certificate, now) > renewBeforeDays;
     const server = ensurePair(
       join(folder, 'server'),
-      (pair) => fresh(pair) && options.hosts.every((host) => isFor(pair, host)),
+      (pair) => fresh(pair) && options.hosts.every((host) => isFor(pair.certificate, host)),
       () =>
         issueCertificate(
           { commonName: 'virtctl-apiserver', usage: 'server', hosts: options.hosts, ...leaf },
@@ -104,7 +104,7 @@ export function writeKubeconfig(path: string, server: string, credentials: Crede
 function ensurePair(path: string, isGood: (pair: KeyPair) => boolean, make: () => KeyPair): KeyPair {
   if (existsSync(`${path}.crt`) && existsSync(`${path}.key`)) {
     const pair = { certificate: readFileSync(`${path}.crt`, 'utf8'), key: readFileSync(`${path}.key`, 'utf8') };
-    if (matches(pair) && isGood(pair)) return pair;
+    if (isPair(pair) && isGood(pair)) return pair;
   }
   const pair = make();
   writeSecret(`${path}.key`, pair.key);
@@ -127,23 +127,4 @@ function writeSecret(path: string, content: string): void {
   const next = `${path}.new`;
   writeFileSync(next, content, { mode: 0o600, flush: true });
   renameSync(next, path);
-}
-
-/** False for a key of another certificate: a crash may come between the two files. */
-function matches(pair: KeyPair): boolean {
-  const { publicKey } = new X509Certificate(pair.certificate);
-  return publicKey.equals(createPublicKey(pair.key));
-}
-
-function remainingDays(pair: KeyPair, now: number): number {
-  return (Date.parse(new X509Certificate(pair.certificate).validTo) - now) / dayMs;
-}
-
-function isSignedBy(pair: KeyPair, authority: KeyPair): boolean {
-  return new X509Certificate(pair.certificate).verify(new X509Certificate(authority.certificate).publicKey);
-}
-
-function isFor(pair: KeyPair, host: string): boolean {
-  const certificate = new X509Certificate(pair.certificate);
-  return (isIP(host) === 0 ? certificate.checkHost(host) : certificate.checkIP(host)) !== undefined;
 }
