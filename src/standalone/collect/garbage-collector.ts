@@ -231,7 +231,8 @@ export class GarbageCollector {
         if (isMarked(inside)) continue;
         const of: Target = { definition, namespace: inside.namespace, name: inside.name, subresource: '' };
         await deleteObject(this.#state, of, { dryRun: false, propagationPolicy: 'Background', uid: inside.uid });
-        left--;
+        // One with finalizers is only marked, and is still there.
+        if (this.#state.store.latest(inside.resource, inside.key) === undefined) left--;
       }
     }
     if (left > 0) return;
