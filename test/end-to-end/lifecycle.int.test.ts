@@ -148,7 +148,7 @@ describe('the life of a machine from the command line', () => {
   });
 
   it("carries libvirt's refusal to get, describe, why and the exit code", async () => {
-    const domain = { os: { type: { arch: 'x86_64', machine: 'no-such-board', value: 'hvm' as const } } };
+    const domain = { os: { type: { arch: 'x86_64', machine: 'no-such-board', value: 'hvm' } } } as const;
     const created = await call(['create', '-f', '-', '--wait', '--timeout', '20s'], manifest('bad', { domain }));
     const words = /no-such-board|PCI/;
     expect(created.status).toBe(1);
