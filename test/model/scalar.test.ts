@@ -8,7 +8,7 @@ const words = (...texts: string[]): Pattern => ({ t: 'choice', parts: texts.map(
 const data = (type: string, ...params: [string, string][]): Pattern => ({ t: 'data', type, params });
 
 describe('the type of a text', () => {
-  it.each([
+  it.each<[string, Pattern[], object]>([
     ['yes|no', [words('no', 'yes')], { kind: 'boolean', words: ['yes', 'no'] }],
     ['on|off', [words('on', 'off')], { kind: 'boolean', words: ['on', 'off'] }],
     ['yes alone', [words('yes')], { kind: 'enum', words: ['yes'] }],
@@ -36,7 +36,7 @@ describe('a scalar', () => {
   const integer: ScalarType = { kind: 'integer', min: 0n, max: 255n };
   const long: ScalarType = { kind: 'int-or-string', min: 0n, max: 2n ** 64n - 1n };
 
-  it.each([
+  it.each<[ScalarType, string, unknown]>([
     [integer, '7', 7],
     [integer, '256', undefined],
     [integer, '07', undefined],
@@ -58,7 +58,7 @@ describe('a scalar', () => {
     if (value !== undefined) expect(writeScalar(type, value)).toBe(text);
   });
 
-  it.each([
+  it.each<[ScalarType, unknown]>([
     [integer, '7'],
     [integer, 7.5],
     [integer, NaN],
