@@ -22,6 +22,7 @@ import { openOutlet } from './metrics/outlet.ts';
 import { Media } from './virtual-machine/media.ts';
 import { MachineReconciler } from './virtual-machine/reconciler.ts';
 import type { ConfigMapObject, SecretObject } from './virtual-machine/volumes.ts';
+import { StorageAgent } from './virtual-pool/storage-agent.ts';
 import { leaseNamespace, type Hypervisor } from '../api/hypervisor.ts';
 import { kinds } from '../api/kinds.ts';
 import { group, version } from '../api/meta.ts';
@@ -122,6 +123,7 @@ class Executor {
   readonly #supervisor: ReturnType<typeof supervise<(typeof eventKinds)[number]>>;
   readonly #stop = new AbortController();
   readonly #keeper: HypervisorKeeper;
+  readonly #storage: StorageAgent;
   readonly #controller: Controller;
   readonly #reaper: Controller;
   readonly #binder: Controller;
@@ -225,6 +227,19 @@ class Executor {
       concurrency,
       onReconciled,
     });
+    this.#storage = new StorageAgent({
+      client,
+      nodeName,
+      spoolFolder: join(options.dataFolder, 'images'),
+      libvirt: () => this.#supervisor.current,
+      usersOf: (kind, namespace, name) =>
+        this.#machines
+          .byIndex('reference', `${namespace}/${kind}/${name}`)
+          .map(({ metadata, spec }) => ({ name: metadata.name ?? '', nodeName: spec.nodeName })),
+      logger,
+      clock,
+      onReconciled,
+    });
     this.#reaper = new Controller({
       name: 'virtualmachineoperation',
       reconcile: async (key, context) => {
@@ -282,6 +297,7 @@ class Executor {
     const running = [
       ...informers.map((informer) => informer.run(background.signal)),
       this.#recorder.run(background.signal),
+      this.#storage.follow(background.signal),
       this.#followLibvirt(),
       this.#keepHypervisor(background.signal),
       this.#keepLease(background.signal),
@@ -291,7 +307,12 @@ class Executor {
       await this.#supervisor.connected(signal);
       this.#logger.info('ready', { uri: this.#options.uri, metrics: outlet?.url });
       onReady?.({ metricsUrl: outlet?.url });
-      await Promise.all([this.#controller.run(signal), this.#reaper.run(signal), this.#binder.run(signal)]);
+      await Promise.all([
+        this.#controller.run(signal),
+        this.#reaper.run(signal),
+        this.#binder.run(signal),
+        this.#storage.run(signal),
+      ]);
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {
@@ -364,6 +385,7 @@ class Executor {
   }
 
   #enqueueAll(): void {
+    this.#storage.resynchronise();
     for (const machine of this.#machines.byIndex('node', this.#options.nodeName)) {
       this.#controller.enqueue(objectKey(machine));
     }

@@ -1,0 +1,191 @@
+/**
+ * Storage on one node: the reconcilers of VirtualPool, VirtualImage and VirtualDisk with their caches and queues. The
+ * executor (../executor.ts) makes one, runs it, and tells it what happens to machines and to the connection.
+ *
+ *   pools, images, disks, Hypervisors ──▶ keys ──▶ PoolReconciler, ImageReconciler, DiskReconciler ──▶ libvirt
+ *   machines that name disks ────────────┘                                                        └──▶ status
+ */
+import { defaultPool, readPool } from './pool-definition.ts';
+import { PoolReconciler } from './reconciler.ts';
+import { defaultPoolName, type StorageContext, type StorageUser } from './storage-context.ts';
+import { memberAt, textOf } from '../virtual-machine/same-value.ts';
+import type { Hypervisor } from '../../api/hypervisor.ts';
+import { kinds } from '../../api/kinds.ts';
+import { group, version } from '../../api/meta.ts';
+import type { VirtualDisk } from '../../api/virtual-disk.ts';
+import type { VirtualImage } from '../../api/virtual-image.ts';
+import type { VirtualPool } from '../../api/virtual-pool.ts';
+import type { Clock } from '../../base/clock.ts';
+import { FailedError, toError } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
+import { Informer, type CacheChange } from '../../kube/informer.ts';
+import type { KubeClient } from '../../kube/kube-client.ts';
+import { objectKey, type KubeObject } from '../../kube/object.ts';
+import type { ResourceType } from '../../kube/resource-type.ts';
+import { isAlreadyExists } from '../../kube/status-error.ts';
+import { isNotFound } from '../../libvirt/errors.ts';
+import type { Libvirt } from '../../libvirt/libvirt.ts';
+import { Controller, type ReconcileRecord } from '../../reconcile/controller.ts';
+
+/** Options of {@link StorageAgent}. */
+export interface StorageAgentOptions {
+  readonly client: KubeClient;
+  readonly nodeName: string;
+  /** Where files lie while they are on their way. */
+  readonly spoolFolder: string;
+  readonly libvirt: () => Libvirt | undefined;
+  /** The machines that name a disk or an image. */
+  readonly usersOf: StorageContext['usersOf'];
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly onReconciled: (record: ReconcileRecord) => void;
+}
+
+/** The folder of the pool `default`, as libvirt's own tools have it. */
+const defaultPath = '/var/lib/libvirt/images';
+
+/** See the head of this file. */
+export class StorageAgent {
+  readonly #options: StorageAgentOptions;
+  readonly #pools: Informer<VirtualPool>;
+  readonly #nodes: Informer<Hypervisor>;
+  readonly #disks: Informer<VirtualDisk>;
+  readonly #images: Informer<VirtualImage>;
+  readonly #context: StorageContext;
+  readonly #poolController: Controller;
+
+  constructor(options: StorageAgentOptions) {
+    this.#options = options;
+    const { client, nodeName, spoolFolder, logger, clock, onReconciled, libvirt, usersOf } = options;
+    const informer = <T extends KubeObject>(kind: string, transform?: (object: T) => T): Informer<T> =>
+      new Informer<T>({
+        source: client.resource<T>(typeOf(kind)),
+        logger,
+        clock,
+        ...(transform === undefined ? {} : { transform }),
+      });
+    this.#pools = informer('VirtualPool');
+    this.#disks = informer('VirtualDisk');
+    this.#images = informer('VirtualImage');
+    this.#nodes = informer('Hypervisor', ({ apiVersion, kind, metadata: { name, labels, resourceVersion } }) => ({
+      apiVersion,
+      kind,
+      metadata: { name, labels, resourceVersion },
+      spec: {},
+    }));
+    this.#context = {
+      nodeName,
+      spoolFolder,
+      pools: client.resource<VirtualPool>(typeOf('VirtualPool')),
+      disks: client.resource<VirtualDisk>(typeOf('VirtualDisk')),
+      images: client.resource<VirtualImage>(typeOf('VirtualImage')),
+      nodes: () =>
+        this.#nodes.list().map(({ metadata }) => ({ name: metadata.name ?? '', labels: metadata.labels ?? {} })),
+      knownDisks: () => this.#disks.list(),
+      knownImages: () => this.#images.list(),
+      usersOf: (kind, namespace, name): readonly StorageUser[] => usersOf(kind, namespace, name),
+      libvirt,
+      clock,
+    };
+    const pools = new PoolReconciler(this.#context);
+    this.#poolController = new Controller({
+      name: 'virtualpool',
+      reconcile: (key, context) => pools.reconcile(key, context),
+      logger,
+      clock,
+      concurrency: 2,
+      // Making a file system can take long.
+      timeoutMs: 60 * 60_000,
+      onReconciled,
+    });
+    this.#watch();
+  }
+
+  /** Looks at everything afresh: after libvirt was away. */
+  resynchronise(): void {
+    for (const pool of this.#pools.list()) this.#poolController.enqueue(objectKey(pool));
+  }
+
+  /** Fills the caches and follows the API server until the signal aborts. It outlives {@link run}. */
+  async follow(signal: AbortSignal): Promise<void> {
+    await Promise.all(this.#caches.map((cache) => cache.run(signal)));
+  }
+
+  /** Works until the signal aborts; call it when libvirt is connected. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all(this.#caches.map((cache) => cache.synced(signal)));
+    await this.#ensureDefault(signal);
+    await Promise.all(this.#controllers.map((controller) => controller.run(signal)));
+  }
+
+  get #caches() {
+    return [this.#pools, this.#nodes, this.#disks, this.#images];
+  }
+
+  get #controllers(): readonly Controller[] {
+    return [this.#poolController];
+  }
+
+  #watch(): void {
+    this.#pools.onChange((change) => {
+      if (isNews(change)) this.#poolController.enqueue(objectKey(change.object));
+    });
+    this.#nodes.onChange((change) => {
+      // Which nodes are selected may be different now.
+      if (change.type !== 'updated' || !isSameLabels(change.before, change.object)) this.resynchronise();
+    });
+    this.#disks.onChange((change) => {
+      if (change.type === 'deleted' || change.type === 'added') this.#poolController.enqueue(poolOf(change.object));
+    });
+    this.#images.onChange((change) => {
+      if (change.type === 'deleted' || change.type === 'added') this.#poolController.enqueue(poolOf(change.object));
+    });
+  }
+
+  /** Every node has a pool `default`, until somebody says otherwise by making it themselves. */
+  async #ensureDefault(signal: AbortSignal): Promise<void> {
+    const { pools } = this.#context;
+    try {
+      if ((await pools.find({ name: defaultPoolName }, { signal })) !== undefined) return;
+      await pools.create(defaultPool(await this.#defaultPath(signal)), { signal });
+    } catch (error) {
+      if (isAlreadyExists(error) || signal.aborted) return;
+      this.#options.logger.warn('cannot make the VirtualPool default', { error: toError(error) });
+    }
+  }
+
+  async #defaultPath(signal: AbortSignal): Promise<string> {
+    const libvirt = this.#options.libvirt();
+    if (libvirt === undefined) return defaultPath;
+    try {
+      const pool = await libvirt.pools.byName(defaultPoolName, { signal });
+      const xml = readPool(await pool.xml({ inactive: true, signal }));
+      const path = textOf(memberAt(xml, 'target', 'path'));
+      return textOf(xml['type']) === 'dir' && path !== '' ? path : defaultPath;
+    } catch (error) {
+      if (isNotFound(error)) return defaultPath;
+      throw error;
+    }
+  }
+}
+
+function typeOf(kind: string): ResourceType {
+  const info = kinds.find((one) => one.kind === kind);
+  if (info === undefined) throw new FailedError(`there is no kind ${kind}`);
+  return { group, version, kind, plural: info.plural, namespaced: info.namespaced };
+}
+
+function poolOf({ spec }: VirtualDisk | VirtualImage): string {
+  return spec.pool ?? defaultPoolName;
+}
+
+/** Status is our own writing, or another executor's: only what somebody wants is news. */
+function isNews(change: CacheChange<KubeObject>): boolean {
+  if (change.type !== 'updated') return true;
+  const [before, after] = [change.before.metadata, change.object.metadata];
+  return before.generation !== after.generation || before.deletionTimestamp !== after.deletionTimestamp;
+}
+
+function isSameLabels(a: KubeObject, b: KubeObject): boolean {
+  return JSON.stringify(a.metadata.labels ?? {}) === JSON.stringify(b.metadata.labels ?? {});
+}

@@ -1,0 +1,128 @@
+import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { resourceOf, startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
+import type { VirtualDisk } from '../../src/api/virtual-disk.ts';
+import type { VirtualPool, VirtualPoolSpec } from '../../src/api/virtual-pool.ts';
+import type { ResourceClient } from '../../src/kube/resource-client.ts';
+
+describe('storage pools on real libvirt', () => {
+  let node: ExecutorNode;
+  let pools: ResourceClient<VirtualPool>;
+
+  beforeAll(async () => {
+    node = await startExecutorNode();
+    pools = node.client.resource(resourceOf('VirtualPool'));
+  });
+  afterAll(async () => {
+    await node.close();
+  });
+
+  const make = (name: string, spec: VirtualPoolSpec): Promise<VirtualPool> =>
+    pools.create({ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualPool', metadata: { name }, spec });
+
+  async function until(name: string, holds: (pool: VirtualPool | undefined) => boolean): Promise<VirtualPool> {
+    const end = Date.now() + 30_000;
+    for (;;) {
+      const pool = await pools.find({ name });
+      if (holds(pool)) return pool as VirtualPool;
+      if (Date.now() > end) throw new Error(`${JSON.stringify(pool, null, 1)}\n${(await node.log()).slice(-2500)}`);
+      await delay(50);
+    }
+  }
+  const isReady = (pool: VirtualPool | undefined): boolean =>
+    pool?.status?.conditions?.find(({ type }) => type === 'Ready')?.status === 'True' &&
+    pool.status.observedGeneration === pool.metadata.generation;
+  const condition = (pool: VirtualPool, type: string) => pool.status?.conditions?.find((one) => one.type === type);
+
+  it('has a pool default on each node', async () => {
+    const pool = await until('default', isReady);
+    expect(pool.status).toMatchObject({ summary: '1/1', nodes: [{ nodeName: 'node-1', state: 'running' }] });
+    expect(await node.libvirtd.virsh('pool-list', '--autostart', '--name')).toContain('default');
+  });
+
+  it('defines, builds, starts, autostarts and removes a pool, and keeps what is in its folder', async () => {
+    const path = join(node.libvirtd.dir, 'fast');
+    await make('fast', { pool: { type: 'dir', target: { path } } });
+    const pool = await until('fast', isReady);
+    expect(pool.status?.nodes?.[0]).toMatchObject({ state: 'running', path, volumes: 0, observedGeneration: 1 });
+    expect(pool.status?.nodes?.[0]?.available).toMatch(/^\d/);
+    expect((await stat(path)).isDirectory()).toBe(true);
+    await writeFile(join(path, 'kept.raw'), 'kept');
+    await pools.delete({ name: 'fast' });
+    await until('fast', (one) => one === undefined);
+    expect(await node.libvirtd.virsh('pool-list', '--all', '--name')).not.toContain('fast');
+    expect((await stat(join(path, 'kept.raw'))).size).toBe(4);
+  });
+
+  it('removes an empty folder where the reclaim policy says so', async () => {
+    const path = join(node.libvirtd.dir, 'passing');
+    await make('passing', { reclaimPolicy: 'Delete', pool: { type: 'dir', target: { path } } });
+    await until('passing', isReady);
+    await pools.delete({ name: 'passing' });
+    await until('passing', (one) => one === undefined);
+    await expect(stat(path)).rejects.toThrow('ENOENT');
+  });
+
+  it("tells why a pool does not start, in libvirt's words, and starts it once the reason is gone", async () => {
+    const path = join(node.libvirtd.dir, 'late');
+    await make('late', { build: 'Never', pool: { type: 'dir', target: { path } } });
+    const failed = await until('late', (one) => condition(one as VirtualPool, 'Ready')?.status === 'False');
+    expect(condition(failed, 'Ready')).toMatchObject({ reason: 'StartFailed' });
+    expect(condition(failed, 'Ready')?.message).toContain('No such file or directory');
+    expect(failed.status?.nodes?.[0]).toMatchObject({ state: 'inactive' });
+    await mkdir(path);
+    await until('late', isReady);
+    await pools.delete({ name: 'late' });
+    await until('late', (one) => one === undefined);
+  });
+
+  it('puts right what somebody changes behind our back', async () => {
+    const path = join(node.libvirtd.dir, 'steady');
+    await make('steady', { refreshIntervalSeconds: 5, pool: { type: 'dir', target: { path } } });
+    await until('steady', isReady);
+    await node.libvirtd.virsh('pool-destroy', 'steady');
+    await node.libvirtd.virsh('pool-autostart', 'steady', '--disable');
+    await pools.mergePatch({ name: 'steady' }, { spec: { refreshIntervalSeconds: 6 } });
+    await until('steady', (one) => isReady(one) && one?.status?.nodes?.[0]?.observedGeneration === 2);
+    expect(await node.libvirtd.virsh('pool-list', '--autostart', '--name')).toContain('steady');
+    const moved = join(node.libvirtd.dir, 'steadier');
+    await pools.mergePatch({ name: 'steady' }, { spec: { pool: { target: { path: moved } } } });
+    await until('steady', (one) => isReady(one) && one?.status?.nodes?.[0]?.path === moved);
+    await pools.delete({ name: 'steady' });
+    await until('steady', (one) => one === undefined);
+  });
+
+  it('is left by a node that is no longer selected', async () => {
+    const path = join(node.libvirtd.dir, 'elsewhere');
+    await make('elsewhere', { pool: { type: 'dir', target: { path } } });
+    await until('elsewhere', isReady);
+    await pools.mergePatch({ name: 'elsewhere' }, { spec: { nodeSelector: { matchLabels: { disk: 'nvme' } } } });
+    const left = await until('elsewhere', (one) => one?.status?.nodes?.length === 0);
+    expect(condition(left, 'Ready')).toMatchObject({ status: 'False', reason: 'NoNodes' });
+    expect(await node.libvirtd.virsh('pool-list', '--all', '--name')).not.toContain('elsewhere');
+    await pools.delete({ name: 'elsewhere' });
+    await until('elsewhere', (one) => one === undefined);
+  });
+
+  it('is not deleted while a disk is in it, and says which', async () => {
+    const path = join(node.libvirtd.dir, 'used');
+    await make('used', { pool: { type: 'dir', target: { path } } });
+    await until('used', isReady);
+    const disks = node.client.resource<VirtualDisk>(resourceOf('VirtualDisk'));
+    await disks.create({
+      apiVersion: 'virtctl.dev/v1alpha1',
+      kind: 'VirtualDisk',
+      metadata: { name: 'data', namespace: 'default' },
+      spec: { pool: 'used', capacity: '1Mi' },
+    });
+    await until('used', (one) => one?.status?.usedBy === 1);
+    await pools.delete({ name: 'used' });
+    const waiting = await until('used', (one) => condition(one as VirtualPool, 'InUse')?.status === 'True');
+    expect(condition(waiting, 'InUse')?.message).toBe('deletion waits for VirtualDisk default/data');
+    expect(await node.libvirtd.virsh('pool-list', '--name')).toContain('used');
+    await disks.delete({ namespace: 'default', name: 'data' });
+    await until('used', (one) => one === undefined);
+  });
+});
