@@ -46,6 +46,8 @@ describe('changes to a running machine', () => {
     ...more,
   });
 
+  const rng = { model: 'virtio', backend: { model: 'random', value: '/dev/urandom' } };
+
   beforeAll(async () => {
     guest = await testGuest();
     node = await startExecutorNode();
@@ -111,6 +113,18 @@ describe('changes to a running machine', () => {
     expect(second.status?.restartRequired).toBeUndefined();
     await expect.poll(async () => (await dump()).includes(file('b.qcow2')), { timeout: 60_000 }).toBe(false);
     expect((await dumpInactive()).includes(file('b.qcow2'))).toBe(false);
+  });
+
+  it('attaches several devices at once', async () => {
+    const cards = ['01', '03', '04', '05'].map((end) => card(`52:54:00:00:00:${end}`));
+    const vm = await change({ devices: { interface: cards, rng: [rng] } });
+    expect(vm.status?.restartRequired).toBeUndefined();
+    for (const end of ['03', '04', '05']) expect((await dump()).includes(`52:54:00:00:00:${end}`)).toBe(true);
+    expect((await dump()).includes('<rng ')).toBe(true);
+    await change({ devices: { interface: [card('52:54:00:00:00:01')], rng: null } });
+    await expect.poll(async () => (await dump()).includes('<rng '), { timeout: 60_000 }).toBe(false);
+    await node.until(machine, (one) => one.status?.restartRequired === undefined, 'all to be given back', 90_000);
+    expect((await dumpInactive()).includes('<rng ')).toBe(false);
   });
 
   it('attaches an interface and detaches it', async () => {

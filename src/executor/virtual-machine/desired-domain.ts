@@ -39,7 +39,7 @@ export function desiredDomain(machine: VirtualMachine, devices: ResolvedDevices,
     memory: spec['memory'] ?? (memberAt(spec, 'cpu', 'numa') === undefined ? defaultMemory : undefined),
     vcpu: spec['vcpu'] ?? { value: 1 },
     os: desiredOs(spec['os'], type, node.arch),
-    devices: desiredDevices(spec['devices'], devices, type),
+    devices: desiredDevices(spec['devices'], devices, type, isQ35(desiredOs(spec['os'], type, node.arch))),
   };
   delete domain['metadata'];
   delete domain['id'];
@@ -71,16 +71,37 @@ function isX86(os: Data | undefined): boolean {
   return ['x86_64', 'i686'].includes(textOf(memberAt(os, 'type', 'arch')));
 }
 
-function desiredDevices(devices: Data | undefined, resolved: ResolvedDevices, type: string): DataObject {
+/** On q35 each device that is plugged in takes a root port, and libvirt keeps one free. */
+const rootPorts = 10;
+
+function isQ35(os: DataObject): boolean {
+  return /^(q35$|pc-q35-)/.test(textOf(memberAt(os, 'type', 'machine')));
+}
+
+function desiredDevices(
+  devices: Data | undefined,
+  resolved: ResolvedDevices,
+  type: string,
+  needsPorts: boolean,
+): DataObject {
   const given = isObject(devices) ? devices : {};
   const list = (value: Data | undefined): readonly Data[] => (isList(value) ? value : []);
   const disks = [...list(given['disk']), ...resolved.disks];
   const interfaces = [...list(given['interface']), ...resolved.interfaces];
+  const controllers = list(given['controller']);
+  // Whoever lays out the buses himself, or took the layout over from a libvirt, gets what he asks for.
+  const hasPci = controllers.some((one) => memberAt(one, 'type') === 'pci');
+  const ports = Array.from({ length: rootPorts + 1 }, (_none, index): Data => ({
+    type: 'pci',
+    index,
+    model: index === 0 ? 'pcie-root' : 'pcie-root-port',
+  }));
   const hasSerial = list(given['serial']).length > 0 || list(given['console']).length > 0;
   return {
     ...given,
     ...(disks.length > 0 ? { disk: disks } : {}),
     ...(interfaces.length > 0 ? { interface: interfaces } : {}),
+    ...(needsPorts && !hasPci ? { controller: [...controllers, ...ports] } : {}),
     ...(hasSerial || type === 'test' ? {} : { serial: [{ type: 'pty' }] }),
   };
 }
