@@ -26,13 +26,29 @@ export function machineStarted(machine: VirtualMachine | undefined, generation: 
   if (status === undefined) return false;
   if (status.printableStatus === 'Running' || status.printableStatus === 'Paused') return true;
   if (status.printableStatus === 'Completed') return true;
-  for (const type of ['Synchronized', 'Ready']) {
+  refuseHopeless(status, ['Synchronized', 'Ready'], generation);
+  return false;
+}
+
+/**
+ * Whether the domain is there as its spec of generation `generation` wants, for a machine that is not to run.
+ *
+ * @throws NotFoundError when it is gone; FailedError with libvirt's words when it cannot be defined.
+ */
+export function machineDefined(machine: VirtualMachine | undefined, generation: number): boolean {
+  const status = describedBy(machine, generation);
+  if (status === undefined) return false;
+  refuseHopeless(status, ['Synchronized'], generation);
+  return true;
+}
+
+function refuseHopeless(status: VirtualMachine['status'], types: readonly string[], generation: number): void {
+  for (const type of types) {
     const condition = findCondition(status, type);
     if (condition?.status !== 'False' || !hopeless.has(condition.reason ?? '')) continue;
     if ((condition.observedGeneration ?? generation) < generation) continue;
     throw new FailedError(`${condition.reason ?? ''}: ${condition.message ?? ''}`);
   }
-  return false;
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { ObjectRef } from './object.ts';
-import { FailedError } from '../base/errors.ts';
+import { FailedError, UsageError } from '../base/errors.ts';
 
 /** One resource of the API: where its objects live and what they are called. */
 export interface ResourceType {
@@ -39,7 +39,7 @@ export function apiVersionOf(type: ResourceType): string {
 /**
  * The path of a collection: of one namespace, of all namespaces (`undefined`), or of a cluster-wide resource.
  *
- * @throws FailedError when a namespace is given for a cluster-wide resource, or is not a possible name.
+ * @throws FailedError when a namespace is given for a cluster-wide resource; UsageError when it is not a possible name.
  */
 export function collectionPath(type: ResourceType, namespace: string | undefined): string {
   const root = type.group === '' ? `/api/${type.version}` : `/apis/${type.group}/${type.version}`;
@@ -51,7 +51,7 @@ export function collectionPath(type: ResourceType, namespace: string | undefined
 /**
  * The path of one object, or of a subresource of it.
  *
- * @throws FailedError when the namespace is missing or too much, or a name cannot be one.
+ * @throws FailedError when the namespace is missing or too much; UsageError when a name cannot be one.
  */
 export function objectPath(type: ResourceType, ref: ObjectRef, subresource?: string): string {
   if (type.namespaced && (ref.namespace ?? '') === '') {
@@ -64,7 +64,7 @@ export function objectPath(type: ResourceType, ref: ObjectRef, subresource?: str
 /** A name as a path segment. Kubernetes refuses `.`, `..`, `/` and `%` too (path.IsValidPathSegmentName). */
 function segment(what: string, name: string): string {
   if (name === '' || name === '.' || name === '..' || /[/%]/.test(name)) {
-    throw new FailedError(`"${name}" cannot be a ${what}`);
+    throw new UsageError(`"${name}" cannot be a ${what}`);
   }
   return encodeURIComponent(name);
 }

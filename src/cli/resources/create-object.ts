@@ -4,7 +4,7 @@ import { InvalidInputError, UsageError } from '../../base/errors.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import type { KubeObject } from '../../kube/object.ts';
 import type { Context } from '../context.ts';
-import { machineStarted } from '../verb-progress.ts';
+import { machineDefined, machineStarted } from '../verb-progress.ts';
 import { waitForObject } from '../wait-for-object.ts';
 import { writeResult } from '../write-result.ts';
 import { printedName, type KnownResource } from './known-resources.ts';
@@ -64,7 +64,7 @@ function isReady(object: KubeObject | undefined, generation: number): boolean {
     const { runStrategy } = machine.spec;
     const isToRun = runStrategy !== 'Halted' && runStrategy !== 'Manual';
     if (isToRun) return machineStarted(machine, generation);
-    return (machine.status?.observedGeneration ?? -1) >= generation;
+    return machineDefined(machine, generation);
   }
   if (object === undefined) throw new InvalidInputError([{ path: '', message: 'it was deleted meanwhile' }]);
   const { status } = object as KubeObject & {

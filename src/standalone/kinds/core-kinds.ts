@@ -108,7 +108,7 @@ function dataProblems(request: AdmissionRequest, what: 'secret' | 'configmap'): 
   const found: Cause[] = [];
   for (const field of ['data', 'binaryData']) {
     for (const key of Object.keys(isJsonObject(object[field]) ? object[field] : {})) {
-      if (/^[-._a-zA-Z0-9]+$/.test(key) && key.length <= 253 && key !== '.' && key !== '..') continue;
+      if (/^[-._a-zA-Z0-9]+$/.test(key) && key.length <= 253 && key !== '.' && !key.startsWith('..')) continue;
       const rule =
         "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
       found.push({
