@@ -565,6 +565,7 @@ export class MachineReconciler {
     if (view === undefined) return;
     const now = this.#options.clock.now();
     const begin = beginStop(status.power, now);
+    const wasStarting = status.power.bootStep === 'Starting';
     if (begin !== undefined || status.power.bootStep !== undefined) {
       await status.note({
         power: { ...begin, bootStep: null },
@@ -572,7 +573,9 @@ export class MachineReconciler {
       });
       if (begin !== undefined) this.#event(round, 'Normal', 'Stopping', 'Stop', 'the guest is asked to shut down');
     }
-    const seconds = status.machine.spec.terminationGracePeriodSeconds ?? 60;
+    // A start that was cut off before the guest's first instruction: there is nobody to ask.
+    const neverRan = wasStarting && view.state === 'paused';
+    const seconds = neverRan ? 0 : (status.machine.spec.terminationGracePeriodSeconds ?? 60);
     const progress = await continueStop(view, {
       requests: this.#requests,
       now,
