@@ -1,5 +1,5 @@
 import type { Domain } from '../model/types.gen.ts';
-import type { VirtualMachine, VirtualMachineSpec } from './virtual-machine.ts';
+import type { VirtualMachine, VirtualMachineSpec, Volume } from './virtual-machine.ts';
 
 /** The machine type that suits each architecture; libvirt's own choice for others. */
 const machines: Readonly<Record<string, string>> = {
@@ -32,7 +32,7 @@ function withSpecDefaults(spec: VirtualMachineSpec): VirtualMachineSpec {
       : {
           volumes: volumes.map((volume) => ({
             ...volume,
-            target: { ...volume.target, bus: volume.target?.bus ?? (volume.cdrom === true ? 'sata' : 'virtio') },
+            target: { ...volume.target, bus: volume.target?.bus ?? (isMedium(volume) ? 'sata' : 'virtio') },
           })),
         }),
     ...(interfaces === undefined
@@ -67,4 +67,9 @@ function withDomainDefaults(domain: Domain): Domain {
       ? devices
       : { ...devices, serial: [{ type: 'pty' }], console: [{ type: 'pty', target: { type: 'serial' } }] },
   };
+}
+
+/** What becomes a CD-ROM drive, which virtio has none of: cloud-init's data does unless it is to be a disk. */
+function isMedium({ cdrom, cloudInit }: Volume): boolean {
+  return cdrom ?? cloudInit !== undefined;
 }

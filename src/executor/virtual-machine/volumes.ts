@@ -72,7 +72,8 @@ export async function resolveVolumes(
   for (const volume of machine.spec.volumes ?? []) {
     const source = await sourceOf(machine, volume, sources, signal);
     if (source === undefined) continue;
-    const isCdrom = volume.cdrom ?? source.isMedium === true;
+    // virtio has no drives with media: there it is a disk that cannot be written to.
+    const isCdrom = volume.cdrom ?? (source.isMedium === true && volume.target?.bus !== 'virtio');
     const bus = volume.target?.bus ?? (isCdrom ? 'sata' : 'virtio');
     const target = volume.target?.dev ?? nextTarget(bus, taken);
     taken.add(target);
@@ -85,7 +86,7 @@ export async function resolveVolumes(
 
 function diskOf(volume: Volume, source: Source, isCdrom: boolean, bus: string, dev: string): DataObject {
   const { bootOrder, cache, serial, shareable, device } = volume;
-  const readOnly = isCdrom || volume.readOnly === true || source.readOnly === true;
+  const readOnly = isCdrom || volume.readOnly === true || source.readOnly === true || source.isMedium === true;
   return {
     type: source.isBlock === true ? 'block' : 'file',
     device: isCdrom ? 'cdrom' : 'disk',
