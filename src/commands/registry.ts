@@ -175,6 +175,12 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./executor.ts'),
   },
   {
+    name: 'controller',
+    summary: 'watch over all nodes, and check objects at admission',
+    group: group.cluster,
+    load: () => import('./controller.ts'),
+  },
+  {
     name: 'standalone',
     summary: 'serve the control plane of one machine from this process',
     group: group.cluster,

@@ -345,9 +345,10 @@ class Executor {
       if (this.#options.claimUnbound === true && object.spec.nodeName === '') this.#binder.enqueue(objectKey(object));
       const was = change.type === 'updated' ? change.before.spec.nodeName : '';
       if (object.spec.nodeName !== nodeName && was !== nodeName) return;
-      // Status is our own writing: only what somebody wants is news.
+      // Status is our own writing: only what somebody wants is news, and that the controller takes this node for lost.
       if (
         change.type === 'updated' &&
+        !object.spec.lost &&
         change.before.spec.digest === object.spec.digest &&
         change.before.metadata.deletionTimestamp === object.metadata.deletionTimestamp
       ) {

@@ -3,7 +3,13 @@
  * than a few megabytes; a reconcile reads the whole object anyway.
  */
 import { createHash } from 'node:crypto';
-import { domainName, type VirtualMachine } from '../api/virtual-machine.ts';
+import { findCondition } from '../api/meta.ts';
+import {
+  domainName,
+  virtualMachineConditions,
+  virtualMachineReasons,
+  type VirtualMachine,
+} from '../api/virtual-machine.ts';
 import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
 import type { KubeObject, ObjectMeta } from '../kube/object.ts';
 import { bytesOf, memberAt, type DataObject } from './virtual-machine/same-value.ts';
@@ -19,6 +25,8 @@ export interface SlimMachine extends KubeObject {
     readonly references: readonly string[];
     /** Differs when anything of the spec does. */
     readonly digest: string;
+    /** Whether its status says that its node is lost: only its executor knows better. */
+    readonly lost: boolean;
   };
 }
 
@@ -62,6 +70,7 @@ export function slimMachine(object: KubeObject): SlimMachine {
       memoryBytes: Number(bytesOf(memberAt(memory, 'value'), memberAt(memory, 'unit'), 'KiB') ?? 1024n ** 3n),
       references,
       digest: createHash('sha256').update(JSON.stringify(spec)).digest('base64').slice(0, 12),
+      lost: findCondition(machine.status, virtualMachineConditions.Ready)?.reason === virtualMachineReasons.NodeLost,
     },
   };
 }

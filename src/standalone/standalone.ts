@@ -4,6 +4,7 @@
  */
 import { FailedError, toError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { localController } from './local-controller.ts';
 import { virtctlKinds } from './kinds/virtctl-kinds.ts';
 import type { ApiServer, ApiServerOptions } from './server.ts';
 import { startApiServer } from './server.ts';
@@ -65,7 +66,10 @@ export interface StandaloneOptions extends Omit<ApiServerOptions, 'definitions'>
 export async function startStandalone(options: StandaloneOptions): Promise<ApiServer> {
   const { executor, ...serving } = options;
   const server = await startApiServer({ ...serving, definitions: virtctlKinds() });
-  const components = executor === undefined ? [] : [localExecutor(options.folder, options.logger, executor)];
+  const components = [
+    localController(options.folder, options.logger),
+    ...(executor === undefined ? [] : [localExecutor(options.folder, options.logger, executor)]),
+  ];
   const stops: (() => Promise<void>)[] = [() => server.close()];
   const close = async (): Promise<void> => {
     for (const stop of stops.reverse()) await stop();

@@ -1,0 +1,108 @@
+/** What the controller knows of the cluster: informers over the kinds that it looks things up in. */
+import type { Hypervisor } from '../api/hypervisor.ts';
+import { leaseNamespace } from '../api/hypervisor.ts';
+import { kinds } from '../api/kinds.ts';
+import { disksOf } from '../api/lookup.ts';
+import type { KubeObject } from '../api/meta.ts';
+import { apiVersion, group, version } from '../api/meta.ts';
+import type { VirtualMachine } from '../api/virtual-machine.ts';
+import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
+import type { Clock } from '../base/clock.ts';
+import { FailedError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import { Informer } from '../kube/informer.ts';
+import type { KubeClient } from '../kube/kube-client.ts';
+import { builtin, type ResourceType } from '../kube/resource-type.ts';
+import type { Lease } from '../reconcile/lease.ts';
+
+/** The resource of one of our kinds. */
+export function resourceOfKind(kind: string): ResourceType {
+  const info = kinds.find((one) => one.kind === kind);
+  if (info === undefined) throw new FailedError(`there is no kind ${kind}`);
+  return { group, version, kind, plural: info.plural, namespaced: info.namespaced };
+}
+
+/** Informers that run together. */
+export class Caches {
+  /** Without `spec.domain` and `spec.overlay`, which nobody here looks at and which are nearly all of its size. */
+  readonly machines: Informer<VirtualMachine, 'disk' | 'node'>;
+  readonly operations: Informer<VirtualMachineOperation>;
+  readonly hypervisors: Informer<Hypervisor>;
+  /** The executors' signs of life. */
+  readonly leases: Informer<Lease>;
+  readonly #others: ReadonlyMap<string, Informer<KubeObject>>;
+
+  constructor(client: KubeClient, options: { readonly logger: Logger; readonly clock: Clock }) {
+    const informer = <T extends KubeObject>(kind: string, transform?: (object: T) => T): Informer<T> =>
+      new Informer<T>({ source: client.resource<T>(resourceOfKind(kind)), transform, ...options });
+    this.machines = new Informer<VirtualMachine, 'disk' | 'node'>({
+      source: client.resource<VirtualMachine>(resourceOfKind('VirtualMachine')),
+      transform: slimMachine,
+      indexers: {
+        disk: (machine) => disksOf(machine).map(({ disk }) => `${machine.metadata.namespace ?? ''}/${disk}`),
+        node: ({ spec }) => ((spec.nodeName ?? '') === '' ? [] : [spec.nodeName ?? '']),
+      },
+      ...options,
+    });
+    this.operations = informer<VirtualMachineOperation>('VirtualMachineOperation');
+    this.hypervisors = informer<Hypervisor>('Hypervisor');
+    this.leases = new Informer<Lease>({
+      source: client.resource<Lease>(builtin.leases),
+      namespace: leaseNamespace,
+      ...options,
+    });
+    this.#others = new Map([
+      ['VirtualPool', informer<KubeObject>('VirtualPool')],
+      ...['VirtualDisk', 'VirtualImage', 'VirtualNetwork', 'VirtualMachineSnapshot'].map(
+        (kind): [string, Informer<KubeObject>] => [kind, informer<KubeObject>(kind, namesOnly)],
+      ),
+    ]);
+  }
+
+  /**
+   * An object of one of our kinds by its name. Secrets and ConfigMaps are taken to exist: to know, the controller would
+   * need the right to read every secret of the cluster, and all that depends on it is a warning.
+   */
+  find(kind: string, namespace: string | undefined, name: string): KubeObject | undefined {
+    const key = namespace === undefined || namespace === '' ? name : `${namespace}/${name}`;
+    if (kind === 'VirtualMachine') return this.machines.get(key);
+    if (kind === 'VirtualMachineOperation') return this.operations.get(key);
+    if (kind === 'Hypervisor') return this.hypervisors.get(key);
+    const informer = this.#others.get(kind);
+    return informer === undefined ? { apiVersion: 'v1', kind, metadata: { namespace, name } } : informer.get(key);
+  }
+
+  /** Follows the server until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all(this.#all().map((one) => one.run(signal)));
+  }
+
+  /**
+   * Resolves once everything is known.
+   *
+   * @throws the signal's reason when it aborts before.
+   */
+  async synced(signal: AbortSignal): Promise<void> {
+    for (const one of this.#all()) await one.synced(signal);
+  }
+
+  /** Whether everything was known once. */
+  isSynced(): boolean {
+    return this.#all().every((one) => one.health().synced);
+  }
+
+  #all(): readonly Pick<Informer<KubeObject>, 'run' | 'synced' | 'health'>[] {
+    return [this.machines, this.operations, this.hypervisors, this.leases, ...this.#others.values()];
+  }
+}
+
+function slimMachine(machine: VirtualMachine): VirtualMachine {
+  const { managedFields: _managed, annotations: _annotations, ...metadata } = machine.metadata;
+  const { domain: _domain, overlay: _overlay, ...spec } = machine.spec;
+  return { ...machine, metadata, spec };
+}
+
+function namesOnly({ kind, metadata }: KubeObject): KubeObject {
+  const { name, namespace, uid, resourceVersion } = metadata;
+  return { apiVersion, kind, metadata: { name, namespace, uid, resourceVersion } };
+}

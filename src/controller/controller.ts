@@ -1,0 +1,203 @@
+/**
+ * The entry of src/controller: what watches over the whole cluster. `virtctl controller` runs it, any number of times,
+ * and `virtctl standalone` in its process.
+ *
+ *   API server ──▶ Caches (informers) ──┬─▶ Admission ◀── webhook server ◀── API server     in every one
+ *                                       │
+ *                                       ├─▶ NodeHealth          Hypervisors and machines     in the leader
+ *                                       ├─▶ OperationReaper     finished operations          in the leader
+ *                                       └─▶ ValidatingWebhookConfiguration                   in the leader
+ *
+ * It ends when its signal aborts. No machine depends on it: while none runs, nothing is started, stopped or moved.
+ */
+import { setMaxListeners } from 'node:events';
+import { Caches, resourceOfKind } from './caches.ts';
+import { NodeHealth } from './node-health.ts';
+import { OperationReaper } from './operation-reaper.ts';
+import { startWebhook, type WebhookOptions } from './webhook/webhook.ts';
+import type { Hypervisor } from '../api/hypervisor.ts';
+import type { VirtualMachine } from '../api/virtual-machine.ts';
+import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
+import { backoffMs, reconnectBackoff } from '../base/backoff.ts';
+import { systemClock, type Clock } from '../base/clock.ts';
+import { FailedError, toError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import type { KubeClient } from '../kube/kube-client.ts';
+import { builtin } from '../kube/resource-type.ts';
+import { isAlreadyExists } from '../kube/status-error.ts';
+import { Controller } from '../reconcile/controller.ts';
+import { EventRecorder, type KubeEvent } from '../reconcile/event-recorder.ts';
+import { LeaderElector, LeadershipLostError, type LeaderElectionOptions } from '../reconcile/leader-election.ts';
+import type { Lease } from '../reconcile/lease.ts';
+
+/** The namespace of the control plane's own objects: the leader's Lease and the webhook's Secret. */
+export const systemNamespace = 'virtctl-system';
+
+/** Options of {@link runController}. */
+export interface ControllerOptions {
+  /** The API server; not closed by the controller. */
+  readonly client: KubeClient;
+  /** Names this one among all controllers; no two may share it. */
+  readonly identity: string;
+  /** The namespace of its Lease and Secret, made when missing; `virtctl-system` when left out. */
+  readonly namespace?: string | undefined;
+  /** The admission webhook; none when left out, as for the embedded server, which checks by itself. */
+  readonly webhook?: WebhookOptions | undefined;
+  readonly logger: Logger;
+  readonly clock?: Clock | undefined;
+  readonly random?: (() => number) | undefined;
+  /** Other times for the leader's election, for tests. */
+  readonly election?: Pick<LeaderElectionOptions, 'leaseDurationMs' | 'renewDeadlineMs' | 'retryPeriodMs'> | undefined;
+  /** Is told when it leads and its caches are full. */
+  readonly onLeading?: (() => void) | undefined;
+}
+
+/**
+ * Runs a controller until the signal aborts.
+ *
+ * @throws UnreachableError when the webhook's address cannot be listened on; nothing that the API server does ends it.
+ */
+export async function runController(options: ControllerOptions, signal: AbortSignal): Promise<void> {
+  const { client, identity, logger, namespace = systemNamespace } = options;
+  const clock = options.clock ?? systemClock;
+  const random = options.random ?? Math.random;
+  const caches = new Caches(client, { logger, clock });
+  const webhook =
+    options.webhook === undefined
+      ? undefined
+      : await startWebhook({ ...options.webhook, client, caches, namespace, clock, logger });
+  const recorder = new EventRecorder({
+    events: client.resource<KubeEvent>(builtin.events),
+    controller: 'virtctl.dev/controller',
+    instance: identity.slice(0, 128),
+    clock,
+    random,
+    logger,
+  });
+  // Background work ends after the reconcilers: they may need it to end well.
+  const background = new AbortController();
+  // One listener for each informer, and more while they wait.
+  setMaxListeners(64, background.signal);
+  const running = [caches.run(background.signal), recorder.run(background.signal)];
+  try {
+    await makeNamespace(options, namespace, clock, random, signal);
+    const keeping = webhook?.keepCertificates(background.signal);
+    if (keeping !== undefined) running.push(keeping);
+    await caches.synced(signal);
+    const lead = async (leading: AbortSignal): Promise<void> => {
+      options.onLeading?.();
+      await Promise.all([
+        runNodeHealth(client, caches, recorder, clock, logger, leading),
+        runReaper(client, caches, clock, logger, leading),
+        webhook?.keepConfiguration(leading),
+      ]);
+    };
+    while (!isAborted(signal)) {
+      const elector = new LeaderElector({
+        leases: client.resource<Lease>(builtin.leases),
+        ref: { namespace, name: 'virtctl-controller' },
+        identity,
+        clock,
+        random,
+        logger,
+        ...options.election,
+      });
+      try {
+        await elector.run(lead, signal);
+      } catch (error) {
+        if (!(error instanceof LeadershipLostError)) throw error;
+        logger.warn('no longer the leader', { error });
+      }
+    }
+  } catch (error) {
+    if (!isAborted(signal)) throw error;
+  } finally {
+    background.abort(signal.reason ?? new FailedError('the controller ends'));
+    await Promise.allSettled(running);
+    await webhook?.close();
+    logger.info('ended');
+  }
+}
+
+async function runNodeHealth(
+  client: KubeClient,
+  caches: Caches,
+  recorder: EventRecorder,
+  clock: Clock,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  const health = new NodeHealth({
+    caches,
+    leases: client.resource<Lease>(builtin.leases),
+    machines: client.resource<VirtualMachine>(resourceOfKind('VirtualMachine')),
+    hypervisors: client.resource<Hypervisor>(resourceOfKind('Hypervisor')),
+    recorder,
+    clock,
+  });
+  const loop = new Controller({
+    name: 'node-health',
+    reconcile: (node, context) => health.reconcile(node, context),
+    concurrency: 4,
+    logger,
+    clock,
+  });
+  const stop = health.follow((node) => loop.enqueue(node));
+  try {
+    await loop.run(signal);
+  } finally {
+    stop();
+  }
+}
+
+async function runReaper(
+  client: KubeClient,
+  caches: Caches,
+  clock: Clock,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  const operations = client.resource<VirtualMachineOperation>(resourceOfKind('VirtualMachineOperation'));
+  const reaper = new OperationReaper({ caches, operations, clock });
+  const loop = new Controller({
+    name: 'operation-reaper',
+    reconcile: (key, context) => reaper.reconcile(key, context),
+    logger,
+    clock,
+  });
+  const stop = reaper.follow((key) => loop.enqueue(key));
+  try {
+    await loop.run(signal);
+  } finally {
+    stop();
+  }
+}
+
+/** Tries until it is there: the API server may be starting. */
+async function makeNamespace(
+  { client, logger }: ControllerOptions,
+  name: string,
+  clock: Clock,
+  random: () => number,
+  signal: AbortSignal,
+): Promise<void> {
+  const namespaces = client.resource(builtin.namespaces);
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      const found = await namespaces.find({ name }, { signal });
+      if (found === undefined)
+        await namespaces.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } }, { signal });
+      return;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (isAlreadyExists(error)) return;
+      logger.warn('cannot make the namespace, trying again', { name, error: toError(error) });
+      await clock.sleep(backoffMs(reconnectBackoff, attempt, random), signal);
+    }
+  }
+}
+
+/** A function, because the compiler does not know that a signal changes while one waits. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
+}
