@@ -20,8 +20,17 @@ export interface CallResult {
 
 /** The bundle, and calls of it. */
 export interface VirtctlProcess {
+  /** The bundle's entry. */
+  readonly path: string;
   /** Runs `virtctl WORDS…` against a node's API server and libvirt. */
   call(node: ExecutorNode, words: readonly string[], input?: string): Promise<CallResult>;
+  /** Runs another program in the same surroundings. */
+  run(
+    node: ExecutorNode,
+    program: string,
+    args: readonly string[],
+    env: Readonly<Record<string, string>>,
+  ): Promise<CallResult>;
   remove(): void;
 }
 
@@ -34,6 +43,8 @@ export function buildVirtctl(): VirtctlProcess {
   });
   if (build.status !== 0) throw new Error(build.stderr);
   return {
+    path: join(folder, 'virtctl.js'),
+    run: (node, program, args, env) => run(program, args, node, '', env),
     call: (node, words, input = '') => run(process.execPath, [join(folder, 'virtctl.js'), ...words], node, input),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
@@ -44,7 +55,13 @@ export function kubectl(node: ExecutorNode, words: readonly string[], input = ''
   return run('kubectl', ['--cache-dir', join(node.libvirtd.dir, 'kubectl'), ...words], node, input);
 }
 
-async function run(program: string, args: readonly string[], node: ExecutorNode, input: string): Promise<CallResult> {
+async function run(
+  program: string,
+  args: readonly string[],
+  node: ExecutorNode,
+  input: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<CallResult> {
   const child = spawn(program, args, {
     cwd: node.libvirtd.dir,
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -55,6 +72,7 @@ async function run(program: string, args: readonly string[], node: ExecutorNode,
       HOME: node.libvirtd.dir,
       KUBECONFIG: node.kubeconfig,
       LIBVIRT_DEFAULT_URI: node.libvirtd.uri,
+      ...env,
     },
   });
   child.stdin.on('error', () => undefined); // a command that does not read
