@@ -77,7 +77,7 @@ describe('machineManifest', () => {
       {
         name: 'cloud-init',
         cloudInit: { userData: '#!/bin/sh\n', metaData: 'public-keys:\n  - "ssh-ed25519 AAAA me@here"\n' },
-        target: { bus: 'virtio' },
+        target: { bus: 'sata' },
       },
     ]);
   });
