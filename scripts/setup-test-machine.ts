@@ -2,9 +2,7 @@
  * Installs what the tests need from Debian's or Ubuntu's packages: libvirt, QEMU, etcd and a few tools. Does nothing
  * when all is there. Fails loudly when something is missing and cannot be installed (`npm run test:unit` needs none).
  */
-import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import process from 'node:process';
+import { installPackages } from './install-packages.ts';
 
 /** A package and a file that it brings; the file's presence says that it is installed. */
 const packages: Readonly<Record<string, string>> = {
@@ -27,30 +25,4 @@ const packages: Readonly<Record<string, string>> = {
   'python3-libvirt': '/usr/lib/python3/dist-packages/libvirt.py',
 };
 
-const isInstalled = (file: string): boolean => existsSync(file) || existsSync(file.replace(/^\/usr/, ''));
-const missing = Object.entries(packages)
-  .filter(([, file]) => !isInstalled(file))
-  .map(([name]) => name);
-
-if (missing.length > 0) {
-  process.stderr.write(`installing for the tests: ${missing.join(' ')}\n`);
-  const sudo = process.getuid?.() === 0 ? [] : ['sudo', '-n'];
-  run([...sudo, 'apt-get', 'update', '-qq']);
-  run([...sudo, 'apt-get', 'install', '-y', '-qq', '--no-install-recommends', ...missing]);
-}
-
-function run(words: readonly string[]): void {
-  const [program, ...args] = words;
-  if (program === undefined) throw new Error('no program');
-  const { status, error } = spawnSync(program, args, {
-    stdio: ['ignore', 'ignore', 'inherit'],
-    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-  });
-  if (error !== undefined || status !== 0) {
-    process.stderr.write(
-      `error: ${words.join(' ')} failed${error === undefined ? '' : `: ${error.message}`}\n` +
-        `hint: install ${missing.join(', ')} by hand, or run the part that needs none of it: npm run test:unit\n`,
-    );
-    process.exit(1);
-  }
-}
+installPackages(packages, 'the tests', ', or run the part that needs none of it: npm run test:unit');
