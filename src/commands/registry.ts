@@ -163,6 +163,12 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./top.ts'),
   },
   {
+    name: 'node',
+    summary: 'list nodes, cordon and drain them',
+    group: group.cluster,
+    load: () => import('./node.ts'),
+  },
+  {
     name: 'doctor',
     summary: 'check this node and the control plane, and say how to mend what is wrong',
     group: group.cluster,
@@ -185,6 +191,12 @@ export const commands: readonly CommandSpec[] = [
     summary: 'serve the control plane of one machine from this process',
     group: group.cluster,
     load: () => import('./standalone.ts'),
+  },
+  {
+    name: 'scheduler',
+    summary: 'give machines without a node one',
+    group: group.cluster,
+    load: () => import('./scheduler.ts'),
   },
   {
     name: 'crd',

@@ -56,7 +56,7 @@ export function machineRequests(spec: VirtualMachineSpec): Amounts {
   const cellBytes = cells.reduce((sum, cell) => sum + (bytesOf({ unit: cell.unit, value: cell.memory }) ?? 0), 0);
   const modules = (devices?.memory ?? []).reduce((sum, module) => sum + (bytesOf(module.target?.size) ?? 0), 0);
   const guestBytes = (bytesOf(memory) ?? (cellBytes > 0 ? cellBytes : defaultMemoryBytes)) + modules;
-  const cpus = Number(vcpu?.current ?? vcpu?.value ?? 1);
+  const cpus = vcpu?.current ?? vcpu?.value ?? 1;
   const overhead = memoryOverheadBytes(guestBytes, cpus, (devices?.video ?? []).length);
   const requests: Record<string, number> = { cpu: cpus, memory: overhead, domains: 1 };
   if (memoryBacking?.hugepages === undefined) requests['memory'] = overhead + guestBytes;

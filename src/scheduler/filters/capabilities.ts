@@ -51,7 +51,7 @@ function checkMachineType({ spec }: MachineInfo, { machineTypes, maxVcpus }: Cap
   if (type !== undefined && machineTypes.size > 0 && !machineTypes.has(type)) {
     return { reason: `without machine type ${type}` };
   }
-  const cpus = Number(spec.domain?.vcpu?.value ?? 1);
+  const cpus = spec.domain?.vcpu?.value ?? 1;
   return maxVcpus > 0 && cpus > maxVcpus ? { reason: `limited to ${maxVcpus} CPUs a machine` } : undefined;
 }
 

@@ -1,0 +1,32 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import process from 'node:process';
+import type { Command } from 'commander';
+import { createLogger } from '../base/logger.ts';
+import type { Context } from '../cli/context.ts';
+import { addKubeOptions, withKubeClient } from '../cli/kube-options.ts';
+import type { KubeFlags } from '../cli/kube-options.ts';
+
+/** `virtctl scheduler`: gives machines without a node one; several may run, one of them leads. */
+export function configure(command: Command, context: Context): void {
+  addKubeOptions(command);
+  command
+    .option('--lease-namespace <name>', "the namespace of the leader's lease", 'kube-system')
+    .action(async (flags: KubeFlags & { readonly leaseNamespace: string }) => {
+      const { runScheduler } = await import('../scheduler/run-scheduler.ts');
+      const write = (line: string): void => void context.stderr.write(line);
+      const logger = createLogger({ level: 'info', now: context.now, write });
+      await withKubeClient(context, flags, (client) =>
+        runScheduler(
+          {
+            client,
+            identity: `${hostname()}_${process.pid}_${randomUUID().slice(0, 8)}`,
+            namespace: flags.leaseNamespace,
+            newToken: () => randomUUID().slice(0, 8),
+            logger,
+          },
+          context.signal,
+        ),
+      );
+    });
+}

@@ -1,0 +1,98 @@
+import { Scheduler } from './scheduler.ts';
+import { Snapshot } from './snapshot.ts';
+import type { Hypervisor } from '../api/hypervisor.ts';
+import { kinds } from '../api/kinds.ts';
+import { group, version } from '../api/meta.ts';
+import type { VirtualDisk } from '../api/virtual-disk.ts';
+import type { VirtualImage } from '../api/virtual-image.ts';
+import type { VirtualMachine } from '../api/virtual-machine.ts';
+import type { VirtualNetwork } from '../api/virtual-network.ts';
+import type { VirtualPool } from '../api/virtual-pool.ts';
+import { systemClock } from '../base/clock.ts';
+import { FailedError, toError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import { Informer } from '../kube/informer.ts';
+import type { KubeClient } from '../kube/kube-client.ts';
+import type { KubeObject } from '../kube/object.ts';
+import { builtin } from '../kube/resource-type.ts';
+import type { ResourceClient } from '../kube/resource-client.ts';
+import { EventRecorder, type KubeEvent } from '../reconcile/event-recorder.ts';
+import { LeaderElector, LeadershipLostError } from '../reconcile/leader-election.ts';
+import type { Lease } from '../reconcile/lease.ts';
+
+/** Options of {@link runScheduler}. */
+export interface RunSchedulerOptions {
+  /** The API server; not closed by the scheduler. */
+  readonly client: KubeClient;
+  /** Names this process among schedulers; no two may share it. */
+  readonly identity: string;
+  /** The namespace of the leader's lease. */
+  readonly namespace: string;
+  readonly newToken: () => string;
+  readonly logger: Logger;
+}
+
+/** Runs a scheduler until the signal aborts: waits to lead, places machines, and waits again when the lead is lost. */
+export async function runScheduler(options: RunSchedulerOptions, signal: AbortSignal): Promise<void> {
+  const { client, identity, namespace, logger } = options;
+  while (!signal.aborted) {
+    const elector = new LeaderElector({
+      leases: client.resource<Lease>(builtin.leases),
+      ref: { namespace, name: 'virtctl-scheduler' },
+      identity,
+      clock: systemClock,
+      random: Math.random,
+      logger,
+    });
+    try {
+      await elector.run((leading) => lead(options, leading), signal);
+    } catch (error) {
+      if (!(error instanceof LeadershipLostError)) throw error;
+      logger.warn('lost the lead', { error: toError(error) });
+    }
+  }
+}
+
+async function lead({ client, identity, logger, newToken }: RunSchedulerOptions, signal: AbortSignal): Promise<void> {
+  const recorder = new EventRecorder({
+    events: client.resource<KubeEvent>(builtin.events),
+    controller: 'virtctl.dev/scheduler',
+    instance: identity.slice(0, 128),
+    clock: systemClock,
+    random: Math.random,
+    logger,
+  });
+  const machines = client.resource<VirtualMachine>(typeOf('VirtualMachine'));
+  const hypervisors = client.resource<Hypervisor>(typeOf('Hypervisor'));
+  const informer = <T extends KubeObject>(source: ResourceClient<T>): Informer<T> =>
+    new Informer<T>({ source, logger });
+  const nodeInformer = informer(hypervisors);
+  const machineInformer = informer(machines);
+  const disks = informer(client.resource<VirtualDisk>(typeOf('VirtualDisk')));
+  const images = informer(client.resource<VirtualImage>(typeOf('VirtualImage')));
+  const pools = informer(client.resource<VirtualPool>(typeOf('VirtualPool')));
+  const networks = informer(client.resource<VirtualNetwork>(typeOf('VirtualNetwork')));
+  const snapshot = new Snapshot({
+    disk: (namespace, name) => disks.get(`${namespace}/${name}`),
+    image: (namespace, name) => images.get(`${namespace}/${name}`),
+    pool: (name) => pools.get(name),
+    network: (namespace, name) => networks.get(`${namespace}/${name}`),
+  });
+  const record = recorder.record.bind(recorder);
+  const scheduler = new Scheduler({ snapshot, machines, hypervisors, clock: systemClock, logger, newToken, record });
+  const all = [nodeInformer, machineInformer, disks, images, pools, networks];
+  const running = [recorder.run(signal), ...all.map((one) => one.run(signal))];
+  // Nothing is decided before everything is known.
+  await Promise.all(all.map((one) => one.synced(signal)));
+  machineInformer.onChange((change) => scheduler.onMachine(change));
+  nodeInformer.onChange((change) => scheduler.onNode(change));
+  for (const one of [disks, images, pools, networks]) one.onChange(() => scheduler.onSurroundings());
+  await scheduler.run(signal);
+  await Promise.all(running);
+}
+
+function typeOf(kind: string): Parameters<KubeClient['resource']>[0] {
+  const info = kinds.find((one) => one.kind === kind);
+  if (info === undefined) throw new FailedError(`there is no kind ${kind}`);
+  return { group, version, kind, plural: info.plural, namespaced: info.namespaced };
+}
