@@ -23,7 +23,8 @@ const intervalMs = 80;
 export async function startProgress(context: Context, steps: number): Promise<Progress> {
   if (context.stderr.isTTY !== true || steps < 2) return noProgress;
   const { default: ora } = await import('ora');
-  const spinner = ora({ text: '', stream: context.stderr, discardStdin: false }).start();
+  // ora would be silent where the variable CI is set, also on a terminal.
+  const spinner = ora({ text: '', stream: context.stderr, discardStdin: false, isEnabled: true }).start();
   let lastMs = 0;
   return {
     update(next) {
