@@ -343,6 +343,8 @@ class Executor {
     this.#machines.onChange((change) => {
       const { object } = change;
       if (this.#options.claimUnbound === true && object.spec.nodeName === '') this.#binder.enqueue(objectKey(object));
+      const before = change.type === 'updated' ? change.before.spec.references : [];
+      this.#storage.noticeUser(object.metadata.namespace ?? '', [...new Set([...before, ...object.spec.references])]);
       const was = change.type === 'updated' ? change.before.spec.nodeName : '';
       if (object.spec.nodeName !== nodeName && was !== nodeName) return;
       // Status is our own writing: only what somebody wants is news, and that the controller takes this node for lost.

@@ -137,6 +137,13 @@ async function sourceOf(
     if (nodeName !== undefined && nodeName !== '' && nodeName !== sources.nodeName) {
       throw waiting(`volume ${volume.name}: VirtualDisk "${name}" is on node ${nodeName}, not on ${sources.nodeName}`);
     }
+    const overlays = (disk.status?.usedBy ?? []).filter(({ kind }) => kind === 'VirtualDisk');
+    if (overlays.length > 0 && volume.readOnly !== true) {
+      const names = overlays.map((one) => `"${one.name}"`).join(', ');
+      throw waiting(
+        `volume ${volume.name}: VirtualDisk "${name}" is the base of ${names}, which writing to it would destroy; use it readOnly`,
+      );
+    }
     return { path, format: format ?? 'raw', isBlock: path.startsWith('/dev/') };
   }
   if (volume.virtualImage !== undefined) {

@@ -3,6 +3,7 @@
  * refreshed; and its line in status.nodes. Every executor writes the line of its node, and the sums that follow from all
  * lines. The last node that lets a deleted pool go takes the finalizer away.
  */
+import { namesOf } from './names-of.ts';
 import { poolDrift, poolName, poolXml, readPool } from './pool-definition.ts';
 import { selectedNodes } from './selected-nodes.ts';
 import {
@@ -396,12 +397,6 @@ async function during<T>(reason: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** At most five names, and how many more. */
-export function namesOf(users: readonly string[]): string {
-  const more = users.length - 5;
-  return users.slice(0, 5).join(', ') + (more > 0 ? ` and ${more} more` : '');
-}
-
-function without(line: NodeLine): Omit<NodeLine, 'lastUpdateTime'> {
+function without(line: NodeLine): NodeLine {
   return { ...line, lastUpdateTime: undefined };
 }

@@ -8,6 +8,7 @@
 import { defaultPool, readPool } from './pool-definition.ts';
 import { PoolReconciler } from './reconciler.ts';
 import { defaultPoolName, type StorageContext, type StorageUser } from './storage-context.ts';
+import { DiskReconciler } from '../virtual-disk/reconciler.ts';
 import { memberAt, textOf } from '../virtual-machine/same-value.ts';
 import type { Hypervisor } from '../../api/hypervisor.ts';
 import { kinds } from '../../api/kinds.ts';
@@ -41,6 +42,8 @@ export interface StorageAgentOptions {
   readonly onReconciled: (record: ReconcileRecord) => void;
 }
 
+/** A copy may take as long as disks are large. */
+const copyMs = 24 * 60 * 60_000;
 /** The folder of the pool `default`, as libvirt's own tools have it. */
 const defaultPath = '/var/lib/libvirt/images';
 
@@ -53,6 +56,7 @@ export class StorageAgent {
   readonly #images: Informer<VirtualImage>;
   readonly #context: StorageContext;
   readonly #poolController: Controller;
+  readonly #diskController: Controller;
 
   constructor(options: StorageAgentOptions) {
     this.#options = options;
@@ -98,12 +102,31 @@ export class StorageAgent {
       timeoutMs: 60 * 60_000,
       onReconciled,
     });
+    const disks = new DiskReconciler(this.#context);
+    this.#diskController = new Controller({
+      name: 'virtualdisk',
+      reconcile: (key, context) => disks.reconcile(key, context),
+      logger,
+      clock,
+      concurrency: 4,
+      timeoutMs: copyMs,
+      onReconciled,
+    });
     this.#watch();
   }
 
   /** Looks at everything afresh: after libvirt was away. */
   resynchronise(): void {
     for (const pool of this.#pools.list()) this.#poolController.enqueue(objectKey(pool));
+    for (const disk of this.#disks.list()) this.#diskController.enqueue(objectKey(disk));
+  }
+
+  /** A machine that names these came, went or changed: `VirtualDisk/root`, in its namespace. */
+  noticeUser(namespace: string, references: readonly string[]): void {
+    for (const reference of references) {
+      const [kind, name] = reference.split('/');
+      if (kind === 'VirtualDisk') this.#diskController.enqueue(`${namespace}/${name ?? ''}`);
+    }
   }
 
   /** Fills the caches and follows the API server until the signal aborts. It outlives {@link run}. */
@@ -123,19 +146,34 @@ export class StorageAgent {
   }
 
   get #controllers(): readonly Controller[] {
-    return [this.#poolController];
+    return [this.#poolController, this.#diskController];
   }
 
   #watch(): void {
     this.#pools.onChange((change) => {
-      if (isNews(change)) this.#poolController.enqueue(objectKey(change.object));
+      const { object } = change;
+      if (isNews(change)) this.#poolController.enqueue(objectKey(object));
+      for (const disk of this.#disks.list()) {
+        if (poolOf(disk) === object.metadata.name && disk.status?.path === undefined) {
+          this.#diskController.enqueue(objectKey(disk));
+        }
+      }
     });
     this.#nodes.onChange((change) => {
       // Which nodes are selected may be different now.
       if (change.type !== 'updated' || !isSameLabels(change.before, change.object)) this.resynchronise();
     });
     this.#disks.onChange((change) => {
-      if (change.type === 'deleted' || change.type === 'added') this.#poolController.enqueue(poolOf(change.object));
+      const { type, object } = change;
+      if (type === 'deleted' || type === 'added') this.#poolController.enqueue(poolOf(object));
+      if (isNews(change)) this.#diskController.enqueue(objectKey(object));
+      // What it lies over may be free now; what is made of it can be made.
+      const [namespace = '', ...bases] = [
+        object.metadata.namespace,
+        object.spec.source?.clone?.name,
+        ...this.#disks.list().flatMap((one) => (isCloneOf(one, object) ? [one.metadata.name] : [])),
+      ];
+      for (const base of bases) if (base !== undefined) this.#diskController.enqueue(`${namespace}/${base}`);
     });
     this.#images.onChange((change) => {
       if (change.type === 'deleted' || change.type === 'added') this.#poolController.enqueue(poolOf(change.object));
@@ -173,6 +211,14 @@ function typeOf(kind: string): ResourceType {
   const info = kinds.find((one) => one.kind === kind);
   if (info === undefined) throw new FailedError(`there is no kind ${kind}`);
   return { group, version, kind, plural: info.plural, namespaced: info.namespaced };
+}
+
+function isCloneOf(one: VirtualDisk, source: VirtualDisk): boolean {
+  return (
+    one.status?.path === undefined &&
+    one.metadata.namespace === source.metadata.namespace &&
+    one.spec.source?.clone?.name === source.metadata.name
+  );
 }
 
 function poolOf({ spec }: VirtualDisk | VirtualImage): string {
