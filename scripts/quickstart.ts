@@ -339,9 +339,10 @@ function must(program: string, args: readonly string[]): void {
 }
 
 async function until<T>(what: string, look: () => T | undefined): Promise<T> {
-  for (const startedAt = Date.now(); Date.now() - startedAt < patienceMs; await sleep(250)) {
+  for (const startedAt = Date.now(); Date.now() - startedAt < patienceMs;) {
     const found = look();
     if (found !== undefined) return found;
+    await sleep(250);
   }
   return fail(`waited ${patienceMs / 1000} s for ${what}; more is in ${join(folder, 'standalone.log')}`);
 }
