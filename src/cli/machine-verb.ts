@@ -166,7 +166,8 @@ async function writeRunStrategy(
   }
 }
 
-function operationFor(machine: VirtualMachine, operation: NonNullable<VerbPlan['operation']>): VirtualMachineOperation {
+/** An operation for a machine, which goes away with it. */
+export function operationFor(machine: VirtualMachine, operation: NonNullable<VerbPlan['operation']>): VirtualMachineOperation {
   const { name = '', namespace, uid = '' } = machine.metadata;
   const verb = operation.verb.toLowerCase();
   return {
