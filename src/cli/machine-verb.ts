@@ -167,7 +167,10 @@ async function writeRunStrategy(
 }
 
 /** An operation for a machine, which goes away with it. */
-export function operationFor(machine: VirtualMachine, operation: NonNullable<VerbPlan['operation']>): VirtualMachineOperation {
+export function operationFor(
+  machine: VirtualMachine,
+  operation: NonNullable<VerbPlan['operation']>,
+): VirtualMachineOperation {
   const { name = '', namespace, uid = '' } = machine.metadata;
   const verb = operation.verb.toLowerCase();
   return {
