@@ -146,12 +146,16 @@ describe('events that only guests in trouble provoke', () => {
       await domain.suspend();
       await domain.resume();
     }
-    const items: string[] = [];
+    const events: string[] = [];
+    let lost = 0;
+    // The last events may come after the reply to the call that caused them.
     for await (const item of feed) {
-      items.push(item.type === 'event' ? item.event.event : `lost ${item.lost}`);
-      if (item.type === 'overflow') break;
+      if (item.type === 'event') events.push(item.event.event);
+      else lost += item.lost;
+      if (events.length + lost === 20) break;
     }
-    expect(items).toEqual(['suspended', 'resumed', 'suspended', 'resumed', 'lost 16']);
+    expect(events.slice(0, 4)).toEqual(['suspended', 'resumed', 'suspended', 'resumed']);
+    expect(lost).toBeGreaterThan(0);
     expect(other.rpc.subscriptions).toBe(0);
     await other.close();
   });
