@@ -9,6 +9,7 @@ import { defaultPool, readPool } from './pool-definition.ts';
 import { PoolReconciler } from './reconciler.ts';
 import { defaultPoolName, type StorageContext, type StorageUser } from './storage-context.ts';
 import { DiskReconciler } from '../virtual-disk/reconciler.ts';
+import { ImageReconciler } from '../virtual-image/reconciler.ts';
 import { memberAt, textOf } from '../virtual-machine/same-value.ts';
 import type { Hypervisor } from '../../api/hypervisor.ts';
 import { kinds } from '../../api/kinds.ts';
@@ -57,6 +58,7 @@ export class StorageAgent {
   readonly #context: StorageContext;
   readonly #poolController: Controller;
   readonly #diskController: Controller;
+  readonly #imageController: Controller;
 
   constructor(options: StorageAgentOptions) {
     this.#options = options;
@@ -112,6 +114,16 @@ export class StorageAgent {
       timeoutMs: copyMs,
       onReconciled,
     });
+    const images = new ImageReconciler(this.#context);
+    this.#imageController = new Controller({
+      name: 'virtualimage',
+      reconcile: (key, context) => images.reconcile(key, context),
+      logger,
+      clock,
+      concurrency: 2,
+      timeoutMs: copyMs,
+      onReconciled,
+    });
     this.#watch();
   }
 
@@ -119,6 +131,7 @@ export class StorageAgent {
   resynchronise(): void {
     for (const pool of this.#pools.list()) this.#poolController.enqueue(objectKey(pool));
     for (const disk of this.#disks.list()) this.#diskController.enqueue(objectKey(disk));
+    for (const image of this.#images.list()) this.#imageController.enqueue(objectKey(image));
   }
 
   /** A machine that names these came, went or changed: `VirtualDisk/root`, in its namespace. */
@@ -126,6 +139,7 @@ export class StorageAgent {
     for (const reference of references) {
       const [kind, name] = reference.split('/');
       if (kind === 'VirtualDisk') this.#diskController.enqueue(`${namespace}/${name ?? ''}`);
+      if (kind === 'VirtualImage') this.#imageController.enqueue(`${namespace}/${name ?? ''}`);
     }
   }
 
@@ -146,7 +160,7 @@ export class StorageAgent {
   }
 
   get #controllers(): readonly Controller[] {
-    return [this.#poolController, this.#diskController];
+    return [this.#poolController, this.#diskController, this.#imageController];
   }
 
   #watch(): void {
@@ -173,10 +187,21 @@ export class StorageAgent {
         object.spec.source?.clone?.name,
         ...this.#disks.list().flatMap((one) => (isCloneOf(one, object) ? [one.metadata.name] : [])),
       ];
+      const image = object.spec.source?.image?.name;
+      if (type === 'deleted' && image !== undefined) this.#imageController.enqueue(`${namespace}/${image}`);
       for (const base of bases) if (base !== undefined) this.#diskController.enqueue(`${namespace}/${base}`);
     });
     this.#images.onChange((change) => {
-      if (change.type === 'deleted' || change.type === 'added') this.#poolController.enqueue(poolOf(change.object));
+      const { type, object } = change;
+      if (type === 'deleted' || type === 'added') this.#poolController.enqueue(poolOf(object));
+      if (isNews(change)) this.#imageController.enqueue(objectKey(object));
+      for (const disk of this.#disks.list()) {
+        const isOfIt =
+          disk.status?.path === undefined &&
+          disk.metadata.namespace === object.metadata.namespace &&
+          disk.spec.source?.image?.name === object.metadata.name;
+        if (isOfIt) this.#diskController.enqueue(objectKey(disk));
+      }
     });
   }
 

@@ -1,0 +1,51 @@
+import { spawn } from 'node:child_process';
+import { open, rename } from 'node:fs/promises';
+import { StorageProblem } from '../virtual-pool/storage-context.ts';
+import { FailedError } from '../../base/errors.ts';
+
+/** Programs by what compressed files begin with. */
+const compressions = [
+  { name: 'gz', magic: Buffer.from([0x1f, 0x8b]), program: ['gzip', '-dc'] },
+  { name: 'xz', magic: Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]), program: ['xz', '-dc'] },
+  { name: 'zst', magic: Buffer.from([0x28, 0xb5, 0x2f, 0xfd]), program: ['zstd', '-dcq'] },
+] as const;
+
+/**
+ * Unpacks a file where it is compressed.
+ *
+ * @param given `auto`, or what it is said to be.
+ * @param maxBytes More than this is not written.
+ * @returns The path of what is to be used: the same where nothing is compressed.
+ */
+export async function decompress(path: string, given: string, maxBytes: number, signal: AbortSignal): Promise<string> {
+  if (given === 'none') return path;
+  const file = await open(path, 'r');
+  const { buffer } = await file.read(Buffer.alloc(6), 0, 6, 0).finally(() => file.close());
+  const found = compressions.find(({ magic }) => buffer.subarray(0, magic.length).equals(magic));
+  if (found === undefined && given === 'auto') return path;
+  if (found === undefined || (given !== 'auto' && given !== found.name)) {
+    throw new StorageProblem('UnknownFormat', `it is not compressed as ${given}`, { isFinal: true });
+  }
+  const unpacked = `${path}.unpacked`;
+  const target = await open(`${unpacked}.part`, 'w', 0o600);
+  try {
+    const args = [`--fsize=${maxBytes}`, ...found.program, path];
+    await new Promise<void>((resolve, reject) => {
+      const child = spawn('prlimit', args, { stdio: ['ignore', target.fd, 'pipe'], signal });
+      let said = '';
+      child.stderr.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-4096)));
+      child.on('error', (cause) => reject(new FailedError(`cannot unpack it: ${cause.message}`, { cause })));
+      child.on('close', (code, killed) => {
+        if (code === 0) resolve();
+        else if (killed === 'SIGXFSZ' || said.includes('File too large')) {
+          const message = 'it unpacks to more than spec.maxVirtualSize';
+          reject(new StorageProblem('UnsafeImage', message, { isFinal: true }));
+        } else reject(new FailedError(`cannot unpack it: ${said.trim()}`));
+      });
+    });
+  } finally {
+    await target.close();
+  }
+  await rename(`${unpacked}.part`, unpacked);
+  return unpacked;
+}

@@ -1,0 +1,166 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { readFile, stat, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { resourceOf, startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
+import { runProgram } from '../support/run-program.ts';
+import type { VirtualDisk } from '../../src/api/virtual-disk.ts';
+import type { VirtualImage, VirtualImageSpec } from '../../src/api/virtual-image.ts';
+import type { VirtualPool } from '../../src/api/virtual-pool.ts';
+import type { ResourceClient } from '../../src/kube/resource-client.ts';
+
+const MiB = 1024 * 1024;
+const sha256 = (data: Buffer): string => createHash('sha256').update(data).digest('hex');
+
+describe('images on real libvirt', () => {
+  let node: ExecutorNode;
+  let images: ResourceClient<VirtualImage>;
+  let folder: string;
+  let server: Server;
+  let served = Buffer.alloc(0);
+  /** Where the server cuts the next answers off, in bytes of the whole file. */
+  let cuts: number[] = [];
+  let ranges: (string | undefined)[] = [];
+  const disk = randomBytes(4 * MiB);
+
+  beforeAll(async () => {
+    node = await startExecutorNode();
+    images = node.client.resource(resourceOf('VirtualImage'));
+    folder = join(node.libvirtd.dir, 'pool');
+    const pools = node.client.resource<VirtualPool>(resourceOf('VirtualPool'));
+    await pools.create({
+      apiVersion: 'virtctl.dev/v1alpha1',
+      kind: 'VirtualPool',
+      metadata: { name: 'local' },
+      spec: { pool: { type: 'dir', target: { path: folder } } },
+    });
+    server = createServer((request, response) => {
+      ranges.push(request.headers.range);
+      const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
+      const isPart = from > 0 && request.headers['if-range'] === '"one"';
+      const start = isPart ? from : 0;
+      response.writeHead(isPart ? 206 : 200, {
+        etag: '"one"',
+        'content-length': served.length - start,
+        ...(isPart ? { 'content-range': `bytes ${start}-${served.length - 1}/${served.length}` } : {}),
+      });
+      const cut = cuts.shift();
+      if (cut === undefined) response.end(served.subarray(start));
+      else response.write(served.subarray(start, cut), () => response.destroy());
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+  });
+  afterAll(async () => {
+    server.closeAllConnections();
+    server.close();
+    await node.close();
+  });
+
+  const at = (name: string) => ({ namespace: 'default', name });
+  const make = (name: string, spec: VirtualImageSpec): Promise<VirtualImage> =>
+    images.create({
+      apiVersion: 'virtctl.dev/v1alpha1',
+      kind: 'VirtualImage',
+      metadata: at(name),
+      spec: { pool: 'local', ...spec },
+    });
+  async function until(name: string, phase: string): Promise<VirtualImage> {
+    const end = Date.now() + 60_000;
+    for (;;) {
+      const image = await images.get(at(name));
+      if (image.status?.phase === phase) return image;
+      if (Date.now() > end) throw new Error(`${JSON.stringify(image, null, 1)}\n${(await node.log()).slice(-2500)}`);
+      await delay(50);
+    }
+  }
+  const reason = (image: VirtualImage) => image.status?.conditions?.find(({ type }) => type === 'Ready')?.reason;
+  const url = (): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}/image`;
+  const raw = async (path: string): Promise<Buffer> => {
+    const flat = join(node.libvirtd.dir, 'flat.raw');
+    await runProgram('qemu-img', ['convert', '-O', 'raw', path, flat]);
+    return readFile(flat);
+  };
+
+  it('takes a file of the node, and a disk made from it holds the same', async () => {
+    const path = join(node.libvirtd.dir, 'disk.raw');
+    await writeFile(path, disk);
+    await make('local', { source: { file: { path, checksum: `sha256:${sha256(disk)}` } } });
+    const image = await until('local', 'Ready');
+    expect(image.status).toMatchObject({ sourceFormat: 'raw', format: 'qcow2', virtualSize: '4Mi' });
+    const made = image.status?.nodes?.[0]?.path ?? '';
+    expect(made).toBe(join(folder, 'default.local.qcow2'));
+    expect(sha256(await raw(made))).toBe(sha256(disk));
+    const disks = node.client.resource<VirtualDisk>(resourceOf('VirtualDisk'));
+    for (const mode of ['Copy', 'Overlay'] as const) {
+      const name = `of-${mode.toLowerCase()}`;
+      await disks.create({
+        apiVersion: 'virtctl.dev/v1alpha1',
+        kind: 'VirtualDisk',
+        metadata: at(name),
+        spec: { pool: 'local', nodeName: 'node-1', capacity: '8Mi', source: { image: { name: 'local', mode } } },
+      });
+      const end = Date.now() + 30_000;
+      let found = await disks.get(at(name));
+      for (; found.status?.phase !== 'Ready'; found = await disks.get(at(name))) {
+        if (Date.now() > end) throw new Error(`${JSON.stringify(found.status)}\n${(await node.log()).slice(-2500)}`);
+        await delay(50);
+      }
+      expect(found.status.capacity).toBe('8Mi');
+      expect(sha256((await raw(found.status.path ?? '')).subarray(0, 4 * MiB))).toBe(sha256(disk));
+    }
+    await images.delete(at('local'));
+    const end = Date.now() + 30_000;
+    let waiting = await images.get(at('local'));
+    for (; waiting.status?.message === undefined; waiting = await images.get(at('local'))) {
+      if (Date.now() > end) throw new Error(JSON.stringify(waiting.status));
+      await delay(50);
+    }
+    expect(waiting.status.message).toBe('deletion waits for VirtualDisk of-overlay');
+    expect((await stat(made)).isFile()).toBe(true);
+  });
+
+  it('goes on where the server cut a download off, at every tenth', async () => {
+    served = Buffer.from(disk);
+    cuts = Array.from({ length: 9 }, (_, index) => Math.floor((served.length * (index + 1)) / 10));
+    ranges = [];
+    await make('web', { format: 'raw', source: { http: { url: url(), checksum: `sha256:${sha256(served)}` } } });
+    const image = await until('web', 'Ready');
+    expect(sha256(await readFile(image.status?.nodes?.[0]?.path ?? ''))).toBe(sha256(disk));
+    expect(ranges).toHaveLength(10);
+    expect(ranges.filter((one) => one !== undefined).length).toBeGreaterThan(0);
+  });
+
+  it('unpacks what is compressed', async () => {
+    served = gzipSync(disk);
+    cuts = [];
+    await make('packed', { format: 'raw', source: { http: { url: url(), checksum: 'none' } } });
+    const image = await until('packed', 'Ready');
+    expect(sha256(await readFile(image.status?.nodes?.[0]?.path ?? ''))).toBe(sha256(disk));
+    expect(image.status?.checksum).toBe(`sha256:${sha256(served)}`);
+  });
+
+  it('refuses a wrong checksum, a backing file of the host and an absurd size, and keeps nothing of them', async () => {
+    served = Buffer.from(disk);
+    await make('wrong', { source: { http: { url: url(), checksum: `sha256:${'0'.repeat(64)}` } } });
+    expect(reason(await until('wrong', 'Failed'))).toBe('ChecksumMismatch');
+    const path = join(node.libvirtd.dir, 'evil.qcow2');
+    await runProgram('qemu-img', ['create', '-q', '-f', 'qcow2', '-u', '-b', '/etc/shadow', '-F', 'raw', path, '1M']);
+    await make('evil', { source: { file: { path } } });
+    const evil = await until('evil', 'Failed');
+    expect(reason(evil)).toBe('UnsafeImage');
+    expect(evil.status?.message).toContain('"/etc/shadow"');
+    const huge = join(node.libvirtd.dir, 'huge.qcow2');
+    await runProgram('qemu-img', ['create', '-q', '-f', 'qcow2', huge, '100T']);
+    await make('huge', { source: { file: { path: huge } } });
+    expect((await until('huge', 'Failed')).status?.message).toContain('100Ti large');
+    for (const name of ['wrong', 'evil', 'huge']) {
+      await expect(stat(join(folder, `default.${name}.qcow2`))).rejects.toThrow('ENOENT');
+    }
+  });
+});
