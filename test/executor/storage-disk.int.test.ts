@@ -175,6 +175,20 @@ describe('disks on real libvirt', () => {
     await gone('lost');
   });
 
+  it('does not believe a raw disk that claims to be something else', async () => {
+    await make('liar', { capacity: '1Mi', format: 'raw' });
+    const { path = '' } = (await ready('liar')).status ?? {};
+    await runProgram('qemu-img', ['create', '-q', '-f', 'qcow2', '-u', '-b', '/etc/passwd', '-F', 'raw', path, '1M']);
+    await node.libvirtd.virsh('pool-refresh', 'local');
+    await set('liar', { capacity: '2Mi' });
+    const found = await until('liar', (disk) => condition(disk, 'Resizing')?.reason === 'ResizeFailed');
+    expect(found.status).toMatchObject({ format: 'raw', capacity: '1Mi' });
+    await make('victim', { source: { clone: { name: 'liar' } } });
+    const refused = await until('victim', ({ status }) => status?.phase === 'Failed');
+    expect(refused.status?.message).toContain('claims to be qcow2, but was made as raw');
+    await Promise.all([gone('victim'), gone('liar')]);
+  });
+
   it('makes a volume again that an executor left half made', async () => {
     await node.stopExecutor('SIGKILL');
     await make('half', { capacity: '4Mi', format: 'raw' });

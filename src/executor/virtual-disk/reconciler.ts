@@ -56,6 +56,12 @@ interface Origin {
   readonly copyOf?: Volume | undefined;
 }
 
+/** Where a source is, and the format that it was made in. */
+interface Known {
+  readonly path: string;
+  readonly format: string | undefined;
+}
+
 /** Reconciles the disks of a node. */
 export class DiskReconciler {
   readonly #context: StorageContext;
@@ -245,12 +251,13 @@ export class DiskReconciler {
       return { bytes };
     }
     let path: string;
+    let known: string | undefined;
     let mode: 'Copy' | 'Overlay' = 'Copy';
     if (image !== undefined) {
-      path = await this.#imagePath(namespace, image.name, signal);
+      ({ path, format: known } = await this.#imagePath(namespace, image.name, signal));
       mode = image.mode ?? 'Copy';
     } else if (clone !== undefined) {
-      path = await this.#clonePath(libvirt, namespace, clone, signal);
+      ({ path, format: known } = await this.#clonePath(libvirt, namespace, clone, signal));
       mode = clone.mode ?? 'Copy';
     } else path = imported?.path ?? '';
     const source = await volumeAt(libvirt, path, signal);
@@ -258,6 +265,10 @@ export class DiskReconciler {
     const sourceXml = analyse(await source.xml({ signal })).value as DataObject;
     const sourceFormat = textOf(memberAt(sourceXml, 'target', 'format', 'type'));
     if (imported !== undefined) refuseForeign(sourceXml, imported.format, sourceFormat, path);
+    if (known !== undefined && sourceFormat !== known) {
+      const message = `its source claims to be ${sourceFormat}, but was made as ${known}: it is not copied`;
+      throw new StorageProblem('CreateFailed', message, { isFinal: true });
+    }
     if (wanted !== undefined && wanted < capacityBytes) {
       throw new StorageProblem(
         'CreateFailed',
@@ -273,7 +284,7 @@ export class DiskReconciler {
     return { bytes, backing: { path, format: sourceFormat === '' ? 'raw' : sourceFormat } };
   }
 
-  async #imagePath(namespace: string | undefined, name: string, signal: AbortSignal): Promise<string> {
+  async #imagePath(namespace: string | undefined, name: string, signal: AbortSignal): Promise<Known> {
     const image = await this.#context.images.find({ namespace, name }, { signal });
     if (image === undefined) throw new StorageProblem('SourceNotReady', `there is no VirtualImage "${name}"`);
     if (isBeingDeleted(image)) throw new StorageProblem('SourceNotReady', `VirtualImage "${name}" is being deleted`);
@@ -285,7 +296,7 @@ export class DiskReconciler {
         `VirtualImage "${name}" is ${line?.phase ?? 'not on this node'}${why}`,
       );
     }
-    return line.path;
+    return { path: line.path, format: image.status?.format };
   }
 
   async #clonePath(
@@ -293,7 +304,7 @@ export class DiskReconciler {
     namespace: string | undefined,
     { name, mode }: { readonly name: string; readonly mode?: string | undefined },
     signal: AbortSignal,
-  ): Promise<string> {
+  ): Promise<Known> {
     const source = await this.#context.disks.find({ namespace, name }, { signal });
     if (source === undefined) throw new StorageProblem('SourceNotReady', `there is no VirtualDisk "${name}"`);
     const { path, phase } = source.status ?? {};
@@ -314,7 +325,7 @@ export class DiskReconciler {
       const names = namesOf(users.map((one) => `VirtualMachine ${one.name}`));
       throw new StorageProblem('SourceNotReady', `VirtualDisk "${name}" is used by ${names}, which would change it`);
     }
-    return path;
+    return { path, format: source.status?.format };
   }
 
   /** The volume is complete: from now on it may be used. */
@@ -348,6 +359,14 @@ export class DiskReconciler {
       return { requeueAfterMs: waitMs };
     }
     let status = await describe(volume, signal);
+    const recorded = disk.status?.format;
+    if (recorded !== undefined && recorded !== status.format) {
+      // A guest can write another format's header into a raw disk, to have the host follow its backing file.
+      const message = `the volume claims to be ${status.format}, but was made as ${recorded}: its size is left as it is`;
+      const refusal = new StorageProblem('ResizeFailed', message);
+      await this.#report(disk, { phase: 'Ready', status: { allocation: status.allocation }, refusal }, signal);
+      return { requeueAfterMs: lookMs };
+    }
     const is = status.bytes;
     const wanted = wantedBytes(disk);
     let refusal: StorageProblem | undefined;

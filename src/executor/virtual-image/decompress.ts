@@ -33,7 +33,7 @@ export async function decompress(path: string, given: string, maxBytes: number, 
     await new Promise<void>((resolve, reject) => {
       const child = spawn('prlimit', args, { stdio: ['ignore', target.fd, 'pipe'], signal });
       let said = '';
-      child.stderr.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-4096)));
+      child.stderr?.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-4096)));
       child.on('error', (cause) => reject(new FailedError(`cannot unpack it: ${cause.message}`, { cause })));
       child.on('close', (code, killed) => {
         if (code === 0) resolve();
