@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { resourceOf, startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
 import { bootsOf, guestMachine, untilBoots } from '../support/guest-machine.ts';
 import { testGuest, type Guest } from '../support/guest.ts';
@@ -44,7 +44,13 @@ describe('an executor on a real kube-apiserver', () => {
     await node.untilStatus('web', 'Stopped');
     await node.delete('web');
     expect(await node.libvirtd.virsh('list', '--all', '--name')).toBe('');
-    expect(await node.eventsOf('web')).toEqual(expect.arrayContaining(['Started', 'OperationSucceeded', 'Deleted']));
+    await vi.waitFor(
+      async () =>
+        expect(await node.eventsOf('web')).toEqual(
+          expect.arrayContaining(['Started', 'OperationSucceeded', 'Deleted']),
+        ),
+      { timeout: 30_000 },
+    );
   });
 
   it('does without the API server for a while, and catches up after', async () => {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
 import { bootsOf, guestMachine, untilBoots } from '../support/guest-machine.ts';
 import { testGuest, type Guest } from '../support/guest.ts';
@@ -32,8 +32,12 @@ describe('the life of a machine on real libvirt and QEMU', () => {
     await untilBoots(node, 'life', 2);
     await node.delete('life');
     expect(await node.libvirtd.virsh('list', '--all', '--name')).toBe('');
-    expect(await node.eventsOf('life')).toEqual(
-      expect.arrayContaining(['Defined', 'Started', 'Stopping', 'Stopped', 'Deleted']),
+    await vi.waitFor(
+      async () =>
+        expect(await node.eventsOf('life')).toEqual(
+          expect.arrayContaining(['Defined', 'Started', 'Stopping', 'Stopped', 'Deleted']),
+        ),
+      { timeout: 30_000 },
     );
   });
 
@@ -68,7 +72,7 @@ describe('the life of a machine on real libvirt and QEMU', () => {
     const stopped = await node.untilStatus('deaf', 'Stopped');
     expect(Date.now() - asked).toBeGreaterThanOrEqual(3_000);
     expect(stopped.status?.lastStop).toMatchObject({ reason: 'Destroyed' });
-    expect(await node.eventsOf('deaf')).toContain('Destroyed');
+    await vi.waitFor(async () => expect(await node.eventsOf('deaf')).toContain('Destroyed'), { timeout: 30_000 });
     await node.delete('deaf');
   });
 

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
 import { bootsOf, consolePath, guestMachine, untilBoots } from '../support/guest-machine.ts';
 import { testGuest, type Guest } from '../support/guest.ts';
@@ -49,10 +49,14 @@ describe('what can go wrong with a machine', () => {
       ...spec,
       domain: { ...spec.domain, devices: { ...spec.domain?.devices, disk: [disk] } },
     });
-    const failed = await node.until('broken', (vm) => (vm.status?.failures?.count ?? 0) > 0, 'a failed start');
+    // The count is noted before the next attempt, the condition follows at the end of the reconcile.
+    const failed = await node.until(
+      'broken',
+      (vm) => (vm.status?.failures?.count ?? 0) > 0 && node.condition(vm, 'Ready').status === 'False',
+      'a failed start',
+    );
     expect(failed.status?.failures?.message).toContain('absent.img');
-    expect(node.condition(failed, 'Ready')).toMatchObject({ status: 'False' });
-    expect(await node.eventsOf('broken')).toContain('StartFailed');
+    await vi.waitFor(async () => expect(await node.eventsOf('broken')).toContain('StartFailed'), { timeout: 30_000 });
     await node.patch('broken', { domain: { devices: { disk: null } } });
     const running = await node.untilStatus('broken', 'Running');
     expect(running.status?.failures).toBeUndefined();
