@@ -218,7 +218,7 @@ describe.each(pairs)('%s with %s', (_server, kubectl, kubeconfig, index) => {
     const changed = new Promise<void>((done) => {
       child.stdout.on('data', (chunk: Buffer) => {
         seen += chunk.toString();
-        if (seen.includes('watched')) done();
+        if (seen.includes('watched\n')) done();
       });
     });
     await ok(['apply', '-f', '-'], manifest('watched', 'size: 1'));
