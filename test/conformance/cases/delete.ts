@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { itemsOf, metaOf, namesOf } from '../suite.ts';
 import type { Cases } from '../suite.ts';
 import type { Json } from '../server-under-test.ts';
@@ -198,10 +198,19 @@ export const deleteCases: Cases = (bench) => {
     const inside = '/apis/conformance.test/v1/namespaces/conf-closed/widgets';
     await api.post(inside, widget('held', { size: 1 }, { finalizers: ['conformance.test/hold'] }));
     await api.delete('/api/v1/namespaces/conf-closed');
-    const { code, body } = await api.post(inside, widget('late'));
+    // kube-apiserver looks at a cache of namespaces, which learns of the deletion a moment later.
+    let attempts = 0;
+    const { code, body } = await vi.waitFor(
+      async () => {
+        const answer = await api.post(inside, widget(`late-${(attempts += 1)}`));
+        expect(answer.code).not.toBe(201);
+        return answer;
+      },
+      { timeout: 15_000 },
+    );
     expect([code, body['reason']]).toEqual([403, 'Forbidden']);
     expect(body['message']).toBe(
-      'widgets.conformance.test "late" is forbidden: unable to create new content in namespace conf-closed because it is being terminated',
+      `widgets.conformance.test "late-${attempts}" is forbidden: unable to create new content in namespace conf-closed because it is being terminated`,
     );
     expect(((body['details'] as Json)['causes'] as Json[])[0]?.['reason']).toBe('NamespaceTerminating');
   });
