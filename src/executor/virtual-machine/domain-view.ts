@@ -66,8 +66,15 @@ export async function findDomain(
   }
 }
 
-/** Reads everything of a domain; undefined when it was undefined meanwhile. */
-export async function readDomain(domain: Domain, options: LibvirtCallOptions): Promise<DomainView | undefined> {
+/**
+ * Reads everything of a domain; undefined when it was undefined meanwhile. The answers are of one moment: a domain
+ * that ended between them is read again, at most `rereads` times.
+ */
+export async function readDomain(
+  domain: Domain,
+  options: LibvirtCallOptions,
+  rereads = 3,
+): Promise<DomainView | undefined> {
   try {
     const [libvirtState, inactiveXml, hasManagedSave] = await Promise.all([
       domain.state(options),
@@ -82,12 +89,16 @@ export async function readDomain(domain: Domain, options: LibvirtCallOptions): P
         ? undefined
         : (analyse(await domain.xml({ secure: true, ...options }), { maxBytes: maxReportedBytes }).value as DataObject);
     const isRunning = live !== undefined && live['id'] !== undefined;
+    // It ended between the two questions: the state that was read does not say how.
+    if (live !== undefined && !isRunning && libvirtState.state !== 'crashed' && rereads > 0) {
+      return await readDomain(domain, options, rereads - 1);
+    }
     const value = inactive.value as DataObject;
     const running = isRunning ? live : undefined;
     return {
       domain,
       libvirtState,
-      state: isRunning || state === 'crashed' ? state : 'off',
+      state: isRunning || state === 'crashed' || state === 'off' ? state : 'stopping',
       id: isRunning ? Number(live['id']) : undefined,
       inactive: value,
       inactiveOverlay: inactive.overlay,
