@@ -58,6 +58,11 @@ export class StorageProblem extends FailedError {
   }
 }
 
+/** Copying, preallocating and wiping take as long as disks are large. */
+export const longMs = 24 * 60 * 60_000;
+/** How often what waits is looked at, beside the events that tell of it. */
+export const waitMs = 10_000;
+
 /** The name of the pool of an object that names none. */
 export const defaultPoolName = 'default';
 

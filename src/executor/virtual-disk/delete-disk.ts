@@ -1,0 +1,73 @@
+/** A disk that is to go: when nobody uses it any more, with its volume unless that is to stay. */
+import { overlaysOf, poolHere } from './disk-places.ts';
+import { domainsWith } from './disk-users.ts';
+import { reportDisk } from './report-disk.ts';
+import { findVolume } from './volume-facts.ts';
+import {
+  isPassing,
+  libvirtOf,
+  longMs,
+  problemOf,
+  StorageProblem,
+  waitMs,
+  type StorageContext,
+} from '../virtual-pool/storage-context.ts';
+import type { VirtualDisk } from '../../api/virtual-disk.ts';
+import type { ReconcileResult } from '../../reconcile/controller.ts';
+import { hasFinalizer, removeFinalizer } from '../../reconcile/finalizers.ts';
+
+/** Keeps the object until its volume is gone. */
+export const diskFinalizer = 'virtctl.dev/disk';
+
+/**
+ * Lets a disk go.
+ *
+ * @returns When to look again, while somebody uses it.
+ * @throws StorageProblem when its pool does not run, or libvirt does not remove the volume.
+ */
+export async function deleteDisk(
+  context: StorageContext,
+  disk: VirtualDisk,
+  signal: AbortSignal,
+): Promise<ReconcileResult | undefined> {
+  if (!hasFinalizer(disk, diskFinalizer)) return undefined;
+  const { namespace = '', name = '' } = disk.metadata;
+  const { path } = disk.status ?? {};
+  const libvirt = libvirtOf(context);
+  const machines = context.usersOf('VirtualDisk', namespace, name).map((one) => `VirtualMachine ${one.name}`);
+  const domains =
+    path === undefined || machines.length > 0
+      ? []
+      : (await domainsWith(libvirt, path, false, signal)).map(({ domain }) => `domain ${domain.name}`);
+  const users = [...machines, ...domains, ...overlaysOf(context, disk, path)];
+  if (users.length > 0) {
+    await reportDisk(context, disk, { phase: 'Deleting', waitsFor: users }, signal);
+    return { requeueAfterMs: waitMs };
+  }
+  const isKept = disk.spec.reclaimPolicy === 'Retain' && path !== undefined;
+  const { pool: poolAt, volume: volumeAt } = disk.status ?? {};
+  let current = disk;
+  if (!isKept && poolAt !== undefined && volumeAt !== undefined) {
+    try {
+      const there = await poolHere(context, disk, undefined, signal);
+      if (there === undefined) throw new StorageProblem('PoolNotReady', `pool ${poolAt} does not run`);
+      const volume = await findVolume(there, volumeAt, signal);
+      if (volume !== undefined) {
+        if (disk.spec.wipe !== undefined) {
+          current = await reportDisk(context, disk, { phase: 'Wiping' }, signal);
+          // libvirt wipes as much as it believes to be allocated, and believes what it saw last: let it look.
+          await volume.info({ signal });
+          await volume.wipe({ algorithm: disk.spec.wipe, signal, timeoutMs: longMs });
+        }
+        await volume.delete({ signal, timeoutMs: longMs });
+      }
+    } catch (error) {
+      if (isPassing(error, signal)) throw error;
+      const problem = problemOf(error, 'CreateFailed', `pool ${poolAt}`);
+      await reportDisk(context, current, { phase: 'Deleting', ready: problem }, signal);
+      throw problem;
+    }
+  }
+  await removeFinalizer(context.disks, current, diskFinalizer, signal);
+  return undefined;
+}

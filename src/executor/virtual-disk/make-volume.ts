@@ -1,0 +1,106 @@
+/** The volume of a new disk: made, or taken over; its name is in status before libvirt is asked to make it. */
+import { isOnThisNode } from './disk-places.ts';
+import { originOf } from './origin.ts';
+import { reportDisk } from './report-disk.ts';
+import { formatOf, volumeName, volumeXml } from './volume-definition.ts';
+import { describeVolume, findVolume } from './volume-facts.ts';
+import { textOf } from '../virtual-machine/same-value.ts';
+import { readPool } from '../virtual-pool/pool-definition.ts';
+import { libvirtOf, longMs, StorageProblem, type StorageContext } from '../virtual-pool/storage-context.ts';
+import type { VirtualDisk } from '../../api/virtual-disk.ts';
+import type { VirtualPool } from '../../api/virtual-pool.ts';
+import type { Pool } from '../../libvirt/objects/pools.ts';
+import type { Volume } from '../../libvirt/objects/volume.ts';
+
+/**
+ * Makes the volume, or takes the one that is to be imported.
+ *
+ * @throws StorageProblem when its source is not there yet, or when the volume is somebody else's.
+ */
+export async function makeVolume(
+  context: StorageContext,
+  disk: VirtualDisk,
+  pool: VirtualPool | undefined,
+  there: Pool,
+  signal: AbortSignal,
+): Promise<void> {
+  const type = textOf(readPool(await there.xml({ signal }))['type']);
+  const imported = disk.spec.source?.import;
+  if (imported?.volume !== undefined) {
+    const volume = await findVolume(there, imported.volume, signal);
+    if (volume === undefined) {
+      throw new StorageProblem('SourceNotReady', `there is no volume "${imported.volume}" in pool ${there.name}`);
+    }
+    const path = await volume.path({ signal });
+    const other = context
+      .knownDisks()
+      .find((one) => one.status?.path === path && one.metadata.uid !== disk.metadata.uid && isOnThisNode(context, one));
+    if (other !== undefined) {
+      const { namespace = '', name = '' } = other.metadata;
+      throw new StorageProblem('SourceNotReady', `the volume is that of VirtualDisk ${namespace}/${name} already`);
+    }
+    await done(context, disk, pool, there, volume, signal);
+    return;
+  }
+  const name = volumeName(disk, type);
+  const format = formatOf(disk, type);
+  const origin = await originOf(context, disk, format, signal);
+  const isOurs = disk.status?.phase === 'Creating' && disk.status.volume === name;
+  const found = await findVolume(there, name, signal);
+  if (found !== undefined && !isOurs) {
+    throw new StorageProblem(
+      'CreateFailed',
+      `there is a volume "${name}" in pool ${there.name} already, which this disk did not make; ` +
+        'import it with source.import.volume, or delete it',
+    );
+  }
+  const nodeName = context.nodeName;
+  const ready = new StorageProblem('Creating', '');
+  const started = await reportDisk(
+    context,
+    disk,
+    { phase: 'Creating', ready, status: { nodeName, pool: there.name, volume: name } },
+    signal,
+  );
+  if (found !== undefined) await found.delete({ signal });
+  const xml = volumeXml(disk, name, format, origin.bytes, origin.backing);
+  const flags = {
+    ...(disk.spec.preallocation === 'Metadata' ? { preallocMetadata: true } : {}),
+    signal,
+    timeoutMs: longMs,
+  };
+  // A connection of its own: a daemon takes a few calls of one connection at a time only.
+  const own = await libvirtOf(context).duplicate(signal);
+  let volume: Volume;
+  try {
+    const ownPool = await own.pools.byName(there.name, { signal });
+    volume =
+      origin.copyOf === undefined
+        ? await ownPool.createVolume(xml, flags)
+        : await ownPool.cloneVolume(xml, origin.copyOf, flags);
+  } finally {
+    await own.close();
+  }
+  volume = await there.volume(name, { signal });
+  const { capacityBytes } = await volume.info({ signal });
+  if (capacityBytes < origin.bytes) await volume.resize(origin.bytes, { signal, timeoutMs: longMs });
+  await done(context, started, pool, there, volume, signal);
+}
+
+/** The volume is complete: from now on it may be used. */
+async function done(
+  context: StorageContext,
+  disk: VirtualDisk,
+  pool: VirtualPool | undefined,
+  there: Pool,
+  volume: Volume,
+  signal: AbortSignal,
+): Promise<void> {
+  const status = {
+    ...(await describeVolume(volume, signal)),
+    pool: there.name,
+    volume: volume.name,
+    nodeName: pool?.spec.shared === true ? '' : context.nodeName,
+  };
+  await reportDisk(context, disk, { phase: 'Ready', status }, signal);
+}

@@ -1,0 +1,34 @@
+/** What libvirt says of volumes: looked up, and read. */
+import { memberAt, textOf, type DataObject } from '../virtual-machine/same-value.ts';
+import { analyse } from '../../analyser/analyse.ts';
+import { formatBytes } from '../../api/quantity.ts';
+import { isNotFound } from '../../libvirt/errors.ts';
+import type { Pool } from '../../libvirt/objects/pools.ts';
+import type { Volume } from '../../libvirt/objects/volume.ts';
+
+/** A volume of a pool by its name; undefined when there is none. */
+export async function findVolume(pool: Pool, name: string, signal: AbortSignal): Promise<Volume | undefined> {
+  try {
+    return await pool.volume(name, { signal });
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}
+
+/** What libvirt says of a volume. */
+export async function describeVolume(volume: Volume, signal: AbortSignal) {
+  const info = await volume.info({ signal });
+  const xml = analyse(await volume.xml({ signal })).value as DataObject;
+  const backing = textOf(memberAt(xml, 'backingStore', 'path'));
+  const format = textOf(memberAt(xml, 'target', 'format', 'type'));
+  return {
+    bytes: info.capacityBytes,
+    path: await volume.path({ signal }),
+    key: volume.key,
+    format: format === '' ? 'raw' : format,
+    capacity: formatBytes(info.capacityBytes),
+    allocation: formatBytes(info.allocationBytes),
+    backingChain: backing === '' ? [] : [backing],
+  };
+}
