@@ -1,0 +1,38 @@
+import { OperationFailedError, type OperationRun, type StepProgress } from './operation-run.ts';
+
+/** How one verb is done; the files of verbs/ each have one, and verbs.ts lists them. */
+export interface Verb {
+  /** The name of its first step. */
+  readonly firstStep: string;
+  /**
+   * Looks whether it can be done, before its first step is written.
+   *
+   * @throws OperationFailedError when it cannot.
+   */
+  readonly check?: (run: OperationRun) => void | Promise<void>;
+  /** Does the step that status names (`run.step`); at most four follow each other. Doing one again must be harmless. */
+  readonly step: (run: OperationRun) => Promise<StepProgress>;
+}
+
+/** For verbs that need a running or paused guest. */
+export function needsGuest({ state }: OperationRun): void {
+  if (state === 'off' || state === 'crashed') {
+    throw new OperationFailedError('NotRunning', 'the machine is not running');
+  }
+}
+
+/** For verbs that need a guest whose processors run. */
+export function needsAwakeGuest(run: OperationRun): void {
+  needsGuest(run);
+  if (run.state === 'paused') throw new OperationFailedError('NotRunning', 'the machine is paused');
+}
+
+/** For verbs that end with a running machine. */
+export function forbidsHalted({ context }: OperationRun): void {
+  if (context.status.machine.spec.runStrategy === 'Halted') {
+    throw new OperationFailedError(
+      'RunStrategyForbids',
+      'spec.runStrategy is Halted, which would stop it again at once: set it to Always instead',
+    );
+  }
+}

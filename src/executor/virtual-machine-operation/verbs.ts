@@ -1,0 +1,28 @@
+import type { OperationVerb } from '../../api/virtual-machine-operation.ts';
+import type { Verb } from './verb.ts';
+import { pause, unpause } from './verbs/pause.ts';
+import { restart } from './verbs/restart.ts';
+import { save } from './verbs/save.ts';
+import { sendKey } from './verbs/send-key.ts';
+import { setUserPassword } from './verbs/set-user-password.ts';
+import { start } from './verbs/start.ts';
+import { stop } from './verbs/stop.ts';
+import { unsupported } from './verbs/unsupported.ts';
+import { injectNmi, reset, softReboot } from './verbs/while-paused.ts';
+
+/** How each verb of an operation is done. */
+export const verbs: Readonly<Record<OperationVerb, Verb>> = {
+  Start: start,
+  Stop: stop,
+  Restart: restart,
+  Reset: reset,
+  InjectNMI: injectNmi,
+  SoftReboot: softReboot,
+  Pause: pause,
+  Unpause: unpause,
+  SetUserPassword: setUserPassword,
+  SendKey: sendKey,
+  Save: save,
+  Revert: unsupported,
+  Migrate: unsupported,
+};

@@ -1,0 +1,57 @@
+import { readDomain } from '../../virtual-machine/domain-view.ts';
+import { beginStop, continueStop } from '../../virtual-machine/power.ts';
+import { OperationFailedError, type OperationRun } from '../operation-run.ts';
+import type { Verb } from '../verb.ts';
+
+/** What of an operation says how to stop. */
+export interface StopParameters {
+  readonly force?: boolean | undefined;
+  readonly gracePeriodSeconds?: number | undefined;
+}
+
+/** Stop: `boot` of the operation's notes names the boot that is to end. */
+export const stop: Verb = {
+  firstStep: 'Stopping',
+  check: ({ context }) => {
+    if ((context.status.machine.spec.runStrategy ?? 'Always') !== 'Always') return;
+    throw new OperationFailedError(
+      'RunStrategyForbids',
+      'spec.runStrategy is Always, which would start it again at once: set it to Halted instead',
+    );
+  },
+  step: async (run) => {
+    const progress = await stopMachine(run, run.operation.spec.stop ?? {});
+    if (typeof progress === 'number') return progress;
+    return run.done(progress === 'another' ? 'it was stopped, and started again by somebody else' : 'it is off');
+  },
+};
+
+/**
+ * Does the next step of a stop.
+ *
+ * @returns `off`; `another` when the boot that was to end is over and the next one runs; else look again after so many
+ *   milliseconds.
+ */
+export async function stopMachine(run: OperationRun, parameters: StopParameters): Promise<'off' | 'another' | number> {
+  const { status, requests, now, options } = run.context;
+  const { view } = run;
+  const { boot } = run.notes;
+  if (boot !== undefined && view?.boot !== undefined && view.boot.id !== boot) return 'another';
+  if (view === undefined || view.state === 'off') return 'off';
+  const begin = beginStop(status.power, now());
+  if (begin !== undefined) await status.note({ power: begin, printableStatus: 'Stopping' });
+  const seconds = parameters.gracePeriodSeconds ?? status.machine.spec.terminationGracePeriodSeconds ?? 60;
+  // The grace period of this operation begins with it, also when somebody asked the guest before.
+  const since = Date.parse(run.operation.status?.stepTime ?? '') || now();
+  const progress = await continueStop(view, {
+    requests,
+    now: now(),
+    since,
+    graceMs: seconds * 1000,
+    force: parameters.force === true,
+    options,
+  });
+  if (!progress.isOff) return progress.requeueAfterMs;
+  run.view = await readDomain(view.domain, options);
+  return 'off';
+}

@@ -1,0 +1,70 @@
+import { compareDefinition, define, refreshMark, toFieldChange, toKnown } from './definition.ts';
+import type { DomainView } from './domain-view.ts';
+import { messageOf, readMachineDomain, retryMs, tellEvent, type Round } from './round.ts';
+import { tellDrift } from './tell-drift.ts';
+import { domainName } from '../../api/virtual-machine.ts';
+import { InvalidInputError } from '../../base/errors.ts';
+import { LibvirtError } from '../../libvirt/errors.ts';
+
+/** Brings the definition to what is wanted. */
+export async function defineMachine(round: Round): Promise<void> {
+  const { status, libvirt, wanted, options } = round;
+  const { machine } = status;
+  if (wanted === undefined) {
+    status.condition(
+      'Synchronized',
+      false,
+      round.trouble instanceof InvalidInputError ? 'InvalidSpec' : 'DefineFailed',
+      messageOf(round.trouble),
+    );
+    return;
+  }
+  const view = round.view;
+  const drift = view === undefined ? undefined : compareDefinition(machine, wanted, view);
+  const isDrift = drift !== undefined && !drift.specChanged && drift.differences.length > 0;
+  const changes = (drift?.differences ?? []).map((difference) => toFieldChange(toKnown(difference)));
+  if (isDrift && machine.spec.driftPolicy === 'Report') {
+    tellDrift(round, changes, false);
+    return;
+  }
+  try {
+    if (view?.domain.name !== undefined && view.domain.name !== domainName(machine)) await rename(round, view);
+    if (view === undefined || drift?.needed === 'define') {
+      round.view = await define(libvirt, machine, wanted, round.view, options);
+      if (view === undefined)
+        tellEvent(round, 'Normal', 'Defined', 'Define', `defined the domain ${domainName(machine)}`);
+    } else if (drift?.needed === 'mark') round.view = await refreshMark(machine, wanted, view, options);
+  } catch (error) {
+    if (!(error instanceof LibvirtError) && !(error instanceof InvalidInputError)) throw error;
+    round.trouble = error;
+    round.wanted = undefined;
+    round.requeueAfterMs = retryMs;
+    status.condition('Synchronized', false, 'DefineFailed', messageOf(error));
+    tellEvent(round, 'Warning', 'DefineFailed', 'Define', messageOf(error));
+    return;
+  }
+  if (isDrift) tellDrift(round, changes, true);
+  else if (status.next.drift === undefined || drift?.specChanged === true || machine.spec.driftPolicy === 'Report') {
+    delete status.next.drift;
+    status.condition('Synchronized', true, 'InSync');
+  }
+}
+
+async function rename(round: Round, view: DomainView): Promise<void> {
+  // libvirt renames only what is off; until then the machine goes on under its old name.
+  if (view.state !== 'off') throw new NameTakenEffectError(view.domain.name, domainName(round.status.machine));
+  await view.domain.rename(domainName(round.status.machine), round.options);
+  await readMachineDomain(round);
+}
+
+/** A running domain cannot be renamed. */
+class NameTakenEffectError extends InvalidInputError {
+  constructor(now: string, wanted: string) {
+    super([
+      {
+        path: 'spec.domain.name',
+        message: `the running domain "${now}" can be renamed to "${wanted}" only when it is off`,
+      },
+    ]);
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * A machine's object is being deleted: the guest is shut down, what hangs on the domain is cleaned up, the domain is undefined,
+ * and then the object may go.
+ *
+ *   stop ─▶ before the domain goes (beforeUndefine) ─▶ undefine ─▶ when it is gone (afterUndefine) ─▶ finalizer
+ *
+ * Each clean-up may be done again: the executor may be killed after any of them.
+ */
+import { deleteDomain } from './delete-domain.ts';
+import { stopMachine } from './keep-power.ts';
+import { isForeign, messageOf, retryMs, tellEvent, type Round } from './round.ts';
+import { domainName } from '../../api/virtual-machine.ts';
+import { LibvirtError } from '../../libvirt/errors.ts';
+import { removeFinalizer } from '../../reconcile/finalizers.ts';
+
+/** What keeps a machine's object until its domain is gone. */
+export const machineFinalizer = 'virtctl.dev/domain';
+
+/** One thing that goes with a machine; may be done again. A LibvirtError that it throws is told, and it is tried again. */
+export type CleanUp = (round: Round) => Promise<void>;
+
+/** While the domain is off and still there; not for a domain that is somebody else's. */
+const beforeUndefine: readonly CleanUp[] = [];
+
+/** When the domain is gone. */
+const afterUndefine: readonly CleanUp[] = [
+  // Files that were made for its volumes.
+  ({ parts, status }) => parts.media.remove(status.machine.metadata.uid ?? ''),
+];
+
+/** Does the next steps of a deletion. */
+export async function deleteMachine(round: Round): Promise<void> {
+  const { status, signal } = round;
+  const { machine } = status;
+  if (isForeign(machine, round.view)) round.view = undefined;
+  const { view } = round;
+  if (view !== undefined && view.state !== 'off') {
+    await stopMachine(round, true);
+    if (isOn(round)) {
+      await tellTerminating(round, 'the guest is shutting down');
+      return;
+    }
+  }
+  try {
+    if (view !== undefined) {
+      for (const cleanUp of beforeUndefine) await cleanUp(round);
+      await deleteDomain(view.domain, round.options);
+    }
+    for (const cleanUp of afterUndefine) await cleanUp(round);
+  } catch (error) {
+    if (!(error instanceof LibvirtError)) throw error;
+    tellEvent(round, 'Warning', 'DeleteFailed', 'Delete', messageOf(error));
+    await tellTerminating(round, messageOf(error));
+    round.requeueAfterMs = retryMs;
+    return;
+  }
+  tellEvent(round, 'Normal', 'Deleted', 'Delete', `the domain ${domainName(machine)} is gone`);
+  await removeFinalizer(round.parts.machines, status.machine, machineFinalizer, signal);
+}
+
+/** A function, because the compiler does not know that a stop reads the domain again. */
+function isOn({ view }: Round): boolean {
+  return view !== undefined && view.state !== 'off';
+}
+
+async function tellTerminating({ status }: Round, message: string): Promise<void> {
+  status.next.printableStatus = 'Terminating';
+  status.condition('Ready', false, 'Terminating', message);
+  await status.write();
+}

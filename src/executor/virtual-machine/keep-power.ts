@@ -1,0 +1,146 @@
+/**
+ * Carries out what the run strategy wants done with a machine's power (power-policy.ts), with the steps of power.ts.
+ */
+import { countFailure } from './crash-backoff.ts';
+import { readDomain } from './domain-view.ts';
+import { failureNotes, failuresOf, lastEnd } from './failure-notes.ts';
+import { noticeEnd } from './notice-end.ts';
+import { powerAction } from './power-policy.ts';
+import { beginStart, beginStop, continueStart, continueStop, destroy } from './power.ts';
+import { lookAgain, messageOf, tellEvent, type Round } from './round.ts';
+import { LibvirtError } from '../../libvirt/errors.ts';
+
+/** Does the next step towards what the run strategy wants. */
+export async function keepPower(round: Round): Promise<void> {
+  const { status } = round;
+  const strategy = status.machine.spec.runStrategy ?? 'Always';
+  const now = round.parts.clock.now();
+  // A start that was cut off goes on, unless it is not wanted any more.
+  if (status.power.bootStep !== undefined && strategy !== 'Halted') {
+    await startMachine(round);
+    return;
+  }
+  const action = powerAction({
+    strategy,
+    state: round.view?.state ?? 'off',
+    end: lastEnd(status),
+    startedFor: status.power.startedFor,
+    held: status.power.held === true,
+    failures: failuresOf(status),
+    deleting: false,
+    now,
+  });
+  switch (action.type) {
+    case 'none':
+      await settle(round);
+      return;
+    case 'wait':
+      lookAgain(round, action.until - now + 10);
+      return;
+    case 'start':
+      if (round.wanted === undefined || round.view === undefined) return;
+      await status.note({ power: beginStart(round.parts.newId()), printableStatus: 'Starting' });
+      await startMachine(round);
+      return;
+    case 'stop':
+      await stopMachine(round, false);
+      return;
+    case 'clear':
+      if (round.view !== undefined) await destroy(round.view, round.options);
+      round.requeueAfterMs = 50;
+      return;
+  }
+}
+
+/** Nothing is being done: what was noted of a stop or start that nobody wants any more goes. */
+async function settle({ status, view, memory }: Round): Promise<void> {
+  const runs = view !== undefined && view.state !== 'off';
+  if (status.power.stoppingSince !== undefined) {
+    await status.note({ power: { stoppingSince: null } });
+    if (view !== undefined) memory.requests.forget(view.domain.uuid);
+  }
+  if (!runs) return;
+  // It runs, by whoever's hand: that counts as the start that the strategy asked for.
+  const strategy = status.machine.spec.runStrategy ?? 'Always';
+  if (status.power.startedFor !== strategy || status.power.held === true) {
+    await status.note({ power: { startedFor: strategy, held: null } });
+  }
+}
+
+async function startMachine(round: Round): Promise<void> {
+  const { status, view, options } = round;
+  const { clock } = round.parts;
+  if (view === undefined) return;
+  const { machine } = status;
+  try {
+    round.view =
+      (await continueStart(
+        view,
+        status.power,
+        { paused: machine.spec.startPaused === true, discardSavedState: false },
+        {
+          wanted: round.wanted ?? {},
+          note: (notes) => status.note(notes),
+          startedFor: machine.spec.runStrategy ?? 'Always',
+          boots: status.next.domain?.boots ?? 0,
+          now: () => clock.now(),
+          options,
+        },
+      )) ?? (await readDomain(view.domain, options));
+    tellEvent(round, 'Normal', 'Started', 'Start', 'the machine was started');
+    noticeEnd(round);
+  } catch (error) {
+    if (!(error instanceof LibvirtError)) throw error;
+    const message = messageOf(error);
+    const now = clock.now();
+    const failures = failureNotes(countFailure(failuresOf(status), 0, now, message));
+    await status.note({ power: { bootStep: null }, failures });
+    round.trouble = error;
+    round.requeueAfterMs = Math.max(1_000, (Date.parse(failures.nextAttemptAt ?? '') || now) - now + 10);
+    tellEvent(round, 'Warning', 'StartFailed', 'Start', message);
+  }
+}
+
+/** Does the next step of a stop. */
+export async function stopMachine(round: Round, deleting: boolean): Promise<void> {
+  const { status, view, options } = round;
+  if (view === undefined) return;
+  const now = round.parts.clock.now();
+  const begin = beginStop(status.power, now);
+  const wasStarting = status.power.bootStep === 'Starting';
+  if (begin !== undefined || status.power.bootStep !== undefined) {
+    await status.note({
+      power: { ...begin, bootStep: null },
+      printableStatus: deleting ? 'Terminating' : 'Stopping',
+    });
+    if (begin !== undefined) tellEvent(round, 'Normal', 'Stopping', 'Stop', 'the guest is asked to shut down');
+  }
+  // A start that was cut off before the guest's first instruction: there is nobody to ask.
+  const neverRan = wasStarting && view.state === 'paused';
+  const seconds = neverRan ? 0 : (status.machine.spec.terminationGracePeriodSeconds ?? 60);
+  const progress = await continueStop(view, {
+    requests: round.memory.requests,
+    now,
+    since: Date.parse(status.power.stoppingSince ?? '') || now,
+    graceMs: seconds * 1000,
+    force: seconds === 0,
+    options,
+  });
+  if (progress.wasDestroyed) {
+    tellEvent(
+      round,
+      'Warning',
+      'Destroyed',
+      'Stop',
+      seconds === 0
+        ? 'powered off without grace period'
+        : `powered off: the guest did not shut down within ${seconds} s`,
+    );
+  }
+  if (progress.isOff) {
+    round.view = await readDomain(view.domain, options);
+    noticeEnd(round);
+    return;
+  }
+  round.requeueAfterMs = progress.requeueAfterMs;
+}

@@ -1,0 +1,120 @@
+/**
+ * What one reconcile of a machine works with: both sides as read, what is wanted, what went wrong. The steps of reconciler.ts
+ * each take it and leave it further on.
+ */
+import type { PendingDetaches } from './apply-live.ts';
+import type { NodeTraits } from './desired-domain.ts';
+import { findDomain, readDomain, type DomainView, type LibvirtCallOptions } from './domain-view.ts';
+import type { MachineStatus } from './machine-status.ts';
+import type { Media } from './media.ts';
+import type { ShutdownRequests } from './power.ts';
+import type { DataObject } from './same-value.ts';
+import type { ConfigMapObject, ResolvedVolume, SecretObject } from './volumes.ts';
+import type { VirtualDisk } from '../../api/virtual-disk.ts';
+import type { VirtualImage } from '../../api/virtual-image.ts';
+import type { VirtualMachineOperation } from '../../api/virtual-machine-operation.ts';
+import type { VirtualNetwork } from '../../api/virtual-network.ts';
+import { domainName, type VirtualMachine } from '../../api/virtual-machine.ts';
+import type { Clock } from '../../base/clock.ts';
+import { formatProblem, InvalidInputError } from '../../base/errors.ts';
+import type { ResourceClient } from '../../kube/resource-client.ts';
+import type { Libvirt } from '../../libvirt/libvirt.ts';
+import type { EventRecord } from '../../reconcile/event-recorder.ts';
+
+/** What the reconciler works with. */
+export interface MachineReconcilerOptions {
+  readonly nodeName: string;
+  readonly machines: ResourceClient<VirtualMachine>;
+  readonly operations: ResourceClient<VirtualMachineOperation>;
+  readonly disks: ResourceClient<VirtualDisk>;
+  readonly images: ResourceClient<VirtualImage>;
+  readonly networks: ResourceClient<VirtualNetwork>;
+  readonly secrets: ResourceClient<SecretObject>;
+  readonly configMaps: ResourceClient<ConfigMapObject>;
+  readonly media: Media;
+  /** The connection to libvirt; undefined while there is none. */
+  readonly libvirt: () => Libvirt | undefined;
+  /** Names of a machine's operations that may not be over, as last seen, oldest first. */
+  readonly openOperations: (key: string) => readonly string[];
+  readonly traits: () => NodeTraits & { readonly kvmUsable: boolean; readonly kvmMessage: string };
+  readonly record: (event: EventRecord) => void;
+  readonly clock: Clock;
+  readonly newId: () => string;
+}
+
+/** What failed on its own account is tried again after this long, in milliseconds. */
+export const retryMs = 15_000;
+
+/** What is remembered from one reconcile to the next. Lost with the process, and nothing depends on it. */
+export interface Memory {
+  readonly requests: ShutdownRequests;
+  readonly detaches: PendingDetaches;
+  /** How often a machine's live changes were refused, one after the other. */
+  readonly refusals: Map<string, number>;
+}
+
+/** One reconcile's state. */
+export interface Round {
+  /** `namespace/name`. */
+  readonly key: string;
+  readonly parts: MachineReconcilerOptions;
+  readonly memory: Memory;
+  readonly libvirt: Libvirt;
+  readonly status: MachineStatus;
+  readonly options: LibvirtCallOptions;
+  readonly signal: AbortSignal;
+  view: DomainView | undefined;
+  wanted: DataObject | undefined;
+  volumes: readonly ResolvedVolume[];
+  /** Why `wanted` is not there, or could not be defined. */
+  trouble: Error | undefined;
+  requeueAfterMs: number | undefined;
+}
+
+/** Reads the machine's domain, if there is one. */
+export async function readMachineDomain(round: Round): Promise<void> {
+  const { machine } = round.status;
+  const domain = await findDomain(round.libvirt, domainName(machine), uuidOf(machine), round.options);
+  round.view = domain === undefined ? undefined : await readDomain(domain, round.options);
+}
+
+/** Reads the domain again, after something was done to it. */
+export async function readAgain(round: Round): Promise<void> {
+  if (round.view !== undefined) round.view = await readDomain(round.view.domain, round.options);
+}
+
+/** Asks for the next look after no more than so many milliseconds. */
+export function lookAgain(round: Round, afterMs: number): void {
+  round.requeueAfterMs = Math.min(round.requeueAfterMs ?? Infinity, afterMs);
+}
+
+/** Records a Kubernetes Event on the machine. */
+export function tellEvent(
+  { parts, status }: Round,
+  type: 'Normal' | 'Warning',
+  reason: string,
+  action: string,
+  note: string,
+): void {
+  parts.record({ regarding: status.machine, type, reason, action, note });
+}
+
+/** The UUID that the machine's domain has or is to have. */
+function uuidOf(machine: VirtualMachine): string | undefined {
+  return machine.spec.domain?.uuid ?? machine.metadata.uid;
+}
+
+/** A domain of this name that neither carries our mark for this machine nor its UUID. */
+export function isForeign(machine: VirtualMachine, view: DomainView | undefined): boolean {
+  if (view === undefined) return false;
+  const uuid = (uuidOf(machine) ?? '').toLowerCase();
+  return view.mark?.uid !== machine.metadata.uid && view.domain.uuid !== uuid;
+}
+
+/** What went wrong, in the user's terms; empty when nothing did. */
+export function messageOf(error: Error | undefined): string {
+  if (error === undefined) return '';
+  return error instanceof InvalidInputError && error.problems.length > 0
+    ? error.problems.map(formatProblem).join('; ')
+    : error.message;
+}
