@@ -206,6 +206,8 @@ function machine(index: number): object {
     kind: 'VirtualMachine',
     metadata: { name: `vm-${String(index).padStart(5, '0')}`, labels: { tier: index % 2 === 0 ? 'front' : 'back' } },
     spec: {
+      // Placed by hand: what the scheduler writes is not to be measured here.
+      nodeName: 'bench',
       runStrategy: 'Always',
       domain: {
         memory: { unit: 'MiB', value: 2048 },

@@ -73,7 +73,11 @@ async function createMachines(kubeconfig: string): Promise<void> {
   const vms = client.resource({ group, version: apiVersion, kind, plural, namespaced });
   for (let index = 0; index < machines; index += 1) {
     const name = `machine-${String(index).padStart(2, '0')}`;
-    const spec = { runStrategy: 'Halted', domain: { memory: { unit: 'MiB', value: 512 }, vcpu: { value: 1 } } };
+    const spec = {
+      nodeName: 'bench',
+      runStrategy: 'Halted',
+      domain: { memory: { unit: 'MiB', value: 512 }, vcpu: { value: 1 } },
+    };
     const object = { apiVersion: `${group}/${apiVersion}`, kind, metadata: { name, namespace: 'default' }, spec };
     await vms.create(object);
   }

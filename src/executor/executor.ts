@@ -38,7 +38,7 @@ import { Informer } from '../kube/informer.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
 import { objectKey, parseObjectKey, type KubeObject } from '../kube/object.ts';
 import { builtin, type ResourceType } from '../kube/resource-type.ts';
-import { isAlreadyExists, isConflict, isNotFound } from '../kube/status-error.ts';
+import { isAlreadyExists, isNotFound } from '../kube/status-error.ts';
 import type { DecodedEvent } from '../libvirt/decode-event.ts';
 import type { ConnectOptions } from '../libvirt/connect.ts';
 import { supervise } from '../libvirt/supervisor.ts';
@@ -58,11 +58,6 @@ export interface ExecutorOptions {
   readonly dataFolder: string;
   /** Host and port of the metrics; none when left out. */
   readonly metricsAddress?: string | undefined;
-  /**
-   * Takes machines without a node for this one: for a control plane of one machine, which has no scheduler. They are
-   * bound as a scheduler would, by one conditional write.
-   */
-  readonly claimUnbound?: boolean | undefined;
   readonly logger: Logger;
   readonly clock?: Clock | undefined;
   readonly connect?: ConnectOptions | undefined;
@@ -126,7 +121,6 @@ class Executor {
   readonly #storage: StorageAgent;
   readonly #controller: Controller;
   readonly #reaper: Controller;
-  readonly #binder: Controller;
   readonly #reconciles = new Counter();
   readonly #durations = new Histogram();
   readonly #events = new Counter();
@@ -257,25 +251,6 @@ class Executor {
       clock,
       onReconciled,
     });
-    this.#binder = new Controller({
-      name: 'binder',
-      reconcile: (key, context) => this.#bind(key, context.signal),
-      logger,
-      clock,
-    });
-  }
-
-  async #bind(key: string, signal: AbortSignal): Promise<undefined> {
-    const machine = this.#machines.get(key);
-    if (machine?.spec.nodeName !== '' || typeof machine.metadata.deletionTimestamp === 'string') return;
-    const { resourceVersion, uid } = machine.metadata;
-    const patch = { metadata: { resourceVersion, uid }, spec: { nodeName: this.#options.nodeName } };
-    try {
-      await this.#options.client.resource(typeOf('VirtualMachine')).mergePatch(parseObjectKey(key), patch, { signal });
-    } catch (error) {
-      // Changed or gone meanwhile: the change brings it here again.
-      if (!isConflict(error) && !isNotFound(error)) throw error;
-    }
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -307,12 +282,7 @@ class Executor {
       await this.#supervisor.connected(signal);
       this.#logger.info('ready', { uri: this.#options.uri, metrics: outlet?.url });
       onReady?.({ metricsUrl: outlet?.url });
-      await Promise.all([
-        this.#controller.run(signal),
-        this.#reaper.run(signal),
-        this.#binder.run(signal),
-        this.#storage.run(signal),
-      ]);
+      await Promise.all([this.#controller.run(signal), this.#reaper.run(signal), this.#storage.run(signal)]);
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {
@@ -342,7 +312,6 @@ class Executor {
     const { nodeName } = this.#options;
     this.#machines.onChange((change) => {
       const { object } = change;
-      if (this.#options.claimUnbound === true && object.spec.nodeName === '') this.#binder.enqueue(objectKey(object));
       const before = change.type === 'updated' ? change.before.spec.references : [];
       this.#storage.noticeUser(object.metadata.namespace ?? '', [...new Set([...before, ...object.spec.references])]);
       const was = change.type === 'updated' ? change.before.spec.nodeName : '';

@@ -20,16 +20,21 @@ import { EventRecorder, type KubeEvent } from '../reconcile/event-recorder.ts';
 import { LeaderElector, LeadershipLostError } from '../reconcile/leader-election.ts';
 import type { Lease } from '../reconcile/lease.ts';
 
-/** Options of {@link runScheduler}. */
-export interface RunSchedulerOptions {
+/** Options of {@link placeMachines}. */
+export interface PlaceMachinesOptions {
   /** The API server; not closed by the scheduler. */
   readonly client: KubeClient;
   /** Names this process among schedulers; no two may share it. */
   readonly identity: string;
-  /** The namespace of the leader's lease. */
-  readonly namespace: string;
+  /** A word that is new each time, among all schedulers. */
   readonly newToken: () => string;
   readonly logger: Logger;
+}
+
+/** Options of {@link runScheduler}. */
+export interface RunSchedulerOptions extends PlaceMachinesOptions {
+  /** The namespace of the leader's lease. */
+  readonly namespace: string;
 }
 
 /** Runs a scheduler until the signal aborts: waits to lead, places machines, and waits again when the lead is lost. */
@@ -45,7 +50,7 @@ export async function runScheduler(options: RunSchedulerOptions, signal: AbortSi
       logger,
     });
     try {
-      await elector.run((leading) => lead(options, leading), signal);
+      await elector.run((leading) => placeMachines(options, leading), signal);
     } catch (error) {
       if (!(error instanceof LeadershipLostError)) throw error;
       logger.warn('lost the lead', { error: toError(error) });
@@ -53,7 +58,14 @@ export async function runScheduler(options: RunSchedulerOptions, signal: AbortSi
   }
 }
 
-async function lead({ client, identity, logger, newToken }: RunSchedulerOptions, signal: AbortSignal): Promise<void> {
+/**
+ * Places machines until the signal aborts, without asking whether somebody else does: two at a time book nothing twice,
+ * but stand in each other's way.
+ */
+export async function placeMachines(
+  { client, identity, logger, newToken }: PlaceMachinesOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const recorder = new EventRecorder({
     events: client.resource<KubeEvent>(builtin.events),
     controller: 'virtctl.dev/scheduler',
@@ -83,7 +95,13 @@ async function lead({ client, identity, logger, newToken }: RunSchedulerOptions,
   const all = [nodeInformer, machineInformer, disks, images, pools, networks];
   const running = [recorder.run(signal), ...all.map((one) => one.run(signal))];
   // Nothing is decided before everything is known.
-  await Promise.all(all.map((one) => one.synced(signal)));
+  try {
+    await Promise.all(all.map((one) => one.synced(signal)));
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    await Promise.all(running);
+    return;
+  }
   machineInformer.onChange((change) => scheduler.onMachine(change));
   nodeInformer.onChange((change) => scheduler.onNode(change));
   for (const one of [disks, images, pools, networks]) one.onChange(() => scheduler.onSurroundings());

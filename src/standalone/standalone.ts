@@ -5,6 +5,7 @@
 import { FailedError, toError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { localController } from './local-controller.ts';
+import { localScheduler } from './local-scheduler.ts';
 import { virtctlKinds } from './kinds/virtctl-kinds.ts';
 import type { ApiServer, ApiServerOptions } from './server.ts';
 import { startApiServer } from './server.ts';
@@ -25,7 +26,7 @@ export interface LocalExecutorOptions {
   readonly metricsAddress?: string | undefined;
 }
 
-/** The executor in this process; it takes every machine, since there is no other node. */
+/** The executor in this process. */
 export function localExecutor(folder: string, logger: Logger, options: LocalExecutorOptions): Component {
   return {
     name: 'executor',
@@ -40,7 +41,7 @@ export function localExecutor(folder: string, logger: Logger, options: LocalExec
       const stop = new AbortController();
       // Beside the store, which only its owner may enter: QEMU's user must reach what machines are given.
       const dataFolder = `${folder}-executor`;
-      const running = runExecutor({ ...options, client, dataFolder, claimUnbound: true, logger }, stop.signal);
+      const running = runExecutor({ ...options, client, dataFolder, logger }, stop.signal);
       // It ends by itself only when it cannot begin; the API server goes on serving.
       running.catch((error: unknown) => logger.error('the executor ended', { error: toError(error) }));
       return async () => {
@@ -68,6 +69,7 @@ export async function startStandalone(options: StandaloneOptions): Promise<ApiSe
   const server = await startApiServer({ ...serving, definitions: virtctlKinds() });
   const components = [
     localController(options.folder, options.logger),
+    localScheduler(options.folder, options.logger),
     ...(executor === undefined ? [] : [localExecutor(options.folder, options.logger, executor)]),
   ];
   const stops: (() => Promise<void>)[] = [() => server.close()];
