@@ -125,6 +125,10 @@ export function checkPool({ object, old, lookup, problems }: RuleInput<VirtualPo
   checkOverlay('storagepool', spec.overlay, problems);
   const secret = spec.authSecretRef;
   checkReference(lookup, 'Secret', secret?.namespace, secret?.name, 'spec.authSecretRef.name', problems);
+  const type = spec.pool?.type;
+  if (secret !== undefined && type !== undefined && !['rbd', 'iscsi', 'iscsi-direct'].includes(type)) {
+    problems.add('spec.authSecretRef', 'Forbidden', `must not be set: pools of type ${type} take no password`);
+  }
   if (old?.spec.pool === undefined || spec.pool === undefined) return;
   for (const member of ['name', 'type'] as const) {
     if (spec.pool[member] !== old.spec.pool[member])

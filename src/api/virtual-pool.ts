@@ -47,7 +47,8 @@ export const virtualPoolSpec = object(
       min: 5,
     }),
     authSecretRef: object(
-      "A Secret with the password of the pool's source (Ceph, iSCSI), which becomes a secret of libvirt on each node.",
+      "A Secret with the password of the pool's source (rbd, iscsi, iscsi-direct), which becomes a secret of libvirt on " +
+        'each node. The user is spec.pool.source.auth.username, or the key username of the Secret.',
       { namespace: objectName("The Secret's namespace."), name: objectName("The Secret's name.") },
       { key: string('The key in it; password when left out.', { minLength: 1 }) },
     ),
@@ -118,6 +119,8 @@ export const virtualPoolReasons = {
   NoNodes: 'NoNodes',
   NotOnAllNodes: 'NotOnAllNodes',
   DefineFailed: 'DefineFailed',
+  SecretNotFound: 'SecretNotFound',
+  SecretNotReady: 'SecretNotReady',
   BuildFailed: 'BuildFailed',
   StartFailed: 'StartFailed',
   InSync: 'InSync',

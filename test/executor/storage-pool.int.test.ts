@@ -1,11 +1,14 @@
-import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { resourceOf, startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
 import type { VirtualDisk } from '../../src/api/virtual-disk.ts';
 import type { VirtualPool, VirtualPoolSpec } from '../../src/api/virtual-pool.ts';
+import type { SecretObject } from '../../src/executor/virtual-machine/volumes.ts';
 import type { ResourceClient } from '../../src/kube/resource-client.ts';
+import { builtin } from '../../src/kube/resource-type.ts';
 
 describe('storage pools on real libvirt', () => {
   let node: ExecutorNode;
@@ -92,6 +95,67 @@ describe('storage pools on real libvirt', () => {
     await until('steady', (one) => isReady(one) && one?.status?.nodes?.[0]?.path === moved);
     await pools.delete({ name: 'steady' });
     await until('steady', (one) => one === undefined);
+  });
+
+  it('gives libvirt the password of a Secret, waits for it, and takes it away with the pool', async () => {
+    const auth = { username: 'admin' };
+    const iscsi = { type: 'iscsi', target: { path: '/dev/disk/by-path' } } as const;
+    const source = { host: [{ name: '127.0.0.1' }], device: [{ path: 'iqn.2020-01.com.example:disks' }] };
+    const authSecretRef = { namespace: 'default', name: 'chap' };
+    await make('lun', { active: false, authSecretRef, pool: { ...iscsi, source } });
+    const waiting = await until('lun', (one) => condition(one as VirtualPool, 'Ready')?.reason === 'SecretNotFound');
+    expect(condition(waiting, 'Ready')?.message).toContain('there is no Secret default/chap');
+    const secrets = node.client.resource<SecretObject>(builtin.secrets);
+    const base64 = (text: string): string => Buffer.from(text).toString('base64');
+    await secrets.create({
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'chap', namespace: 'default' },
+      data: { username: base64('admin'), password: base64('tell-nobody') },
+    });
+    await until('lun', isReady);
+    const xml = await node.libvirtd.virsh('pool-dumpxml', 'lun');
+    const uuid = /<secret uuid='([^']+)'/.exec(xml)?.[1] ?? '';
+    expect(xml).toContain("<auth type='chap' username='admin'>");
+    expect(await node.libvirtd.virsh('secret-dumpxml', uuid)).toContain('<target>virtctl pool lun</target>');
+    await expect(node.libvirtd.virsh('secret-get-value', uuid)).rejects.toThrow('private');
+    const kept = join(node.libvirtd.dir, 'etc/secrets', `${uuid}.base64`);
+    expect(await readFile(kept, 'utf8')).toBe(base64('tell-nobody'));
+    await make('ceph', {
+      active: false,
+      authSecretRef: { ...authSecretRef, name: 'ceph', key: 'userKey' },
+      pool: {
+        type: 'rbd',
+        source: { name: ['disks'], host: [{ name: '127.0.0.1' }], auth: { type: 'ceph', ...auth } },
+      },
+    });
+    const key = randomBytes(28).toString('base64');
+    await secrets.create({
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'ceph', namespace: 'default' },
+      data: { userKey: base64(`${key}\n`) },
+    });
+    // A libvirt without Ceph's driver has the secret, and says that it cannot have the pool.
+    const decided = await until(
+      'ceph',
+      (one) => isReady(one) || condition(one as VirtualPool, 'Ready')?.reason === 'DefineFailed',
+    );
+    if (!isReady(decided)) expect(condition(decided, 'Ready')?.message).toContain('missing backend for pool type');
+    const ceph = /^ *([0-9a-f-]{36}) .*virtctl pool ceph$/m.exec(await node.libvirtd.virsh('secret-list'))?.[1] ?? '';
+    expect(await readFile(join(node.libvirtd.dir, 'etc/secrets', `${ceph}.base64`), 'utf8')).toBe(key);
+    // Another password reaches libvirt with the next look.
+    await secrets.mergePatch({ namespace: 'default', name: 'chap' }, { data: { password: base64('other') } });
+    await pools.mergePatch({ name: 'lun' }, { spec: { refreshIntervalSeconds: 60 } });
+    await until('lun', (one) => one?.status?.nodes?.[0]?.observedGeneration === 2 && isReady(one));
+    expect(await readFile(kept, 'utf8')).toBe(base64('other'));
+    for (const name of ['lun', 'ceph']) {
+      await pools.delete({ name });
+      await until(name, (one) => one === undefined);
+    }
+    expect(await node.libvirtd.virsh('secret-list')).toBe('');
+    const log = await node.log();
+    for (const secret of ['tell-nobody', base64('tell-nobody'), key]) expect(log).not.toContain(secret);
   });
 
   it('is left by a node that is no longer selected', async () => {

@@ -5,6 +5,7 @@
  */
 import { namesOf } from './names-of.ts';
 import { poolDrift, poolName, poolXml, readPool } from './pool-definition.ts';
+import { ensurePoolSecret, removePoolSecret, withAuth } from './pool-secret.ts';
 import { selectedNodes } from './selected-nodes.ts';
 import {
   defaultPoolName,
@@ -71,8 +72,9 @@ export class PoolReconciler {
   }
 
   /** Brings the node's pool to what spec says. */
-  async #ensure(pool: VirtualPool, mine: NodeLine | undefined, signal: AbortSignal): Promise<Outcome> {
+  async #ensure(given: VirtualPool, mine: NodeLine | undefined, signal: AbortSignal): Promise<Outcome> {
     const { nodeName } = this.#context;
+    let pool = given;
     const libvirt = libvirtOf(this.#context);
     const options = { signal };
     let there: Pool | undefined;
@@ -80,6 +82,8 @@ export class PoolReconciler {
     let problem: StorageProblem | undefined;
     try {
       there = await findPool(libvirt.pools.byName(poolName(pool), options));
+      const auth = await during('DefineFailed', () => ensurePoolSecret(this.#context, given, signal));
+      pool = withAuth(given, auth);
       if (there === undefined) {
         there = await during('DefineFailed', () => libvirt.pools.defineXml(poolXml(pool, undefined), options));
       } else drift = await this.#putRight(pool, there, mine, signal);
@@ -89,6 +93,7 @@ export class PoolReconciler {
       if (isPersistent && (await there.autostart(options)) !== autostart) {
         await during('DefineFailed', () => (there as Pool).setAutostart(autostart, options));
       }
+      if (auth === undefined) await removePoolSecret(this.#context, given, signal);
       await this.#refresh(pool, there, signal);
     } catch (error) {
       if (isPassing(error, signal)) throw error;
@@ -263,6 +268,7 @@ export class PoolReconciler {
         }
         await there.undefine(options);
       }
+      await removePoolSecret(this.#context, pool, signal);
     } catch (error) {
       if (isPassing(error, signal)) throw error;
       const problem = problemOf(error, 'StartFailed', `pool ${poolName(pool)}`);

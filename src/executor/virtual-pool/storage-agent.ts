@@ -11,6 +11,7 @@ import { defaultPoolName, type StorageContext, type StorageUser } from './storag
 import { DiskReconciler } from '../virtual-disk/reconciler.ts';
 import { ImageReconciler } from '../virtual-image/reconciler.ts';
 import { memberAt, textOf } from '../virtual-machine/same-value.ts';
+import type { SecretObject } from '../virtual-machine/volumes.ts';
 import type { Hypervisor } from '../../api/hypervisor.ts';
 import { kinds } from '../../api/kinds.ts';
 import { group, version } from '../../api/meta.ts';
@@ -23,7 +24,7 @@ import type { Logger } from '../../base/logger.ts';
 import { Informer, type CacheChange } from '../../kube/informer.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import { objectKey, type KubeObject } from '../../kube/object.ts';
-import type { ResourceType } from '../../kube/resource-type.ts';
+import { builtin, type ResourceType } from '../../kube/resource-type.ts';
 import { isAlreadyExists } from '../../kube/status-error.ts';
 import { isNotFound } from '../../libvirt/errors.ts';
 import type { Libvirt } from '../../libvirt/libvirt.ts';
@@ -85,6 +86,7 @@ export class StorageAgent {
       pools: client.resource<VirtualPool>(typeOf('VirtualPool')),
       disks: client.resource<VirtualDisk>(typeOf('VirtualDisk')),
       images: client.resource<VirtualImage>(typeOf('VirtualImage')),
+      secrets: client.resource<SecretObject>(builtin.secrets),
       nodes: () =>
         this.#nodes.list().map(({ metadata }) => ({ name: metadata.name ?? '', labels: metadata.labels ?? {} })),
       knownDisks: () => this.#disks.list(),

@@ -1,4 +1,5 @@
 /** What the reconcilers of pools, images and disks share: where they look, and how they say that they wait. */
+import type { SecretObject } from '../virtual-machine/volumes.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
 import type { VirtualPool } from '../../api/virtual-pool.ts';
@@ -28,6 +29,8 @@ export interface StorageContext {
   readonly pools: ResourceClient<VirtualPool>;
   readonly disks: ResourceClient<VirtualDisk>;
   readonly images: ResourceClient<VirtualImage>;
+  /** Passwords and certificates of pools and web servers. */
+  readonly secrets: ResourceClient<SecretObject>;
   /** All Hypervisors, by name. */
   readonly nodes: () => readonly StorageNode[];
   /** All disks, as last seen. */
