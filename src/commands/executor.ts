@@ -3,6 +3,7 @@ import { Option, type Command } from 'commander';
 import { UsageError } from '../base/errors.ts';
 import { createLogger, logLevels, type LogLevel } from '../base/logger.ts';
 import type { Context } from '../cli/context.ts';
+import { parseSeconds } from '../cli/duration.ts';
 import { addExamples } from '../cli/examples.ts';
 import { addKubeOptions, withKubeClient, type KubeFlags } from '../cli/kube-options.ts';
 
@@ -11,6 +12,7 @@ interface ExecutorFlags extends KubeFlags {
   readonly connect: string;
   readonly dataDir: string;
   readonly metricsAddress: string;
+  readonly leaseDuration: number;
   readonly logLevel: LogLevel;
 }
 
@@ -21,6 +23,12 @@ export function configure(command: Command, context: Context): void {
     .option('--connect <uri>', 'where libvirt is', 'qemu:///system')
     .option('--data-dir <folder>', 'where files of machines are made', '/var/lib/virtctl/executor')
     .option('--metrics-address <host:port>', 'where metrics and health are told; empty for nowhere', '127.0.0.1:9177')
+    .option(
+      '--lease-duration <duration>',
+      'how long without a sign of life before the node counts as lost',
+      parseSeconds,
+      40,
+    )
     .addOption(new Option('--log-level <level>', 'the least lines of the log').choices([...logLevels]).default('info'));
   addKubeOptions(command);
   addExamples(command, [
@@ -35,6 +43,7 @@ export function configure(command: Command, context: Context): void {
     if (!/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(nodeName) || nodeName.length > 253) {
       throw new UsageError(`--node-name ${nodeName}: expected lower-case letters, digits, "-" and "."`);
     }
+    if (flags.leaseDuration < 4) throw new UsageError(`--lease-duration ${flags.leaseDuration}: expected 4 s or more`);
     const logger = createLogger({
       level: flags.logLevel,
       write: (line) => void context.stderr.write(line),
@@ -49,6 +58,7 @@ export function configure(command: Command, context: Context): void {
           uri: flags.connect,
           dataFolder: flags.dataDir,
           metricsAddress: flags.metricsAddress === '' ? undefined : flags.metricsAddress,
+          leaseSeconds: flags.leaseDuration,
           logger,
         },
         context.signal,

@@ -58,6 +58,8 @@ export interface ExecutorOptions {
   readonly dataFolder: string;
   /** Host and port of the metrics; none when left out. */
   readonly metricsAddress?: string | undefined;
+  /** Seconds without a sign of life after which the controller takes the node for lost; 40 when left out. */
+  readonly leaseSeconds?: number | undefined;
   readonly logger: Logger;
   readonly clock?: Clock | undefined;
   readonly connect?: ConnectOptions | undefined;
@@ -428,7 +430,7 @@ class Executor {
   }
 
   async #keepLease(signal: AbortSignal): Promise<void> {
-    const { client, nodeName } = this.#options;
+    const { client, nodeName, leaseSeconds } = this.#options;
     const namespaces = client.resource(builtin.namespaces);
     while (!isAborted(signal)) {
       try {
@@ -450,7 +452,8 @@ class Executor {
     }
     const leases = client.resource<Lease>(builtin.leases);
     const ref = { namespace: leaseNamespace, name: nodeName };
-    await keepLease({ leases, ref, holder: nodeName, clock: this.#clock, logger: this.#logger }, signal);
+    const sign = { leases, ref, holder: nodeName, durationSeconds: leaseSeconds };
+    await keepLease({ ...sign, clock: this.#clock, logger: this.#logger }, signal);
   }
 
   #allocation(): Allocation {

@@ -39,6 +39,8 @@ export interface KubeApiserver {
   readonly folder: string;
   /** The API server's process id; another after `restart`. */
   pid(): number;
+  /** Whether both the API server and etcd run. */
+  isRunning(): boolean;
   /** The process id of etcd. */
   etcdPid(): number;
   /** Kills the API server with SIGKILL and waits for its end; etcd stays. */
@@ -129,6 +131,7 @@ export async function startKubeApiserver(options: KubeApiserverOptions = {}): Pr
       kubeconfigPath,
       folder,
       pid: () => current.pid,
+      isRunning: () => current.isRunning() && database.isRunning(),
       etcdPid: () => database.pid,
       kill: () => current.end('SIGKILL'),
       async restart() {

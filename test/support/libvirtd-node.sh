@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # One libvirtd in namespaces of its own; started by libvirtd.ts. Needs root.
 #
-#   libvirtd-node.sh supervise DIR NAME own|host CACHE [libvirtd's arguments]
+#   libvirtd-node.sh supervise DIR GROUP own|host CACHE [libvirtd's arguments]
+#
+# NODE_HOSTNAME is the host's name, GROUP that of its control groups.
 #
 # Reads commands on standard input (start, signal NAME, await) and answers each with one line. Ends when standard
-# input does, so nothing outlives the process that holds the pipe; then DIR and the control groups are removed.
+# input does, so nothing outlives the process that holds the pipe; then the control groups are removed, and DIR unless
+# NODE_KEEP is set.
 set -u
 
 # Control groups of the node, one below ours in every hierarchy, so that two nodes never share a domain's group.
@@ -41,7 +44,7 @@ supervise() {
     # A group is busy for a moment after its last process ended.
     for _ in {1..50}; do find "$group" -depth -type d -exec rmdir {} + 2>/dev/null; [[ -d $group ]] || break; sleep 0.1; done
   done
-  rm -rf "$dir"
+  [[ -n ${NODE_KEEP:-} ]] || rm -rf "$dir"
 }
 
 init() {
@@ -68,7 +71,8 @@ init() {
   mount --bind "$dir/log" /var/log/libvirt
   mount --bind "$cache" /var/cache/libvirt
   mount --bind "$dir/hosts" /etc/hosts
-  hostname "$name"
+  if [[ -e /etc/machine-id ]]; then mount --bind "$dir/machine-id" /etc/machine-id; fi
+  hostname "${NODE_HOSTNAME:-$name}"
   if [[ $network == own ]]; then ip link set lo up; fi
   echo ready
   # This shell is the namespace's first process and reaps whatever ends: a QEMU that stays a zombie would make libvirtd

@@ -17,7 +17,7 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { cp, mkdir, mkdtemp, readFile, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -37,6 +37,17 @@ export interface LibvirtdOptions {
   readonly args?: readonly string[];
   /** Stays in the machine's own network namespace, so that TCP listeners can be reached: no libvirt networks then. */
   readonly hostNetwork?: boolean;
+  /**
+   * A folder that stays when the node ends, so that the same host can be started on it again; `run` is emptied first, as
+   * a boot does. A folder of the system's temporary one, removed at the end, unless given.
+   */
+  readonly folder?: string;
+  /** The host's name inside; that of the folder unless given. */
+  readonly hostname?: string;
+  /** What capabilities say as `host/uuid`, and what `/etc/machine-id` says; a new one unless given. */
+  readonly hostUuid?: string;
+  /** Added to the environment of its processes, but for guests'. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Words that {@link LibvirtdNode.signal} takes. */
@@ -83,12 +94,16 @@ const cache = join(import.meta.dirname, '../../node_modules/.cache/libvirt-capab
 /** Starts a node and waits until its libvirtd answers. */
 export async function startLibvirtd(options: LibvirtdOptions = {}): Promise<LibvirtdNode> {
   if (process.getuid?.() !== 0) throw new Error('a libvirtd of its own needs root');
-  const dir = await mkdtemp(join(tmpdir(), 'virtctl-node-'));
-  const name = basename(dir).toLowerCase();
-  const hostUuid = randomUUID();
+  const dir = options.folder ?? (await mkdtemp(join(tmpdir(), 'virtctl-node-')));
+  // Names the control groups, which must not be those of another node: a kept folder's name is not enough for that.
+  const group = options.folder === undefined ? basename(dir).toLowerCase() : `virtctl-node-${randomUUID()}`;
+  const name = options.hostname ?? group;
+  const hostUuid = options.hostUuid ?? randomUUID();
   await prepare(dir, name, hostUuid, options);
+  await writeFile(join(dir, 'group'), group);
   const network = options.hostNetwork === true ? 'host' : 'own';
-  const child = spawn('bash', [script, 'supervise', dir, name, network, cache, ...(options.args ?? [])], {
+  const child = spawn('bash', [script, 'supervise', dir, group, network, cache, ...(options.args ?? [])], {
+    env: { ...process.env, ...options.env, NODE_HOSTNAME: name, NODE_KEEP: options.folder === undefined ? '' : 'yes' },
     // A session of its own, or an interrupt at the terminal would end it before it has cleaned up.
     detached: true,
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -156,11 +171,13 @@ export async function linkNodes(nodes: readonly LibvirtdNode[]): Promise<string[
 }
 
 async function prepare(dir: string, name: string, hostUuid: string, options: LibvirtdOptions): Promise<void> {
+  await rm(join(dir, 'run'), { recursive: true, force: true });
   for (const folder of ['run', 'var', 'etc/qemu/networks', 'log']) await mkdir(join(dir, folder), { recursive: true });
   await mkdir(cache, { recursive: true });
   // The network filters that libvirt installs; not the machine's own networks and guests.
   await cp('/etc/libvirt/nwfilter', join(dir, 'etc/nwfilter'), { recursive: true });
   await writeFile(join(dir, 'hosts'), `127.0.0.1 localhost ${name}\n`);
+  await writeFile(join(dir, 'machine-id'), `${hostUuid.replaceAll('-', '')}\n`);
   await writeFile(join(dir, 'libvirtd.out'), '');
   const libvirtd = { host_uuid: hostUuid, listen_tls: 0, auth_unix_rw: 'none', ...options.libvirtdConf };
   await writeFile(join(dir, 'etc/libvirtd.conf'), settings(libvirtd));
