@@ -37,9 +37,11 @@ export const virtualImageSpec = object(
             clientCertificateSecretRef: object('A Secret of this namespace of type kubernetes.io/tls: who we are.', {
               name: objectName("The Secret's name."),
             }),
-            headersSecretRef: object('A Secret of this namespace whose keys are request headers.', {
-              name: objectName("The Secret's name."),
-            }),
+            headersSecretRef: object(
+              'A Secret of this namespace whose keys are request headers, as Authorization; or one of type ' +
+                'kubernetes.io/basic-auth. They go to the server of url only, not to where it redirects.',
+              { name: objectName("The Secret's name.") },
+            ),
           },
         ),
         file: object(
@@ -145,5 +147,7 @@ export const virtualImageReasons = {
   UnknownFormat: 'UnknownFormat',
   OutOfSpace: 'OutOfSpace',
   PoolNotReady: 'PoolNotReady',
+  SecretNotFound: 'SecretNotFound',
+  SecretNotReady: 'SecretNotReady',
   SourceNotReady: 'SourceNotReady',
 } as const;

@@ -2,7 +2,10 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { copyFile, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
 import { dirname } from 'node:path';
+import type { WebCredentials } from './web-credentials.ts';
+import { requestFile } from './web-request.ts';
 import { StorageProblem } from '../virtual-pool/storage-context.ts';
 import { toError } from '../../base/errors.ts';
 
@@ -18,12 +21,14 @@ const silentMs = 60_000;
  *
  * @param path Where it is to be; there when this returns.
  * @param maxBytes More than this is not taken.
+ * @param credentials What the server is to be told and trusted with.
  */
 export async function download(
   url: string,
   path: string,
   maxBytes: number,
   onBytes: OnBytes,
+  credentials: WebCredentials,
   signal: AbortSignal,
 ): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
@@ -33,39 +38,46 @@ export async function download(
   const validator = await readNote(note);
   let done = validator === '' ? 0 : ((await sizeOf(part)) ?? 0);
   const silence = new AbortController();
-  let timer = setTimeout(() => silence.abort(), silentMs);
+  const timer = setTimeout(() => silence.abort(), silentMs);
+  let response: IncomingMessage | undefined;
   try {
-    const response = await fetch(url, {
-      headers: {
+    const inner = AbortSignal.any([signal, silence.signal]);
+    response = await requestFile(
+      url,
+      {
         'accept-encoding': 'identity',
         ...(done > 0 ? { range: `bytes=${done}-`, 'if-range': validator } : {}),
       },
-      signal: AbortSignal.any([signal, silence.signal]),
-    });
-    if (response.status === 200) done = 0;
-    const isPart = response.status === 206 && response.headers.get('content-range')?.startsWith(`bytes ${done}-`);
-    if (response.status !== 200 && isPart !== true) {
-      await response.body?.cancel();
-      if (response.status === 416 || response.status === 206) await rm(part, { force: true });
-      throw new StorageProblem('DownloadFailed', `the server answers ${response.status} ${response.statusText}`);
+      credentials,
+      inner,
+    );
+    const { statusCode = 0, statusMessage = '' } = response;
+    if (statusCode === 200) done = 0;
+    const isPart = statusCode === 206 && response.headers['content-range']?.startsWith(`bytes ${done}-`);
+    if (statusCode !== 200 && isPart !== true) {
+      if (statusCode === 416 || statusCode === 206) await rm(part, { force: true });
+      throw new StorageProblem('DownloadFailed', `the server answers ${statusCode} ${statusMessage}`);
     }
-    const length = response.headers.get('content-length');
-    const total = length === null ? undefined : done + Number(length);
+    const length = response.headers['content-length'];
+    const total = length === undefined ? undefined : done + Number(length);
     const file = await open(part, done > 0 ? 'r+' : 'w', 0o600);
     try {
       // A weak ETag does not promise the same bytes (RFC 9110, 13.1.5).
-      const etag = response.headers.get('etag') ?? '';
+      const etag = response.headers.etag ?? '';
       const strong = etag.startsWith('W/') ? '' : etag;
-      await writeFile(note, strong === '' ? (response.headers.get('last-modified') ?? '') : strong);
-      for await (const chunk of response.body ?? []) {
-        clearTimeout(timer);
-        timer = setTimeout(() => silence.abort(), silentMs);
-        const bytes = chunk as Uint8Array;
+      await writeFile(note, strong === '' ? (response.headers['last-modified'] ?? '') : strong);
+      for await (const chunk of response) {
+        timer.refresh();
+        const bytes = chunk as Buffer;
         if (done + bytes.length > maxBytes) {
           throw new StorageProblem('UnsafeImage', 'the server sends more than spec.maxVirtualSize', { isFinal: true });
         }
-        await file.write(bytes, 0, bytes.length, done);
-        done += bytes.length;
+        // A disk that is nearly full takes a part, and says so with the next.
+        for (let at = 0; at < bytes.length;) {
+          const { bytesWritten } = await file.write(bytes, at, bytes.length - at, done);
+          at += bytesWritten;
+          done += bytesWritten;
+        }
         await onBytes(done, total);
       }
       await file.sync();
@@ -78,12 +90,12 @@ export async function download(
   } catch (thrown) {
     if (thrown instanceof StorageProblem || signal.aborted) throw thrown;
     const cause = toError(thrown);
-    const inner = cause.cause instanceof Error ? `: ${cause.cause.message}` : '';
-    const why = silence.signal.aborted ? 'the server went silent' : `${cause.message}${inner}`;
+    const why = silence.signal.aborted ? 'the server went silent' : cause.message;
     if ((cause as NodeJS.ErrnoException).code === 'ENOSPC') throw cause;
     throw new StorageProblem('DownloadFailed', `cut off after ${done} bytes: ${why}`, { cause });
   } finally {
     clearTimeout(timer);
+    response?.destroy();
   }
   await rename(part, path);
   await rm(note, { force: true });

@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { decompress } from './decompress.ts';
 import { inspectImage, runLimited } from './inspect-image.ts';
 import { copyIn, download, sizeOf, verify } from './receive-file.ts';
+import { webCredentials } from './web-credentials.ts';
 import { mergePatchOf } from '../status-patch.ts';
 import { namesOf } from '../virtual-pool/names-of.ts';
 import { poolName } from '../virtual-pool/pool-definition.ts';
@@ -131,12 +132,6 @@ export class ImageReconciler {
       const message = `a source of type ${upload === undefined ? 'disk' : 'upload'} cannot be taken yet`;
       throw new StorageProblem('SourceNotReady', message, { isFinal: true });
     }
-    if (
-      [http?.caSecretRef, http?.clientCertificateSecretRef, http?.headersSecretRef].some((one) => one !== undefined)
-    ) {
-      const message = 'caSecretRef, clientCertificateSecretRef and headersSecretRef cannot be used yet';
-      throw new StorageProblem('SourceNotReady', message, { isFinal: true });
-    }
     const folder = this.#folder(image);
     const path = join(folder, 'file');
     const maxBytes = parseQuantity(image.spec.maxVirtualSize ?? '') ?? defaultMaxBytes;
@@ -157,8 +152,11 @@ export class ImageReconciler {
       const progress = { transferredBytes: done, ...percent };
       current = await this.#report(fresh, { nodeName: lineName, phase: 'Downloading', progress }, {}, signal);
     };
-    if (http !== undefined) await download(http.url, path, maxBytes, onBytes, signal);
-    else if (file !== undefined) await copyIn(file.path, path);
+    if (http !== undefined) {
+      const credentials = await webCredentials(this.#context, image.metadata.namespace, http, signal);
+      await download(http.url, path, maxBytes, onBytes, credentials, signal);
+    }
+    if (file !== undefined) await copyIn(file.path, path);
     const checksum = await verify(path, http?.checksum ?? file?.checksum, signal);
     const unpacked = await decompress(path, image.spec.compression ?? 'auto', maxBytes, signal);
     const found = await inspectImage(unpacked, image.spec.sourceFormat, maxBytes, signal);
