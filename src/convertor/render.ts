@@ -1,10 +1,10 @@
 /**
  * YAML values → libvirt's XML, by the generated tables; the inverse of src/analyser.
  *
- * The document is built with xmlbuilder2, siblings in schema order, lists in their own. `envelope.ts` takes the values
- * out of our objects. Called by commands and by the executor (what libvirt gets). Pure.
+ * The document is written by xmlbuilder2 from the tree of `output-tree.ts`, siblings in schema order, lists in their
+ * own. `envelope.ts` takes the values out of our objects. Called by commands and by the executor (what libvirt gets).
+ * Pure.
  */
-import { create } from 'xmlbuilder2';
 import { InvalidInputError, type InputProblem } from '../base/errors.ts';
 import type { DocumentKind } from '../model/document-kind.ts';
 import { writeScalar } from '../model/scalar.ts';
@@ -13,6 +13,7 @@ import { isXmlText, validateDocument } from '../model/validate.ts';
 import { readFragment } from '../xml/fragment.ts';
 import { isXmlName } from '../xml/name.ts';
 import { readXml, maxReportedBytes } from '../xml/reader.ts';
+import { OutputElement, OutputText, writeTree } from './output-tree.ts';
 
 /** What the tables have no place for; see the analyser's entry of the same shape. */
 export interface OverlayEntry {
@@ -64,28 +65,12 @@ const maxDepth = 256;
 
 type Values = Readonly<Record<string, unknown>>;
 
-/** The part of the DOM behind xmlbuilder2 that is needed; going to it directly is three times as fast as its chain. */
-interface DomElement {
-  readonly ownerDocument: DomDocument;
-  appendChild(node: unknown): void;
-  setAttribute(name: string, value: string): void;
-  getAttribute(name: string): string | null;
-  readonly firstChild: unknown;
-}
-
-interface DomDocument {
-  createElement(name: string): DomElement;
-  createTextNode(text: string): unknown;
-}
-
 class Rendering {
-  readonly #builder: ReturnType<typeof create>;
-  readonly #document: DomDocument;
-  readonly #root: DomElement;
+  readonly #root: OutputElement;
   readonly #overlay: readonly OverlayEntry[];
   readonly #pretty: boolean;
   /** Elements by path, when an overlay needs them. */
-  readonly #elements: Map<string, DomElement> | undefined;
+  readonly #elements: Map<string, OutputElement> | undefined;
   readonly #prefixes = new Set<string>();
   /** Pieces of raw XML; in the document a mark stands for each, of characters that XML does not have. */
   readonly #raw: { readonly xml: string; readonly before: string; readonly after: string }[] = [];
@@ -96,9 +81,7 @@ class Rendering {
   refused = false;
 
   constructor(rootName: string, overlay: readonly OverlayEntry[], pretty: boolean) {
-    this.#builder = create();
-    this.#root = this.#builder.ele(rootName).node as unknown as DomElement;
-    this.#document = this.#root.ownerDocument;
+    this.#root = new OutputElement(rootName);
     this.#overlay = overlay;
     this.#pretty = pretty;
     this.#elements = overlay.length > 0 ? new Map([['', this.#root]]) : undefined;
@@ -109,7 +92,7 @@ class Rendering {
     this.#object(this.#root, type, value, path, 1);
   }
 
-  #object(element: DomElement, type: ElementType, value: unknown, path: string, depth: number): void {
+  #object(element: OutputElement, type: ElementType, value: unknown, path: string, depth: number): void {
     if (typeof value !== 'object' || value === null || Array.isArray(value) || depth > maxDepth) {
       this.refused = true;
       return;
@@ -123,7 +106,7 @@ class Rendering {
       else if (field.node === 'attribute') this.#attribute(element, field, one);
       else hasText = this.#text(element, field, one) || hasText;
     }
-    if (hasText && (element.firstChild as { nextSibling: unknown } | null)?.nextSibling !== null) this.#mixed = true;
+    if (hasText && element.firstChild?.nextSibling !== null) this.#mixed = true;
   }
 
   /** The fields of some keys in schema order; most objects have few of many possible ones. */
@@ -144,23 +127,23 @@ class Rendering {
     return sorted ? fields : fields.sort((a, b) => a.order - b.order);
   }
 
-  #attribute(element: DomElement, field: Field, value: unknown): void {
+  #attribute(element: OutputElement, field: Field, value: unknown): void {
     const text = field.scalar === undefined ? undefined : writeScalar(field.scalar, value);
     if (text === undefined || !isXmlText(text)) this.refused = true;
     else element.setAttribute(field.xmlName, attributeText(text));
   }
 
-  #text(element: DomElement, field: Field, value: unknown): boolean {
+  #text(element: OutputElement, field: Field, value: unknown): boolean {
     const text = field.scalar === undefined ? undefined : writeScalar(field.scalar, value);
     if (text === undefined || !isXmlText(text)) {
       this.refused = true;
       return false;
     }
-    if (text !== '') element.appendChild(this.#document.createTextNode(contentText(text)));
+    if (text !== '') element.append(new OutputText(contentText(text)));
     return text !== '';
   }
 
-  #children(parent: DomElement, field: Field, value: unknown, path: string, depth: number): void {
+  #children(parent: OutputElement, field: Field, value: unknown, path: string, depth: number): void {
     const ownPath = this.#elements === undefined ? '' : path === '' ? field.key : `${path}.${field.key}`;
     if (field.list !== Array.isArray(value)) {
       this.refused = true;
@@ -176,22 +159,22 @@ class Rendering {
     }
   }
 
-  #one(parent: DomElement, field: Field, value: unknown, path: string, depth: number): void {
+  #one(parent: OutputElement, field: Field, value: unknown, path: string, depth: number): void {
     const element = this.#child(parent, field, path);
     if (field.type !== undefined) this.#object(element, field.type, value, path, depth + 1);
     else this.#text(element, field, value);
   }
 
-  #child(parent: DomElement, field: Field, path: string): DomElement {
-    const element = this.#document.createElement(field.xmlName);
+  #child(parent: OutputElement, field: Field, path: string): OutputElement {
+    const element = new OutputElement(field.xmlName);
     if (field.namespace !== undefined) this.#declare(element, field.xmlName, field.namespace);
     this.#elements?.set(path, element);
-    parent.appendChild(element);
+    parent.append(element);
     return element;
   }
 
   /** Prefixes are declared on the root, unless an overlay gives the prefix another meaning there. */
-  #declare(element: DomElement, xmlName: string, uri: string): void {
+  #declare(element: OutputElement, xmlName: string, uri: string): void {
     const prefix = xmlName.slice(0, xmlName.indexOf(':'));
     const name = `xmlns:${prefix}`;
     const other = this.#overlay.find(({ at, attributes }) => at === '' && (attributes?.[name] ?? uri) !== uri);
@@ -199,7 +182,7 @@ class Rendering {
     else element.setAttribute(name, uri);
   }
 
-  #rawXml(element: DomElement, pieces: readonly unknown[], depth: number): void {
+  #rawXml(element: OutputElement, pieces: readonly unknown[], depth: number): void {
     const indent = this.#pretty ? `\n${'  '.repeat(depth)}` : '';
     pieces.forEach((piece, index) => {
       const fragment = typeof piece === 'string' && isXmlText(piece) ? readFragment(piece) : undefined;
@@ -215,9 +198,9 @@ class Rendering {
   }
 
   /** Puts raw XML into an element, with white space around it for layout. */
-  #mark(element: DomElement, xml: string, before: string, after: string): void {
+  #mark(element: OutputElement, xml: string, before: string, after: string): void {
     const number = this.#raw.push({ xml, before, after }) - 1;
-    element.appendChild(this.#document.createTextNode(`\u0001${number}\u0002`));
+    element.append(new OutputText(`\u0001${number}\u0002`));
   }
 
   /** Declares namespaces and applies the overlay; returns what is wrong with it. */
@@ -258,7 +241,7 @@ class Rendering {
 
   /** The document. */
   text(): string {
-    const markup = this.#builder.end({ headless: true, prettyPrint: this.#pretty && !this.#mixed });
+    const markup = writeTree(this.#root, this.#pretty && !this.#mixed);
     const text = this.#raw.length === 0 ? markup : markup.replaceAll(mark, (_, number) => this.#rawAt(Number(number)));
     // Raw pieces may use prefixes that nothing declares.
     if (this.#raw.length > 0 || this.#overlay.length > 0)

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { analyse } from '../../src/analyser/analyse.ts';
 import { InvalidInputError } from '../../src/base/errors.ts';
@@ -37,6 +38,35 @@ describe('the XML of a value', () => {
     expect(analyse(xml).value).toMatchObject({ description: text, os: { cmdline: text } });
     const attribute = { 'qemu:commandline': { 'qemu:arg': [{ value: `${text}\n\t` }] } };
     expect(analyse(flat(attribute)).value).toEqual(attribute);
+  });
+
+  it('holds any text, or is refused because XML has none of its characters', () => {
+    const strange = fc.constantFrom(
+      '<',
+      '&',
+      ']]>',
+      '"',
+      '\r\n',
+      '\t',
+      '\u0000',
+      '\u001f',
+      '\ud800',
+      '\udc00',
+      '\ufffe',
+      '🖥',
+    );
+    const text = fc.array(fc.oneof(strange, fc.string({ unit: 'binary', maxLength: 4 })), { maxLength: 6 });
+    fc.assert(
+      fc.property(text, fc.boolean(), (parts, pretty) => {
+        const words = `|${parts.join('')}|`;
+        const value = { description: words, 'qemu:commandline': { 'qemu:arg': [{ value: words }] } };
+        // Production `Char` of XML 1.0.
+        const refused = /[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u.test(words);
+        if (refused) expect(() => render('domain', value, [], { pretty })).toThrow(/a character that XML cannot hold/);
+        else expect(analyse(render('domain', value, [], { pretty })).value).toEqual(value);
+      }),
+      { numRuns: 500 },
+    );
   });
 
   it('declares libvirt’s prefixes on the root', () => {
