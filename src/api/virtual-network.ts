@@ -45,11 +45,16 @@ export const virtualNetworkStatus = object(
           name: string('Its name at libvirt there.'),
           uuid: string('Its UUID there.'),
           bridge: string('Its bridge there, as virbr0.'),
+          persistent: boolean('Whether it is defined there, not only running.'),
+          autostart: boolean('Whether libvirt starts it with the node.'),
           observedGeneration: longInteger('The metadata.generation that is in effect there.', { min: 0 }),
           restartRequired: list(
             'The fields that take effect when it is restarted.',
             string('A path below spec.network.'),
           ),
+          refused: string("Why a change could not be made in the running network, in libvirt's words."),
+          drift: list('What somebody changed behind our back and is left so.', string('A path below spec.network.')),
+          ignored: list('What libvirt did not keep of what it was given.', string('A path below spec.network.')),
           attached: list('The machines that are plugged into it, as namespace/name.', string('A machine.')),
           leases: list(
             'The addresses its DHCP server gave.',
@@ -66,6 +71,7 @@ export const virtualNetworkStatus = object(
             { maxItems: 1024 },
           ),
           lastUpdateTime: time('When this was found out.'),
+          reason: string('Why it is not ready, in one word: a reason of the condition Ready.'),
           message: string("Why it is not ready, in libvirt's words."),
         },
       ),
@@ -96,15 +102,20 @@ export const virtualNetworkConditions = {
 
 /** The reasons of a VirtualNetwork's conditions. */
 export const virtualNetworkReasons = {
+  // Ready
   Running: 'Running',
+  Stopped: 'Stopped',
   NoNodes: 'NoNodes',
   NotOnAllNodes: 'NotOnAllNodes',
   DefineFailed: 'DefineFailed',
   StartFailed: 'StartFailed',
   BridgeInUse: 'BridgeInUse',
   SubnetOverlaps: 'SubnetOverlaps',
+  ForeignNetwork: 'ForeignNetwork',
+  // Synchronized
   InSync: 'InSync',
   Drifted: 'Drifted',
+  IgnoredByLibvirt: 'IgnoredByLibvirt',
   FieldsPending: 'FieldsPending',
   NothingPending: 'NothingPending',
   InUse: 'InUse',

@@ -65,7 +65,7 @@ export interface MarkElement {
 export function machineElement(mark: MachineMark): MarkElement {
   const { namespace, name, uid, generation, ...rest } = mark;
   const secretFree = { ...rest, spec: withoutSecrets(rest.spec), applied: withoutSecrets(rest.applied) };
-  const { encoding, text } = encode(JSON.stringify(secretFree));
+  const { encoding, text } = encodeMark(JSON.stringify(secretFree));
   return {
     name: 'machine',
     namespace: machineNamespace,
@@ -76,7 +76,7 @@ export function machineElement(mark: MachineMark): MarkElement {
 
 /** The element of a running domain. */
 export function bootElement(mark: BootMark): MarkElement {
-  const { encoding, text } = encode(JSON.stringify({ baseline: mark.baseline }));
+  const { encoding, text } = encodeMark(JSON.stringify({ baseline: mark.baseline }));
   return {
     name: 'boot',
     namespace: bootNamespace,
@@ -93,7 +93,7 @@ export function bootElement(mark: BootMark): MarkElement {
 export function readMachineMark(attributes: Readonly<Record<string, string>>, text: string): MachineMark | undefined {
   const { namespace, name, uid } = attributes;
   if (namespace === undefined || name === undefined || uid === undefined) return undefined;
-  const content = decode(attributes['encoding'], text);
+  const content = decodeMark(attributes['encoding'], text);
   const applied = isObject(content) ? content['applied'] : undefined;
   const ignored = isObject(content) ? content['ignored'] : undefined;
   return {
@@ -109,7 +109,7 @@ export function readMachineMark(attributes: Readonly<Record<string, string>>, te
 export function readBootMark(attributes: Readonly<Record<string, string>>, text: string): BootMark | undefined {
   const { id, at } = attributes;
   if (id === undefined || at === undefined) return undefined;
-  const content = decode(attributes['encoding'], text);
+  const content = decodeMark(attributes['encoding'], text);
   return {
     id,
     at: Date.parse(at) || 0,
@@ -117,7 +117,8 @@ export function readBootMark(attributes: Readonly<Record<string, string>>, text:
   };
 }
 
-function knownDifferences(value: Data | undefined): KnownDifference[] {
+/** Differences as a mark has them. */
+export function knownDifferences(value: Data | undefined): KnownDifference[] {
   if (!isList(value)) return [];
   return value.flatMap((entry): KnownDifference[] => {
     if (!isObject(entry) || typeof entry['path'] !== 'string') return [];
@@ -126,12 +127,14 @@ function knownDifferences(value: Data | undefined): KnownDifference[] {
   });
 }
 
-function encode(json: string): { encoding: string; text: string } {
+/** JSON as the text of a mark. */
+export function encodeMark(json: string): { encoding: string; text: string } {
   if (Buffer.byteLength(json) <= compressAboveBytes && isXmlText(json)) return { encoding: 'json', text: json };
   return { encoding: 'deflate', text: deflateRawSync(json).toString('base64') };
 }
 
-function decode(encoding: string | undefined, text: string): Data | undefined {
+/** The JSON of a mark's text; undefined when somebody edited it. */
+export function decodeMark(encoding: string | undefined, text: string): Data | undefined {
   try {
     const json =
       encoding === 'deflate'

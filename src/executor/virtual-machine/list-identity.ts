@@ -22,6 +22,27 @@ const all =
     return words.includes(undefined) ? undefined : words.join(' ');
   };
 
+/** The strongest name that an entry has. */
+const first =
+  (...parts: readonly Identity[]): Identity =>
+  (entry) => {
+    for (const part of parts) {
+      const word = part(entry);
+      if (word !== undefined) return word;
+    }
+    return undefined;
+  };
+
+/** Nothing names an entry for good: what follows is how it is known as long as it stays. */
+const nameless: Identity = () => undefined;
+
+const orNone =
+  (part: Identity): Identity =>
+  (entry) =>
+    part(entry) ?? '';
+
+const ipFamily: Identity = (entry) => (at('address')(entry)?.includes(':') === true ? 'ipv6' : 'ipv4');
+
 /** Only aliases that start with `ua-` are the user's and survive a define. */
 const userAlias: Identity = (entry) => {
   const name = memberAt(entry, 'alias', 'name');
@@ -77,6 +98,16 @@ const rules: Readonly<Record<string, ListRule>> = {
   seclabel: { names: [all(at('model'), at('type')), at('model')] },
   'keywrap.cipher': { names: [at('name')] },
   'qemu:commandline.qemu:env': { names: [at('name')] },
+  // A network (../virtual-network) is compared below the key `network`.
+  'network.ip': { names: [nameless, at('address')], kind: ipFamily },
+  'network.ip.dhcp.range': { names: [nameless, all(at('start'), at('end')), at('start')] },
+  'network.ip.dhcp.host': { names: [first(at('mac'), at('id'), at('name')), at('ip')] },
+  'network.forward.interface': { names: [at('dev')] },
+  'network.forward.address': { names: [nameless], byContent: true },
+  'network.portgroup': { names: [at('name')] },
+  'network.dns.host': { names: [at('ip')] },
+  'network.dns.txt': { names: [at('name')] },
+  'network.dns.srv': { names: [all(at('service'), at('protocol'), orNone(at('domain')), orNone(at('target')))] },
 };
 
 /** Lists whose order is their meaning, or whose entries have nothing of libvirt's: the whole list is one value. */
@@ -91,7 +122,8 @@ const wholeLists: readonly RegExp[] = [
 
 /** Whether a list is compared and replaced as a whole. */
 export function isWholeList(path: string, entries: readonly Data[]): boolean {
-  return wholeLists.some((one) => one.test(path)) || entries.some((entry) => !isObject(entry));
+  const isWhole = rules[path] === undefined && wholeLists.some((one) => one.test(path));
+  return isWhole || entries.some((entry) => !isObject(entry));
 }
 
 /**

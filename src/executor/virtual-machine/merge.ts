@@ -119,6 +119,8 @@ const turningKeys: Readonly<Record<string, readonly string[]>> = {
   'devices.channel': ['type'],
   'devices.serial': ['type'],
   'devices.console': ['type'],
+  'network.forward': ['mode', 'dev'],
+  'network.ip': ['address'],
 };
 
 function turned(wanted: DataObject, current: DataObject, keys: string): boolean {

@@ -1,5 +1,5 @@
 import type { CallOptions, Connection } from '../connection.ts';
-import type { NonnullNetwork } from '../protocol.gen.ts';
+import type { NonnullNetwork, NonnullNetworkPort } from '../protocol.gen.ts';
 import { flagBits, type AffectOptions, affectFlags, type Flags } from './flags.ts';
 import { uuidToBytes, uuidToString } from './uuid.ts';
 import { indexOf } from './values.ts';
@@ -21,6 +21,9 @@ const updateSections = [
   ...(['forward-pf', 'portgroup', 'dns-host', 'dns-txt', 'dns-srv'] as const),
 ] as const;
 
+/** What {@link Network.update} can change (virNetworkUpdateSection). */
+export type NetworkSection = Exclude<(typeof updateSections)[number], 'none'>;
+
 /** A lease of libvirt's DHCP server. */
 export interface DhcpLease {
   /** The network's bridge. */
@@ -34,6 +37,26 @@ export interface DhcpLease {
   readonly prefix: number;
   readonly hostname: string | undefined;
   readonly clientId: string | undefined;
+}
+
+/** What is plugged into a network: an interface of a guest, most often. */
+export class NetworkPort {
+  readonly #rpc: Connection;
+  readonly #ref: NonnullNetworkPort;
+
+  constructor(rpc: Connection, ref: NonnullNetworkPort) {
+    this.#rpc = rpc;
+    this.#ref = ref;
+  }
+
+  get uuid(): string {
+    return uuidToString(this.#ref.uuid);
+  }
+
+  /** virNetworkPortGetXMLDesc: whose it is, and its MAC address. */
+  async xml(options: CallOptions = {}): Promise<string> {
+    return (await this.#rpc.call('networkPortGetXmlDesc', { port: this.#ref, flags: 0 }, options)).xml;
+  }
 }
 
 /** A libvirt network. */
@@ -82,7 +105,7 @@ export class Network {
    */
   async update(
     command: Exclude<(typeof updateCommands)[number], 'none'>,
-    section: Exclude<(typeof updateSections)[number], 'none'>,
+    section: NetworkSection,
     xml: string,
     options: AffectOptions & { parentIndex?: number } & CallOptions = {},
   ): Promise<void> {
@@ -109,6 +132,16 @@ export class Network {
       hostname: lease.hostname ?? undefined,
       clientId: lease.clientid ?? undefined,
     }));
+  }
+
+  /** virNetworkListAllPorts. */
+  async ports(options: CallOptions = {}): Promise<NetworkPort[]> {
+    const { ports } = await this.#rpc.call(
+      'networkListAllPorts',
+      { network: this.ref, needResults: 1, flags: 0 },
+      options,
+    );
+    return ports.map((ref) => new NetworkPort(this.#rpc, ref));
   }
 
   async bridgeName(options: CallOptions = {}): Promise<string> {
