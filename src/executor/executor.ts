@@ -5,9 +5,10 @@
  *                                                                    ├─▶ keys ─▶ Controller ─▶ MachineReconciler
  *   libvirt ─────▶ supervisor (events, resynchronise) ───────────────┘                           ─▶ OperationReaper (TTL)
  *
- *   beside: HypervisorKeeper (object, Lease), EventRecorder, metrics outlet
+ *   beside: NetworkAgent, StorageAgent (kinds that machines name), HypervisorKeeper (object, Lease), EventRecorder, metrics
  *
  *   virtual-machine/             a machine's domain              virtual-machine-operation/   one verb, once
+ *   virtual-network/             networks                        virtual-pool/                pools; beside it disks, images
  *   hypervisor/                  the node's object, KVM          metrics/                     Prometheus, health
  *
  * It ends when its signal aborts: the steps at hand come to their end, and no guest is touched.
@@ -22,6 +23,8 @@ import { openOutlet } from './metrics/outlet.ts';
 import { Media } from './virtual-machine/media.ts';
 import { MachineReconciler } from './virtual-machine/reconciler.ts';
 import type { ConfigMapObject, SecretObject } from './virtual-machine/volumes.ts';
+import { NetworkAgent } from './virtual-network/network-agent.ts';
+import type { NetworkUser } from './virtual-network/reservations.ts';
 import { StorageAgent } from './virtual-pool/storage-agent.ts';
 import { leaseNamespace, type Hypervisor } from '../api/hypervisor.ts';
 import { kinds } from '../api/kinds.ts';
@@ -34,7 +37,7 @@ import type { VirtualNetwork } from '../api/virtual-network.ts';
 import { systemClock, type Clock } from '../base/clock.ts';
 import { FailedError, toError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { Informer } from '../kube/informer.ts';
+import { Informer, type CacheChange } from '../kube/informer.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
 import { objectKey, parseObjectKey, type KubeObject } from '../kube/object.ts';
 import { builtin, type ResourceType } from '../kube/resource-type.ts';
@@ -43,7 +46,7 @@ import type { DecodedEvent } from '../libvirt/decode-event.ts';
 import type { ConnectOptions } from '../libvirt/connect.ts';
 import { supervise } from '../libvirt/supervisor.ts';
 import { Controller, type ReconcileRecord } from '../reconcile/controller.ts';
-import { EventRecorder, type KubeEvent } from '../reconcile/event-recorder.ts';
+import { EventRecorder, type EventRecord, type KubeEvent } from '../reconcile/event-recorder.ts';
 import { keepLease, type Lease } from '../reconcile/lease.ts';
 
 /** Options of {@link runExecutor}. */
@@ -83,6 +86,7 @@ const eventKinds = [
   'domain.tunable',
   'domain.agentLifecycle',
   'domain.metadataChange',
+  'network.lifecycle',
 ] as const;
 
 /** Every machine is looked at this often even if nothing happens, in milliseconds. */
@@ -121,6 +125,7 @@ class Executor {
   readonly #stop = new AbortController();
   readonly #keeper: HypervisorKeeper;
   readonly #storage: StorageAgent;
+  readonly #networks: NetworkAgent;
   readonly #controller: Controller;
   readonly #reaper: Controller;
   readonly #reconciles = new Counter();
@@ -169,7 +174,7 @@ class Executor {
       logger,
       clock,
     });
-    this.#named = ['VirtualDisk', 'VirtualImage', 'VirtualNetwork'].map(
+    this.#named = ['VirtualDisk', 'VirtualImage'].map(
       (kind) =>
         new Informer<KubeObject>({ source: client.resource(typeOf(kind)), logger, clock, transform: slimObject }),
     );
@@ -194,6 +199,26 @@ class Executor {
       logger,
     });
     const operations = client.resource<VirtualMachineOperation>(typeOf('VirtualMachineOperation'));
+    const record = (event: EventRecord): void => {
+      this.#events.add({ type: event.type, reason: event.reason });
+      this.#recorder.record(event);
+    };
+    const onReconciled = (reconciled: ReconcileRecord): void => this.#count(reconciled);
+    this.#networks = new NetworkAgent({
+      client,
+      nodeName,
+      libvirt: () => this.#supervisor.current,
+      usersOf: (namespace, name) => this.#networkUsers(namespace, name),
+      machineOf: (domain) => {
+        const machine = this.#machines.byIndex('domain', domain).find(({ spec }) => spec.nodeName === nodeName);
+        return machine === undefined ? undefined : objectKey(machine);
+      },
+      record,
+      onPlugs: (key) => this.#enqueueUsers('VirtualNetwork', key),
+      logger,
+      clock,
+      onReconciled,
+    });
     const reconciler = new MachineReconciler({
       nodeName,
       machines: client.resource<VirtualMachine>(typeOf('VirtualMachine')),
@@ -201,20 +226,17 @@ class Executor {
       disks: client.resource<VirtualDisk>(typeOf('VirtualDisk')),
       images: client.resource<VirtualImage>(typeOf('VirtualImage')),
       networks: client.resource<VirtualNetwork>(typeOf('VirtualNetwork')),
+      plugs: this.#networks.board,
       secrets: client.resource<SecretObject>(builtin.secrets),
       configMaps: client.resource<ConfigMapObject>(builtin.configMaps),
       media: new Media(join(options.dataFolder, 'machines')),
       libvirt: () => this.#supervisor.current,
       openOperations: (key) => this.#openOperations(key),
       traits: () => this.#keeper.traits,
-      record: (event) => {
-        this.#events.add({ type: event.type, reason: event.reason });
-        this.#recorder.record(event);
-      },
+      record,
       clock,
       newId: randomUUID,
     });
-    const onReconciled = (record: ReconcileRecord): void => this.#count(record);
     this.#controller = new Controller({
       name: 'virtualmachine',
       reconcile: (key, context) => reconciler.reconcile(key, context),
@@ -275,6 +297,7 @@ class Executor {
       ...informers.map((informer) => informer.run(background.signal)),
       this.#recorder.run(background.signal),
       this.#storage.follow(background.signal),
+      this.#networks.follow(background.signal),
       this.#followLibvirt(),
       this.#keepHypervisor(background.signal),
       this.#keepLease(background.signal),
@@ -284,7 +307,12 @@ class Executor {
       await this.#supervisor.connected(signal);
       this.#logger.info('ready', { uri: this.#options.uri, metrics: outlet?.url });
       onReady?.({ metricsUrl: outlet?.url });
-      await Promise.all([this.#controller.run(signal), this.#reaper.run(signal), this.#storage.run(signal)]);
+      await Promise.all([
+        this.#controller.run(signal),
+        this.#reaper.run(signal),
+        this.#storage.run(signal),
+        this.#networks.run(signal),
+      ]);
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {
@@ -314,6 +342,7 @@ class Executor {
     const { nodeName } = this.#options;
     this.#machines.onChange((change) => {
       const { object } = change;
+      this.#noticeNetworkUser(change);
       const before = change.type === 'updated' ? change.before.spec.references : [];
       this.#storage.noticeUser(object.metadata.namespace ?? '', [...new Set([...before, ...object.spec.references])]);
       const was = change.type === 'updated' ? change.before.spec.nodeName : '';
@@ -337,12 +366,7 @@ class Executor {
       else this.#controller.enqueue(machine);
     });
     for (const informer of this.#named) {
-      informer.onChange(({ object }) => {
-        const name = `${object.metadata.namespace ?? ''}/${object.kind}/${object.metadata.name ?? ''}`;
-        for (const machine of this.#machines.byIndex('reference', name)) {
-          if (machine.spec.nodeName === nodeName) this.#controller.enqueue(objectKey(machine));
-        }
-      });
+      informer.onChange(({ object }) => this.#enqueueUsers(object.kind, objectKey(object)));
     }
     this.#hypervisors.onChange(({ type, object }) => {
       if (type === 'deleted') {
@@ -358,8 +382,38 @@ class Executor {
     });
   }
 
+  /** The machines of this node that name an object. */
+  #enqueueUsers(kind: string, key: string): void {
+    const { namespace = '', name } = parseObjectKey(key);
+    for (const machine of this.#machines.byIndex('reference', `${namespace}/${kind}/${name}`)) {
+      if (machine.spec.nodeName === this.#options.nodeName) this.#controller.enqueue(objectKey(machine));
+    }
+  }
+
+  #networkUsers(namespace: string, name: string): NetworkUser[] {
+    return this.#machines.byIndex('reference', `${namespace}/VirtualNetwork/${name}`).map(({ metadata, spec }) => ({
+      namespace,
+      name: metadata.name ?? '',
+      nodeName: spec.nodeName,
+      domain: spec.domain,
+      createdAt: metadata.creationTimestamp ?? '',
+      plugs: spec.plugs.filter(({ network }) => network === name),
+    }));
+  }
+
+  /** The networks that a machine names, or named, want to know that its interfaces or its node changed. */
+  #noticeNetworkUser(change: CacheChange<SlimMachine>): void {
+    const { type, object } = change;
+    const before = type === 'updated' ? change.before.spec : undefined;
+    if (before !== undefined && before.digest === object.spec.digest) return;
+    const { namespace = '' } = object.metadata;
+    const names = [...object.spec.plugs, ...(before?.plugs ?? [])].map(({ network }) => network);
+    for (const name of new Set(names)) this.#networks.noticeUser(`${namespace}/${name}`);
+  }
+
   #enqueueAll(): void {
     this.#storage.resynchronise();
+    this.#networks.resynchronise();
     for (const machine of this.#machines.byIndex('node', this.#options.nodeName)) {
       this.#controller.enqueue(objectKey(machine));
     }
@@ -388,11 +442,19 @@ class Executor {
   }
 
   #noticeEvent(event: DecodedEvent<(typeof eventKinds)[number]>): void {
+    if (event.kind === 'network.lifecycle') {
+      this.#networks.noticeNetwork(event.network.name);
+      return;
+    }
     // Our own marks are written by reconciles, and need none.
     if (event.kind === 'domain.metadataChange' && event.type === 'element') return;
     const { name } = event.domain;
     for (const machine of this.#machines.byIndex('domain', name)) {
-      if (machine.spec.nodeName === this.#options.nodeName) this.#controller.enqueue(objectKey(machine));
+      if (machine.spec.nodeName !== this.#options.nodeName) continue;
+      this.#controller.enqueue(objectKey(machine));
+      // Who is plugged in is another now.
+      const { namespace = '' } = machine.metadata;
+      for (const { network } of machine.spec.plugs) this.#networks.noticeUser(`${namespace}/${network}`);
     }
   }
 
@@ -506,6 +568,7 @@ class Executor {
     const queues = [
       { controller: 'virtualmachine', ...this.#controller.stats() },
       { controller: 'virtualmachineoperation', ...this.#reaper.stats() },
+      { controller: 'virtualnetwork', ...this.#networks.stats() },
     ];
     const libvirt = this.#supervisor.current;
     const stats =

@@ -12,7 +12,9 @@ import {
 } from '../api/virtual-machine.ts';
 import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
 import type { KubeObject, ObjectMeta } from '../kube/object.ts';
+import { macOf } from './virtual-machine/interfaces.ts';
 import { bytesOf, memberAt, type DataObject } from './virtual-machine/same-value.ts';
+import type { Plug } from './virtual-network/reservations.ts';
 
 /** A machine as the cache has it. */
 export interface SlimMachine extends KubeObject {
@@ -23,6 +25,8 @@ export interface SlimMachine extends KubeObject {
     readonly memoryBytes: number;
     /** What its volumes and interfaces name, as `VirtualDisk/root`. */
     readonly references: readonly string[];
+    /** Its interfaces in VirtualNetworks, each with the network's name. */
+    readonly plugs: readonly (Plug & { readonly network: string })[];
     /** Differs when anything of the spec does. */
     readonly digest: string;
     /** Whether its status says that its node is lost: only its executor knows better. */
@@ -69,6 +73,18 @@ export function slimMachine(object: KubeObject): SlimMachine {
       cpus: Number(memberAt(domain, 'vcpu', 'value') ?? 1) || 1,
       memoryBytes: Number(bytesOf(memberAt(memory, 'value'), memberAt(memory, 'unit'), 'KiB') ?? 1024n ** 3n),
       references,
+      plugs: (spec.interfaces ?? []).flatMap((entry) =>
+        entry.virtualNetwork === undefined
+          ? []
+          : [
+              {
+                network: entry.virtualNetwork,
+                interface: entry.name,
+                mac: macOf(entry, machine.metadata.uid ?? ''),
+                ip: entry.ip,
+              },
+            ],
+      ),
       digest: createHash('sha256').update(JSON.stringify(spec)).digest('base64').slice(0, 12),
       lost: findCondition(machine.status, virtualMachineConditions.Ready)?.reason === virtualMachineReasons.NodeLost,
     },

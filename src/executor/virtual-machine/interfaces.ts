@@ -1,22 +1,49 @@
 /** `spec.interfaces` as libvirt's `<interface>` elements. */
 import { createHash } from 'node:crypto';
 import { NotReadyError } from './not-ready-error.ts';
-import type { Data, DataObject } from './same-value.ts';
+import { isList, memberAt, textOf, type Data, type DataObject } from './same-value.ts';
 import type { NetworkInterface, VirtualMachine } from '../../api/virtual-machine.ts';
 import { networkName, type VirtualNetwork } from '../../api/virtual-network.ts';
 import type { ResourceClient } from '../../kube/resource-client.ts';
 
+/** An interface that is to be plugged into a network. */
+export interface PlugQuestion {
+  readonly mac: string;
+  /** The address that it asks for. */
+  readonly ip: string | undefined;
+  /** Whether it is plugged in already. */
+  readonly isPlugged: boolean;
+}
+
+/** What the networks of this node say (../virtual-network/plug-board.ts): why an interface cannot be plugged in. */
+export interface Plugs {
+  readonly obstacle: (key: string, plug: PlugQuestion) => string | undefined;
+}
+
+/** Where the machine runs; left out where its domain is only thought of. */
+export interface InterfacePlace {
+  readonly plugs: Plugs;
+  /** The running domain: what it is plugged into it stays plugged into. */
+  readonly live: DataObject | undefined;
+}
+
 /**
  * Resolves all interfaces of a machine.
  *
- * @throws NotReadyError when a VirtualNetwork is not there yet.
+ * @throws NotReadyError when a VirtualNetwork is not there yet, or does not take the interface.
  */
 export async function resolveInterfaces(
   machine: VirtualMachine,
   networks: ResourceClient<VirtualNetwork>,
   signal: AbortSignal,
+  place?: InterfacePlace,
 ): Promise<DataObject[]> {
-  const { namespace, uid = '' } = machine.metadata;
+  const { namespace = '', uid = '' } = machine.metadata;
+  const plugged = new Set(
+    listOf(memberAt(place?.live, 'devices', 'interface')).map((one) =>
+      plugName(textOf(memberAt(one, 'source', 'network')), textOf(memberAt(one, 'mac', 'address'))),
+    ),
+  );
   const found: DataObject[] = [];
   for (const entry of machine.spec.interfaces ?? []) {
     const name = entry.virtualNetwork;
@@ -24,14 +51,35 @@ export async function resolveInterfaces(
     if (name !== undefined) {
       const object = await networks.find({ namespace, name }, { signal });
       if (object === undefined) {
-        const message = `interface ${entry.name}: there is no VirtualNetwork "${name}"`;
-        throw new NotReadyError('NetworkNotReady', 'ErrorNetwork', message);
+        throw notReady(`interface ${entry.name}: there is no VirtualNetwork "${name}"`);
       }
       network = networkName(object);
+      const mac = macOf(entry, uid);
+      const isPlugged = plugged.has(plugName(network, mac));
+      const obstacle = place?.plugs.obstacle(`${namespace}/${name}`, { mac, ip: entry.ip, isPlugged });
+      if (obstacle !== undefined) throw notReady(`interface ${entry.name}: VirtualNetwork "${name}": ${obstacle}`);
     }
     found.push(interfaceDevice(entry, uid, network));
   }
   return found;
+}
+
+function notReady(message: string): NotReadyError {
+  return new NotReadyError('NetworkNotReady', 'ErrorNetwork', message);
+}
+
+function plugName(network: string, mac: string): string {
+  return `${mac.toLowerCase()} ${network}`;
+}
+
+function listOf(value: Data | undefined): readonly Data[] {
+  return isList(value) ? value : [];
+}
+
+/** The MAC address of an interface: its own, or the generated one. */
+export function macOf(entry: NetworkInterface, uid: string): string {
+  const given = entry.mac ?? textOf(memberAt(entry.device as DataObject | undefined, 'mac', 'address'));
+  return (given === '' ? stableMac(uid, entry.name) : given).toLowerCase();
 }
 
 /**
@@ -52,7 +100,7 @@ export function interfaceDevice(entry: NetworkInterface, uid: string, network: s
   const { mtu, linkState, bandwidth, vlan, nwfilter, bootOrder, device } = entry;
   const own: Record<string, Data | undefined> = {
     ...sourceOf(entry, network),
-    mac: { address: (entry.mac ?? stableMac(uid, entry.name)).toLowerCase() },
+    mac: { address: macOf(entry, uid) },
     model: { type: entry.model ?? 'virtio' },
     mtu: mtu === undefined ? undefined : { size: mtu },
     link: linkState === undefined ? undefined : { state: linkState },

@@ -19,7 +19,10 @@ export async function resolveMachine(round: Round): Promise<void> {
     );
     if (problems.length > 0) throw new InvalidInputError(problems);
     round.volumes = await resolveVolumes(machine, round.parts, signal);
-    const interfaces = await resolveInterfaces(machine, round.parts.networks, signal);
+    const interfaces = await resolveInterfaces(machine, round.parts.networks, signal, {
+      plugs: round.parts.plugs,
+      live: round.view?.live,
+    });
     const traits = round.parts.traits();
     const disks = round.volumes.map(({ disk }) => disk);
     const wanted = desiredDomain(machine, { disks, interfaces }, traits);

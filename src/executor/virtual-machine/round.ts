@@ -5,6 +5,7 @@
 import type { PendingDetaches } from './apply-live.ts';
 import type { NodeTraits } from './desired-domain.ts';
 import { findDomain, readDomain, type DomainView, type LibvirtCallOptions } from './domain-view.ts';
+import type { Plugs } from './interfaces.ts';
 import type { MachineStatus } from './machine-status.ts';
 import type { Media } from './media.ts';
 import type { ShutdownRequests } from './power.ts';
@@ -29,6 +30,7 @@ export interface MachineReconcilerOptions {
   readonly disks: ResourceClient<VirtualDisk>;
   readonly images: ResourceClient<VirtualImage>;
   readonly networks: ResourceClient<VirtualNetwork>;
+  readonly plugs: Plugs;
   readonly secrets: ResourceClient<SecretObject>;
   readonly configMaps: ResourceClient<ConfigMapObject>;
   readonly media: Media;

@@ -4,7 +4,7 @@ import { libvirtOf, type NetworkContext } from './network-context.ts';
 import type { LibvirtCallOptions } from '../virtual-machine/domain-view.ts';
 import { memberAt, textOf, type DataObject } from '../virtual-machine/same-value.ts';
 import { analyse } from '../../analyser/analyse.ts';
-import { claimOf, type NetworkClaim, type NetworkDocument } from '../../api/network-claims.ts';
+import { claimOf, type NetworkClaim } from '../../api/network-claims.ts';
 import { isNotFound, isUnsupported } from '../../libvirt/errors.ts';
 import type { Libvirt } from '../../libvirt/libvirt.ts';
 import type { Network } from '../../libvirt/objects/networks.ts';

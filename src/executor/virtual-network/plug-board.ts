@@ -2,6 +2,7 @@
  * What the machines of this node may be plugged into, as the last look at each network found it: the way from the
  * reconciler of networks to that of machines. Empty after a start of the executor, until each network was looked at.
  */
+import type { PlugQuestion, Plugs } from '../virtual-machine/interfaces.ts';
 import { memberAt, type Data } from '../virtual-machine/same-value.ts';
 import { canonicalIp, parseIp } from '../../base/ip-address.ts';
 
@@ -19,7 +20,7 @@ export interface PlugState {
 }
 
 /** See the head of this file. */
-export class PlugBoard {
+export class PlugBoard implements Plugs {
   readonly #states = new Map<string, PlugState>();
   readonly #onChange: (key: string) => void;
 
@@ -42,10 +43,11 @@ export class PlugBoard {
    * Why an interface cannot be plugged into a network yet.
    *
    * @param key The network, as namespace/name.
-   * @returns undefined when it can.
+   * @returns undefined when it can. What is plugged in stays so, whatever becomes of the network.
    */
-  obstacle(key: string, mac: string, ip: string | undefined): string | undefined {
+  obstacle(key: string, { mac, ip, isPlugged }: PlugQuestion): string | undefined {
     const state = this.#states.get(key);
+    if (isPlugged) return ip === undefined ? undefined : state?.refused.get(mac.toLowerCase());
     if (state === undefined) return 'it is not on this node, or was not looked at yet';
     if (!state.isLive || state.network === '') return state.message;
     if (ip === undefined) return undefined;

@@ -36,14 +36,7 @@ import { memberAt, type DataObject } from '../virtual-machine/same-value.ts';
 import { selectedNodes } from '../virtual-pool/selected-nodes.ts';
 import { isPassing } from '../virtual-pool/storage-context.ts';
 import { namesOf } from '../virtual-pool/names-of.ts';
-import {
-  claimOf,
-  claimOfNetwork,
-  comesFirst,
-  networkClashes,
-  type NetworkClaim,
-  type NetworkDocument,
-} from '../../api/network-claims.ts';
+import { claimOf, claimOfNetwork, comesFirst, networkClashes, type NetworkClaim } from '../../api/network-claims.ts';
 import { networkName, type VirtualNetwork } from '../../api/virtual-network.ts';
 import { toKubernetesTime } from '../../base/clock.ts';
 import { formatProblem, InvalidInputError, toError } from '../../base/errors.ts';

@@ -4,7 +4,7 @@
  */
 import { listAt, type HostEntry } from './network-definition.ts';
 import { memberAt, textOf, type DataObject } from '../virtual-machine/same-value.ts';
-import { subnetsOf, type NetworkDocument } from '../../api/network-claims.ts';
+import { subnetsOf } from '../../api/network-claims.ts';
 import { canonicalIp, parseIp, rangeContains } from '../../base/ip-address.ts';
 
 /** An interface of a machine that is plugged into a network. */
