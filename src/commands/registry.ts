@@ -169,6 +169,12 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./node.ts'),
   },
   {
+    name: 'adopt',
+    summary: "bring a host's domains under management as they are",
+    group: group.cluster,
+    load: () => import('./adopt.ts'),
+  },
+  {
     name: 'doctor',
     summary: 'check this node and the control plane, and say how to mend what is wrong',
     group: group.cluster,

@@ -84,6 +84,8 @@ export async function planMachine(
   const differences = drift?.differences ?? [];
   const change = (difference: Difference): FieldChange => toFieldChange(toKnown(difference));
   if (view !== undefined && drift?.needed !== 'define') {
+    // Somebody else started it, and no executor has looked yet: it will take it as it is.
+    if (view.boot === undefined) return { isNew, isRunning, fields: [] };
     return { isNew, isRunning, fields: liveFields(wanted, view) };
   }
   let after: Awaited<ReturnType<typeof scratchDefine>>;

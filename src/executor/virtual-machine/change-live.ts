@@ -12,6 +12,8 @@ import { toKubernetesTime } from '../../base/clock.ts';
 export async function adoptBoot(round: Round): Promise<void> {
   const { view, status, wanted } = round;
   if (view?.live === undefined || view.boot !== undefined || status.power.bootStep !== undefined) return;
+  // Without anything to compare with, what was different from the start would later be taken for a change.
+  if (wanted === undefined && view.liveMark === undefined) return;
   const mark = {
     id: round.parts.newId(),
     at: round.parts.clock.now(),

@@ -45,7 +45,10 @@ export function compareDefinition(machine: VirtualMachine, wanted: DataObject, v
     mark?.namespace !== machine.metadata.namespace ||
     mark?.name !== machine.metadata.name ||
     asJson(withoutSecrets(plain(machine.spec))) !== asJson(mark?.spec ?? {});
-  const needed = specChanged || unknown.length > 0 ? 'define' : markChanged ? 'mark' : 'nothing';
+  // A domain that was there before its machine, and is as asked for, is only marked.
+  const isAdopted = mark === undefined && unknown.length === 0 && lostOverlay(machine, view).length === 0;
+  const needed =
+    (specChanged && !isAdopted) || unknown.length > 0 ? 'define' : markChanged || isAdopted ? 'mark' : 'nothing';
   return { differences: unknown, specChanged, needed };
 }
 

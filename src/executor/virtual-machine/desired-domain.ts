@@ -46,6 +46,9 @@ export function desiredDomain(machine: VirtualMachine, devices: ResolvedDevices,
   if (emulated) domain['cpu'] = emulatedCpu(spec['cpu']);
   if (domain['features'] === undefined && type !== 'test' && isX86(domain['os'])) {
     domain['features'] = { acpi: {}, apic: {} };
+  } else if (isEmpty(domain['features'])) {
+    // Said to be none: what an adopted domain does not have is not given to it.
+    delete domain['features'];
   }
   const metadata = spec['metadata'];
   if (isList(metadata)) domain['metadata'] = metadata;
@@ -65,6 +68,10 @@ function desiredOs(os: Data | undefined, type: string, arch: string): DataObject
       value: osType['value'] ?? 'hvm',
     },
   };
+}
+
+function isEmpty(value: Data | undefined): boolean {
+  return isObject(value) && Object.keys(value).length === 0;
 }
 
 function isX86(os: Data | undefined): boolean {
@@ -96,7 +103,8 @@ function desiredDevices(
     index,
     model: index === 0 ? 'pcie-root' : 'pcie-root-port',
   }));
-  const hasSerial = list(given['serial']).length > 0 || list(given['console']).length > 0;
+  // An empty list says that there is to be none.
+  const hasSerial = given['serial'] !== undefined || given['console'] !== undefined;
   return {
     ...given,
     ...(disks.length > 0 ? { disk: disks } : {}),

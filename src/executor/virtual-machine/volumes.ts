@@ -43,7 +43,7 @@ export interface ResolvedVolume {
 }
 
 /** What stands behind a volume. */
-interface Source {
+export interface VolumeSource {
   readonly path: string;
   readonly format: string;
   readonly isBlock?: boolean;
@@ -77,22 +77,29 @@ export async function resolveVolumes(
     const bus = volume.target?.bus ?? (isCdrom ? 'sata' : 'virtio');
     const target = volume.target?.dev ?? nextTarget(bus, taken);
     taken.add(target);
-    resolved.push({ name: volume.name, disk: diskOf(volume, source, isCdrom, bus, target), path: source.path, target });
+    resolved.push({
+      name: volume.name,
+      disk: diskDevice({ ...volume, cdrom: isCdrom, target: { bus, dev: target } }, source),
+      path: source.path,
+      target,
+    });
   }
   const used = new Set(resolved.flatMap(({ path }) => (path === undefined ? [] : [path])));
   await sources.media.prune(machine.metadata.uid ?? '', used);
   return resolved;
 }
 
-function diskOf(volume: Volume, source: Source, isCdrom: boolean, bus: string, dev: string): DataObject {
-  const { bootOrder, cache, serial, shareable, device } = volume;
+/** The element of a volume whose place in the guest is known. */
+export function diskDevice(volume: Volume, source: VolumeSource): DataObject {
+  const { bootOrder, cache, serial, shareable, device, target } = volume;
+  const isCdrom = volume.cdrom === true;
   const readOnly = isCdrom || volume.readOnly === true || source.readOnly === true || source.isMedium === true;
   return {
     type: source.isBlock === true ? 'block' : 'file',
     device: isCdrom ? 'cdrom' : 'disk',
     driver: { name: 'qemu', type: source.format, ...(cache === undefined ? {} : { cache }) },
     source: source.isBlock === true ? { dev: source.path } : { file: source.path },
-    target: { dev, bus },
+    target: { ...target },
     ...(bootOrder === undefined ? {} : { boot: { order: bootOrder } }),
     ...(serial === undefined ? {} : { serial }),
     ...(readOnly ? { readonly: {} } : {}),
@@ -119,7 +126,7 @@ async function sourceOf(
   volume: Volume,
   sources: VolumeSources,
   signal: AbortSignal,
-): Promise<Source | undefined> {
+): Promise<VolumeSource | undefined> {
   const namespace = machine.metadata.namespace;
   const uid = machine.metadata.uid ?? '';
   const waiting = (message: string): NotReadyError => new NotReadyError('VolumeNotReady', 'Provisioning', message);
@@ -187,7 +194,7 @@ async function sourceOf(
   return { path, format };
 }
 
-async function hostPath(path: string, format: string | undefined): Promise<Source> {
+async function hostPath(path: string, format: string | undefined): Promise<VolumeSource> {
   let isBlock = path.startsWith('/dev/');
   try {
     isBlock = (await stat(path)).isBlockDevice();

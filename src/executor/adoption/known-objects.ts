@@ -1,0 +1,137 @@
+/** The objects that there are, and those that are about to be made: so that names stay unique, and nothing is made twice. */
+import { poolName } from '../virtual-pool/pool-definition.ts';
+import { matchesLabels } from '../virtual-pool/selected-nodes.ts';
+import type { VirtualDisk } from '../../api/virtual-disk.ts';
+import { domainName, type VirtualMachine } from '../../api/virtual-machine.ts';
+import { networkName, type VirtualNetwork } from '../../api/virtual-network.ts';
+import type { VirtualPool } from '../../api/virtual-pool.ts';
+
+/** The node that objects are made of. */
+export interface AdoptingNode {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** An object that is to be made. */
+export type NewObject = VirtualMachine | VirtualDisk | VirtualPool | VirtualNetwork;
+
+/** See the head of this file. */
+export class KnownObjects {
+  readonly #machines: VirtualMachine[];
+  readonly #disks: VirtualDisk[];
+  readonly #pools: VirtualPool[];
+  readonly #networks: VirtualNetwork[];
+
+  constructor(
+    machines: readonly VirtualMachine[],
+    disks: readonly VirtualDisk[],
+    pools: readonly VirtualPool[],
+    networks: readonly VirtualNetwork[],
+  ) {
+    this.#machines = [...machines];
+    this.#disks = [...disks];
+    this.#pools = [...pools];
+    this.#networks = [...networks];
+  }
+
+  /** Takes note of an object that will be there. */
+  add(object: NewObject): void {
+    switch (object.kind) {
+      case 'VirtualMachine':
+        this.#machines.push(object);
+        break;
+      case 'VirtualDisk':
+        this.#disks.push(object);
+        break;
+      case 'VirtualPool':
+        this.#pools.push(object);
+        break;
+      case 'VirtualNetwork':
+        this.#networks.push(object);
+        break;
+    }
+  }
+
+  /** The machine that a domain of a node belongs to, by its UUID or its name there. */
+  machineOf(node: string, name: string, uuid: string): VirtualMachine | undefined {
+    return this.#machines.find((machine) => {
+      const { metadata, spec, status } = machine;
+      const own = spec.domain?.uuid ?? metadata.uid;
+      if ([own, status?.domain?.uuid].some((one) => one?.toLowerCase() === uuid)) return true;
+      return spec.nodeName === node && domainName(machine) === name;
+    });
+  }
+
+  machine(namespace: string, name: string): VirtualMachine | undefined {
+    return this.#machines.find(({ metadata }) => metadata.namespace === namespace && metadata.name === name);
+  }
+
+  disk(namespace: string, name: string): VirtualDisk | undefined {
+    return this.#disks.find(({ metadata }) => metadata.namespace === namespace && metadata.name === name);
+  }
+
+  network(namespace: string, name: string): VirtualNetwork | undefined {
+    return this.#networks.find(({ metadata }) => metadata.namespace === namespace && metadata.name === name);
+  }
+
+  /** The disk that is a volume of a pool on a node, in any namespace. */
+  diskOf(node: string, pool: string, volume: string): VirtualDisk | undefined {
+    return this.#disks.find(({ spec, status }) => {
+      const where = status?.nodeName ?? spec.nodeName ?? '';
+      if (where !== '' && where !== node) return false;
+      if (status?.volume !== undefined) return status.pool === pool && status.volume === volume;
+      const own = this.#pools.find(({ metadata }) => metadata.name === (spec.pool ?? 'default'));
+      const at = own === undefined ? (spec.pool ?? 'default') : poolName(own);
+      return at === pool && spec.source?.import?.volume === volume;
+    });
+  }
+
+  /** Machines that have a disk, by spec. */
+  usersOf(disk: VirtualDisk): VirtualMachine[] {
+    return this.#machines.filter(
+      ({ metadata, spec }) =>
+        metadata.namespace === disk.metadata.namespace &&
+        spec.volumes?.some(({ virtualDisk }) => virtualDisk === disk.metadata.name) === true,
+    );
+  }
+
+  /** The VirtualPool that is a pool of a node. */
+  poolOf(node: AdoptingNode, name: string): VirtualPool | undefined {
+    return this.#pools.find((pool) => poolName(pool) === name && matchesLabels(pool.spec.nodeSelector, node.labels));
+  }
+
+  /** The VirtualNetwork of a namespace that is a network of a node. */
+  networkOf(node: AdoptingNode, namespace: string, name: string): VirtualNetwork | undefined {
+    return this.#networks.find(
+      (network) =>
+        network.metadata.namespace === namespace &&
+        networkName(network) === name &&
+        matchesLabels(network.spec.nodeSelector, node.labels),
+    );
+  }
+
+  /** A name that no object of the kind has: the wanted one, else with the node's, else with a number. */
+  freeName(kind: NewObject['kind'], namespace: string | undefined, wanted: string, node: string): string {
+    const list: readonly NewObject[] = {
+      VirtualMachine: this.#machines,
+      VirtualDisk: this.#disks,
+      VirtualPool: this.#pools,
+      VirtualNetwork: this.#networks,
+    }[kind];
+    const taken = new Set(
+      list.filter(({ metadata }) => namespace === undefined || metadata.namespace === namespace).map(nameOf),
+    );
+    const fits = (suffix: string): string => `${wanted.slice(0, 253 - suffix.length).replace(/[-.]+$/, '')}${suffix}`;
+    if (!taken.has(wanted)) return wanted;
+    const withNode = fits(`-${node}`);
+    if (!taken.has(withNode)) return withNode;
+    for (let number = 2; ; number += 1) {
+      const name = fits(`-${String(number)}`);
+      if (!taken.has(name)) return name;
+    }
+  }
+}
+
+function nameOf({ metadata }: NewObject): string {
+  return metadata.name ?? '';
+}
