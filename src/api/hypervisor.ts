@@ -185,6 +185,9 @@ export type HypervisorStatus = Value<typeof hypervisorStatus>;
 /** A node. */
 export type Hypervisor = Resource<'Hypervisor', HypervisorSpec, HypervisorStatus>;
 
+/** spec.overcommit where it says nothing, in percent. */
+export const overcommitDefaults = { cpuPercent: 400, memoryPercent: 100 } as const;
+
 /** The namespace of the executors' leases; a Lease has its Hypervisor's name. */
 export const leaseNamespace = 'virtctl-node-lease';
 

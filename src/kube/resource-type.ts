@@ -19,6 +19,7 @@ export const builtin = {
   namespaces: { group: '', version: 'v1', kind: 'Namespace', plural: 'namespaces', namespaced: false },
   secrets: { group: '', version: 'v1', kind: 'Secret', plural: 'secrets', namespaced: true },
   configMaps: { group: '', version: 'v1', kind: 'ConfigMap', plural: 'configmaps', namespaced: true },
+  pods: { group: '', version: 'v1', kind: 'Pod', plural: 'pods', namespaced: true },
   nodes: { group: '', version: 'v1', kind: 'Node', plural: 'nodes', namespaced: false },
   events: { group: 'events.k8s.io', version: 'v1', kind: 'Event', plural: 'events', namespaced: true },
   leases: { group: 'coordination.k8s.io', version: 'v1', kind: 'Lease', plural: 'leases', namespaced: true },

@@ -8,6 +8,12 @@ import type { Amounts } from './amounts.ts';
  */
 export const allocationAnnotation = 'scheduler.virtctl.dev/allocation';
 
+/**
+ * A longer allocation takes no further entry, in characters: Kubernetes allows an object 256 KiB of annotations, and one
+ * entry has at most 1 KiB. That is over a thousand machines on one node.
+ */
+export const maxAllocationLength = 200 * 1024;
+
 /** One machine of an allocation. */
 export interface AllocationEntry {
   readonly namespace: string;

@@ -44,6 +44,10 @@ export interface MachineInfo {
   readonly domainNode: string;
   /** Differs when anything does that placing it depends on. */
   readonly version: string;
+  /** Whether placing it depends on where other machines are. */
+  readonly relational: boolean;
+  /** Equal for machines for which the same nodes will do. */
+  readonly shape: string;
   readonly object: VirtualMachine;
 }
 
@@ -69,6 +73,9 @@ export function machineInfo(object: VirtualMachine): MachineInfo {
   const terms = (list: Terms): MachineTerm[] =>
     (list ?? []).map((term) => ({ group: machineGroup(term, namespace), topologyKey: term.topologyKey }));
   const labels = metadata.labels ?? {};
+  const near = terms(spec.affinity?.vmAffinity?.requiredDuringSchedulingIgnoredDuringExecution);
+  const far = terms(spec.affinity?.vmAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution);
+  const disks = (spec.volumes ?? []).some(({ virtualDisk }) => virtualDisk !== undefined);
   return {
     key: `${namespace}/${name}`,
     uid: metadata.uid ?? '',
@@ -82,11 +89,18 @@ export function machineInfo(object: VirtualMachine): MachineInfo {
     nodeName: spec.nodeName ?? '',
     requests: machineRequests(spec),
     spec,
-    near: terms(spec.affinity?.vmAffinity?.requiredDuringSchedulingIgnoredDuringExecution),
-    far: terms(spec.affinity?.vmAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution),
+    near,
+    far,
+    relational: disks || near.length + far.length + (spec.topologySpreadConstraints ?? []).length > 0,
     scheduled: findCondition(status, 'Scheduled'),
     domainNode: status?.nodeName ?? '',
     version: `${metadata.uid ?? ''}/${metadata.generation ?? 0}/${JSON.stringify(labels)}`,
+    shape: shapeOf(namespace, labels, spec),
     object,
   };
+}
+
+function shapeOf(namespace: string, labels: Labels, spec: VirtualMachineSpec): string {
+  const { runStrategy: _when, terminationGracePeriodSeconds: _grace, ...rest } = spec;
+  return JSON.stringify([namespace, labels, rest]);
 }

@@ -1,9 +1,9 @@
 import { accumulate, type Amounts } from './amounts.ts';
-import { parseAllocation, type Allocation } from './allocation.ts';
+import { allocationAnnotation, maxAllocationLength, parseAllocation, type Allocation } from './allocation.ts';
 import type { Labels } from './label-match.ts';
 import type { MachineInfo } from './machine-info.ts';
 import { findCondition } from '../api/meta.ts';
-import type { Hypervisor, HypervisorStatus } from '../api/hypervisor.ts';
+import { overcommitDefaults, type Hypervisor, type HypervisorStatus } from '../api/hypervisor.ts';
 import { formatBytes, parseQuantity } from '../api/quantity.ts';
 import type { Taint } from '../api/scheduling.ts';
 
@@ -29,6 +29,8 @@ export interface NodeTraits {
   /** Why no machine is placed there, for the condition Ready; undefined when it is ready. */
   readonly notReady: string | undefined;
   readonly allocatable: Amounts | undefined;
+  /** How many times CPUs and memory are given away. */
+  readonly overcommit: Amounts;
   readonly arch: string;
   readonly capabilities: readonly Capability[];
   readonly kvmUsable: boolean;
@@ -52,16 +54,16 @@ export class NodeInfo {
   pods: Amounts = {};
   #fingerprint: string;
   #used: Amounts | undefined;
-  readonly #placedOn: (uid: string) => string | undefined;
+  readonly #isGone: (uid: string) => boolean;
 
-  /** @param placedOn On which node a machine is, as far as is known. */
-  constructor(hypervisor: Hypervisor, placedOn: (uid: string) => string | undefined) {
+  /** @param isGone Whether a machine that the allocation names was deleted. */
+  constructor(hypervisor: Hypervisor, isGone: (uid: string) => boolean) {
     this.name = hypervisor.metadata.name ?? '';
     this.hypervisor = hypervisor;
     this.#fingerprint = fingerprint(hypervisor);
     this.traits = readTraits(hypervisor);
     this.allocation = parseAllocation(hypervisor.metadata.annotations);
-    this.#placedOn = placedOn;
+    this.#isGone = isGone;
   }
 
   /** Takes a newer object over; says whether anything but the allocation changed. */
@@ -82,12 +84,14 @@ export class NodeInfo {
   }
 
   /**
-   * What is taken: by machines here, by reservations of machines that are nowhere yet, and by pods. A reservation of a
-   * machine that is on another node is dead.
+   * What is taken: by machines here, by reservations of others, and by pods. A reservation counts also when its machine
+   * is known to be elsewhere: what is known may be old, and whoever is sure takes the entry out.
    */
   get used(): Amounts {
     if (this.#used !== undefined) return this.#used;
-    const sum: Record<string, number> = { ...this.pods };
+    const sum: Record<string, number> = {};
+    // Pods get what they ask for in full; only what is left of the CPUs is given to machines several times.
+    for (const [name, amount] of Object.entries(this.pods)) sum[name] = amount * (this.traits.overcommit[name] ?? 1);
     for (const { requests } of this.machines.values()) accumulate(sum, requests);
     for (const [uid, { requests }] of this.allocation) if (this.counts(uid)) accumulate(sum, requests);
     this.#used = sum;
@@ -96,13 +100,18 @@ export class NodeInfo {
 
   /** Whether the reservation of a machine counts beside the machines here. */
   counts(uid: string): boolean {
-    return this.allocation.has(uid) && this.#placedOn(uid) === undefined;
+    return this.allocation.has(uid) && !this.machines.has(uid) && !this.#isGone(uid);
   }
 
-  /** What is free of a resource, for a machine whose own reservation does not stand in its way. */
+  /** What is free of a resource, for a machine whose own place here does not stand in its way. */
   free(resource: string, uid: string): number {
-    const own = this.counts(uid) ? (this.allocation.get(uid)?.requests[resource] ?? 0) : 0;
-    return this.capacity(resource) - (this.used[resource] ?? 0) + own;
+    const own = this.machines.get(uid) ?? (this.counts(uid) ? this.allocation.get(uid) : undefined);
+    return this.capacity(resource) - (this.used[resource] ?? 0) + (own?.requests[resource] ?? 0);
+  }
+
+  /** Whether the allocation has room for one more entry. */
+  get canNote(): boolean {
+    return (this.hypervisor.metadata.annotations?.[allocationAnnotation]?.length ?? 0) < maxAllocationLength;
   }
 
   /** How much of a resource machines may have in all. */
@@ -117,7 +126,8 @@ export class NodeInfo {
 function fingerprint({ metadata, spec, status }: Hypervisor): string {
   const conditions = (status?.conditions ?? []).map(({ type, status, message }) => [type, status, message]);
   const { domains: _d, lastHeartbeatTime: _h, allocated: _a, conditions: _c, ...rest } = status ?? {};
-  return JSON.stringify([metadata.labels, spec, conditions, rest]);
+  const pools = status?.pools?.map(({ name, active }) => [name, active]);
+  return JSON.stringify([metadata.labels, spec, conditions, { ...rest, pools }]);
 }
 
 function readTraits({ metadata, spec, status }: Hypervisor): NodeTraits {
@@ -131,6 +141,10 @@ function readTraits({ metadata, spec, status }: Hypervisor): NodeTraits {
     unschedulable: given.unschedulable === true,
     notReady: ready?.status === 'True' ? undefined : ready?.status === 'Unknown' ? 'not heard of' : 'not ready',
     allocatable: readAmounts(status),
+    overcommit: {
+      cpu: (given.overcommit?.cpuPercent ?? overcommitDefaults.cpuPercent) / 100,
+      memory: (given.overcommit?.memoryPercent ?? overcommitDefaults.memoryPercent) / 100,
+    },
     arch: status?.nodeInfo?.architecture ?? '',
     capabilities: (status?.domainCapabilities ?? []).map(readCapability),
     kvmUsable: findCondition(status, 'KVMUsable')?.status === 'True',

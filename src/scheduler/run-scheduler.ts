@@ -1,5 +1,6 @@
 import { Scheduler } from './scheduler.ts';
 import { Snapshot } from './snapshot.ts';
+import { PodWatch } from './watch-pods.ts';
 import type { Hypervisor } from '../api/hypervisor.ts';
 import { kinds } from '../api/kinds.ts';
 import { group, version } from '../api/meta.ts';
@@ -91,20 +92,37 @@ export async function placeMachines(
     network: (namespace, name) => networks.get(`${namespace}/${name}`),
   });
   const record = recorder.record.bind(recorder);
-  const scheduler = new Scheduler({ snapshot, machines, hypervisors, clock: systemClock, logger, newToken, record });
+  const scheduler = new Scheduler({
+    snapshot,
+    machines,
+    hypervisors,
+    clock: systemClock,
+    logger,
+    newToken,
+    record,
+    random: Math.random,
+  });
   const all = [nodeInformer, machineInformer, disks, images, pools, networks];
   const running = [recorder.run(signal), ...all.map((one) => one.run(signal))];
   // Nothing is decided before everything is known.
   try {
-    await Promise.all(all.map((one) => one.synced(signal)));
+    const [pods] = await Promise.all([PodWatch.open(client, logger, signal), ...all.map((one) => one.synced(signal))]);
+    if (pods !== undefined) {
+      running.push(pods.run(signal));
+      await pods.synced(signal);
+      pods.follow((node, requests) => scheduler.onPods(node, requests));
+    }
   } catch (error) {
     if (!signal.aborted) throw error;
     await Promise.all(running);
     return;
   }
-  machineInformer.onChange((change) => scheduler.onMachine(change));
   nodeInformer.onChange((change) => scheduler.onNode(change));
-  for (const one of [disks, images, pools, networks]) one.onChange(() => scheduler.onSurroundings());
+  machineInformer.onChange((change) => scheduler.onMachine(change));
+  disks.onChange((change) => scheduler.onNamed('VirtualDisk', change));
+  images.onChange((change) => scheduler.onNamed('VirtualImage', change));
+  pools.onChange((change) => scheduler.onNamed('VirtualPool', change));
+  networks.onChange((change) => scheduler.onNamed('VirtualNetwork', change));
   await scheduler.run(signal);
   await Promise.all(running);
 }

@@ -3,6 +3,7 @@ import type { MachineInfo } from './machine-info.ts';
 /** Machines that wait for their turn: higher priority first, then older. Each once, in its newest version. */
 export class SchedulingQueue {
   readonly #waiting = new Map<string, MachineInfo>();
+  readonly #uids = new Set<string>();
   #heap: MachineInfo[] = [];
 
   get size(): number {
@@ -13,9 +14,15 @@ export class SchedulingQueue {
     return this.#waiting.has(key);
   }
 
+  hasUid(uid: string): boolean {
+    return this.#uids.has(uid);
+  }
+
   /** Adds a machine, or takes over its newer version. */
   add(machine: MachineInfo): void {
+    this.delete(machine.key);
     this.#waiting.set(machine.key, machine);
+    this.#uids.add(machine.uid);
     this.#heap.push(machine);
     this.#up(this.#heap.length - 1);
     // Replaced versions stay in the heap until their turn; they must not outnumber the rest.
@@ -23,7 +30,10 @@ export class SchedulingQueue {
   }
 
   delete(key: string): void {
+    const known = this.#waiting.get(key);
+    if (known === undefined) return;
     this.#waiting.delete(key);
+    this.#uids.delete(known.uid);
   }
 
   /** Takes the next one out. */
@@ -37,7 +47,7 @@ export class SchedulingQueue {
         this.#down(0);
       }
       if (this.#waiting.get(first.key) !== first) continue;
-      this.#waiting.delete(first.key);
+      this.delete(first.key);
       return first;
     }
   }

@@ -43,6 +43,10 @@ export class Snapshot {
   readonly #far = new LabelIndex<FarHolders>();
   readonly #disks = new Map<string, Map<string, number>>();
   readonly #reservedOn = new Map<string, Set<string>>();
+  /** Machines that are gone for good, while an allocation still names them. */
+  readonly #gone = new Set<string>();
+  readonly #pods = new Map<string, Amounts>();
+  #version = 0;
 
   constructor(surroundings: Surroundings) {
     this.surroundings = surroundings;
@@ -54,17 +58,27 @@ export class Snapshot {
     return this.#order;
   }
 
+  /** Differs after every change of what is known. */
+  get version(): number {
+    return this.#version;
+  }
+
   /** Adds or updates a node; says whether anything changed but its allocation. */
   setNode(hypervisor: Hypervisor): boolean {
+    this.#version += 1;
     const name = hypervisor.metadata.name ?? '';
     const known = this.nodes.get(name);
     if (known !== undefined) {
-      this.#forgetReservations(known);
+      if (known.hypervisor.metadata.resourceVersion === hypervisor.metadata.resourceVersion) return false;
+      const before = new Set(known.allocation.keys());
       const changed = known.update(hypervisor);
       this.#noteReservations(known);
+      for (const uid of known.allocation.keys()) before.delete(uid);
+      this.#forgetReservations(known, before);
       return changed;
     }
-    const node = new NodeInfo(hypervisor, (uid) => this.#placed.get(uid)?.node);
+    const node = new NodeInfo(hypervisor, (uid) => this.#gone.has(uid));
+    node.pods = this.#pods.get(name) ?? {};
     this.nodes.set(name, node);
     this.#order = undefined;
     this.#noteReservations(node);
@@ -76,17 +90,52 @@ export class Snapshot {
   deleteNode(name: string): void {
     const node = this.nodes.get(name);
     if (node === undefined) return;
+    this.#version += 1;
     this.#forgetReservations(node);
     this.nodes.delete(name);
     this.#order = undefined;
   }
 
+  /** A machine was deleted: its UID never comes back, so what is reserved for it is free. */
+  forget(uid: string): void {
+    this.remove(uid);
+    if (!this.#reservedOn.has(uid)) return;
+    this.#version += 1;
+    this.#gone.add(uid);
+    for (const name of this.#reservedOn.get(uid) ?? []) this.nodes.get(name)?.touch();
+  }
+
+  /** Whether a machine that an allocation names was deleted. */
+  isGone(uid: string): boolean {
+    return this.#gone.has(uid);
+  }
+
+  /** The machines that are placed on a node, also on one that does not exist. */
+  machinesOn(name: string): readonly MachineInfo[] {
+    const node = this.nodes.get(name);
+    if (node !== undefined) return [...node.machines.values()];
+    return [...this.#placed.values()].filter(({ node: on }) => on === name).map(({ machine }) => machine);
+  }
+
   /** What pods of a kubelet on a node request. */
   setPods(name: string, requests: Amounts): void {
+    if (Object.keys(requests).length === 0) this.#pods.delete(name);
+    else this.#pods.set(name, requests);
     const node = this.nodes.get(name);
     if (node === undefined) return;
+    this.#version += 1;
     node.pods = requests;
     node.touch();
+  }
+
+  /** Placed machines whose node does not exist. */
+  homeless(): readonly MachineInfo[] {
+    return [...this.#placed.values()].filter(({ node }) => !this.nodes.has(node)).map(({ machine }) => machine);
+  }
+
+  /** A placed machine. */
+  machine(uid: string): MachineInfo | undefined {
+    return this.#placed.get(uid)?.machine;
   }
 
   /** Where a machine is placed. */
@@ -111,6 +160,7 @@ export class Snapshot {
       }
       this.remove(uid);
     }
+    this.#version += 1;
     this.#placed.set(uid, { machine, node: nodeName });
     this.nodes.get(nodeName)?.machines.set(uid, machine);
     this.#touch(uid, nodeName);
@@ -142,6 +192,7 @@ export class Snapshot {
     const placed = this.#placed.get(uid);
     if (placed === undefined) return;
     const { machine, node } = placed;
+    this.#version += 1;
     this.#placed.delete(uid);
     this.nodes.get(node)?.machines.delete(uid);
     this.#touch(uid, node);
@@ -206,11 +257,13 @@ export class Snapshot {
     }
   }
 
-  #forgetReservations(node: NodeInfo): void {
-    for (const uid of node.allocation.keys()) {
+  #forgetReservations(node: NodeInfo, uids: Iterable<string> = node.allocation.keys()): void {
+    for (const uid of uids) {
       const nodes = this.#reservedOn.get(uid);
       nodes?.delete(node.name);
-      if (nodes?.size === 0) this.#reservedOn.delete(uid);
+      if (nodes?.size !== 0) continue;
+      this.#reservedOn.delete(uid);
+      this.#gone.delete(uid);
     }
   }
 }

@@ -13,6 +13,7 @@ import type { NodeTraits } from '../virtual-machine/desired-domain.ts';
 import {
   hypervisorConditions,
   hypervisorReasons,
+  overcommitDefaults,
   type Hypervisor,
   type HypervisorStatus,
 } from '../../api/hypervisor.ts';
@@ -50,8 +51,8 @@ export interface HypervisorKeeperOptions {
 
 /** KVM that did not work is tried again after this long: a module may have been loaded. In milliseconds. */
 const probeAgainMs = 10 * 60_000;
-/** CPUs are shared four times unless the administrator says otherwise, and 1 GiB is the node's own. */
-const defaults = { cpuPercent: 400, memoryPercent: 100, reservedMemory: 1024 ** 3 };
+/** 1 GiB is the node's own unless the administrator says otherwise. */
+const defaults = { ...overcommitDefaults, reservedMemory: 1024 ** 3 };
 
 /** See the head of this file. */
 export class HypervisorKeeper {

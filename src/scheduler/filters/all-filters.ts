@@ -23,3 +23,14 @@ export const allFilters: readonly Filter[] = [
   topologySpread,
   resources,
 ];
+
+/** Those that only look at the node itself: asked once more at the moment a place is written down. */
+export const nodeFilters: readonly Filter[] = [
+  availability,
+  nodeAffinity,
+  taints,
+  capabilities,
+  networks,
+  hostDevices,
+  resources,
+];

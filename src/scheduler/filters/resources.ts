@@ -5,6 +5,7 @@ import type { Failure, Filter } from '../plugin.ts';
 export const resources: Filter = ({ requests, uid }) => {
   const wanted = Object.entries(requests);
   return (node) => {
+    if (!node.canNote && !node.allocation.has(uid)) return { reason: 'full of machines', crowded: true };
     for (const [resource, amount] of wanted) {
       const free = node.free(resource, uid);
       if (amount > free) return shortage(resource, amount, free, amount <= node.capacity(resource));

@@ -1,0 +1,114 @@
+/**
+ * What may help which machine that waits: the only way in which one is looked at again. Pure.
+ *
+ * A machine waits because of nodes, of other machines, or of its volumes and networks; each change is held against
+ * what it waits for, and a change of room on one node only counts when the machine would fit there now.
+ */
+import { matchesSelector } from './label-match.ts';
+import type { MachineGroup, MachineInfo } from './machine-info.ts';
+import { machineGroup } from './machine-info.ts';
+import type { NodeInfo } from './node-info.ts';
+import { prepareTest } from './select-node.ts';
+import type { Snapshot } from './snapshot.ts';
+
+/** Kinds of objects that machines name. */
+export type NamedKind = 'VirtualDisk' | 'VirtualImage' | 'VirtualPool' | 'VirtualNetwork';
+
+/** More changed machines than this are not told apart. */
+const maxMachines = 256;
+
+/** Changes since machines that wait were last looked over. */
+export class Changes {
+  /** A node came, went, or became another one in more than its allocation. */
+  nodes = false;
+  /** Nodes on which something was taken away. */
+  readonly room = new Set<string>();
+  /** Machines that were placed, went, or have other labels: in each version. */
+  readonly machines: MachineInfo[] = [];
+  /** As `VirtualDisk/namespace/name`, or `VirtualPool//name`. */
+  readonly named = new Set<string>();
+  /** Whether one of the machines keeps others away. */
+  #keepAway = false;
+
+  get any(): boolean {
+    return this.nodes || this.room.size > 0 || this.machines.length > 0 || this.named.size > 0;
+  }
+
+  addMachine(machine: MachineInfo): void {
+    this.#keepAway ||= machine.far.length > 0;
+    if (this.machines.length <= maxMachines) this.machines.push(machine);
+  }
+
+  addNamed(kind: NamedKind, namespace: string, name: string): void {
+    this.named.add(nameOf(kind, namespace, name));
+  }
+
+  clear(): void {
+    this.nodes = false;
+    this.room.clear();
+    this.machines.length = 0;
+    this.#keepAway = false;
+    this.named.clear();
+  }
+
+  /** Whether a machine for which no node would do should be looked at again. */
+  mayHelp(machine: MachineInfo, snapshot: Snapshot): boolean {
+    if (this.nodes) return true;
+    if (this.named.size > 0 && isNamed(machine, this.named, snapshot)) return true;
+    if (machine.relational || this.#keepAway) {
+      if (this.machines.length > maxMachines || this.machines.some((other) => isRelated(machine, other))) return true;
+    }
+    // Most are still too large: that is seen without asking every filter.
+    const roomy = [...this.room].flatMap((name) => {
+      const node = snapshot.nodes.get(name);
+      return node !== undefined && hasRoom(node, machine) ? [node] : [];
+    });
+    if (roomy.length === 0) return false;
+    const test = prepareTest(machine, snapshot);
+    return roomy.some((node) => test(node) === undefined);
+  }
+}
+
+function hasRoom(node: NodeInfo, { requests, uid }: MachineInfo): boolean {
+  return (requests['memory'] ?? 0) <= node.free('memory', uid) && (requests['cpu'] ?? 0) <= node.free('cpu', uid);
+}
+
+/** Whether one of two machines is among those that the other's rules speak of, or both use a disk. */
+function isRelated(machine: MachineInfo, other: MachineInfo): boolean {
+  if (machine.near.some(({ group }) => isIn(other, group)) || machine.far.some(({ group }) => isIn(other, group))) {
+    return true;
+  }
+  if (other.far.some(({ group }) => isIn(machine, group))) return true;
+  const rules = machine.spec.topologySpreadConstraints ?? [];
+  if (rules.some(({ labelSelector }) => isIn(other, machineGroup({ labelSelector }, machine.namespace)))) return true;
+  if (machine.namespace !== other.namespace) return false;
+  const disks = new Set((other.spec.volumes ?? []).flatMap(({ virtualDisk }) => virtualDisk ?? []));
+  // A disk that is not made yet will be where its first machine is, and a clone where its source is.
+  return disks.size > 0 && (machine.spec.volumes ?? []).some(({ virtualDisk }) => virtualDisk !== undefined);
+}
+
+function isIn({ namespace, labels }: MachineInfo, { namespaces, selector }: MachineGroup): boolean {
+  return namespaces.includes(namespace) && matchesSelector(selector, labels);
+}
+
+/** Whether a machine depends on one of the objects, clones' sources and pools included. */
+function isNamed({ namespace, spec }: MachineInfo, named: ReadonlySet<string>, { surroundings }: Snapshot): boolean {
+  const is = (kind: NamedKind, name: string | undefined): boolean =>
+    name !== undefined && named.has(nameOf(kind, kind === 'VirtualPool' ? '' : namespace, name));
+  const isDisk = (name: string | undefined, depth: number): boolean => {
+    if (name === undefined || depth > 5) return false;
+    if (is('VirtualDisk', name)) return true;
+    const disk = surroundings.disk(namespace, name);
+    return is('VirtualPool', disk?.spec.pool ?? 'default') || isDisk(disk?.spec.source?.clone?.name, depth + 1);
+  };
+  return (
+    (spec.volumes ?? []).some(
+      ({ virtualDisk, virtualImage, emptyDisk }) =>
+        isDisk(virtualDisk, 0) ||
+        is('VirtualImage', virtualImage) ||
+        (emptyDisk !== undefined && is('VirtualPool', emptyDisk.pool ?? 'default')),
+    ) || (spec.interfaces ?? []).some(({ virtualNetwork }) => is('VirtualNetwork', virtualNetwork))
+  );
+}
+
+const nameOf = (kind: NamedKind, namespace: string, name: string): string => `${kind}/${namespace}/${name}`;
