@@ -146,8 +146,14 @@ export const virtualMachineOperationSpec = object(
           'Paused',
           'Stopped',
         ]),
-        restoreSpec: boolean("Whether the machine's spec becomes that of the snapshot. false when left out."),
-        force: boolean('Whether libvirt may restart QEMU when the snapshot needs it. false when left out.'),
+        restoreSpec: boolean(
+          "Whether the machine's domain, volumes, interfaces and overlay become those of the snapshot. false when left " +
+            'out: where they differ it is refused.',
+        ),
+        force: boolean(
+          "Whether a machine whose spec differs from the snapshot's keeps its own: its disks go back, and it boots " +
+            'instead of going on from the memory that was kept. false when left out.',
+        ),
       },
     ),
     migrate: object(
@@ -232,6 +238,8 @@ export const virtualMachineOperationReasons = {
   AgentUnavailable: 'AgentUnavailable',
   SecretNotFound: 'SecretNotFound',
   SnapshotNotReady: 'SnapshotNotReady',
+  SpecDiffers: 'SpecDiffers',
+  OutOfSpace: 'OutOfSpace',
   LibvirtError: 'LibvirtError',
   DeadlineExceeded: 'DeadlineExceeded',
   Unsupported: 'Unsupported',

@@ -30,7 +30,8 @@ export const virtualMachineSnapshotSpec = object(
   {
     mode: words(
       'Where the old state is kept. Internal: in the disk itself. External: the disk is frozen, and a new file takes ' +
-        'what is written from then on. Auto: Internal where all disks and the firmware allow it.',
+        'what is written from then on. Auto: as the snapshots that there are; else External for the disks alone of a ' +
+        'running machine, and Internal where all disks and the firmware allow it.',
       ['Auto', 'Internal', 'External'],
       { default: 'Auto' },
     ),
@@ -130,8 +131,29 @@ export const virtualMachineSnapshotStatus = object(
           mode: words('Where the old state is.', ['Internal', 'External', 'None']),
           path: string('The file with the old state.'),
           format: string('Its format.'),
+          overlay: string('The file that took what was written from then on.'),
           size: quantity('What it takes in bytes.'),
           virtualDisk: string('The VirtualDisk it is of.'),
+        },
+      ),
+      { keys: ['target'] },
+    ),
+    memoryFile: string('The file with the memory, where it is not in a disk.'),
+    merges: list(
+      'The files that are being merged.',
+      object(
+        'A file.',
+        {
+          target: string('The device name, as vda.'),
+          from: string('The file that is merged, and goes.'),
+          into: string('The file that it is merged into.'),
+        },
+        {
+          stage: words('How far it is. Pivoting: the running machine goes over to into. Committed: into has it all.', [
+            'Committing',
+            'Pivoting',
+            'Committed',
+          ]),
         },
       ),
       { keys: ['target'] },
@@ -173,7 +195,9 @@ export const virtualMachineSnapshotReasons = {
   NotSupported: 'NotSupported',
   OutOfSpace: 'OutOfSpace',
   LibvirtError: 'LibvirtError',
+  Taking: 'Taking',
   Merging: 'Merging',
+  InUse: 'InUse',
   Reverting: 'Reverting',
   SnapshotMissing: 'SnapshotMissing',
 } as const;

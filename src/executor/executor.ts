@@ -25,6 +25,9 @@ import { MachineReconciler } from './virtual-machine/reconciler.ts';
 import type { ConfigMapObject, SecretObject } from './virtual-machine/volumes.ts';
 import { NetworkAgent } from './virtual-network/network-agent.ts';
 import type { NetworkUser } from './virtual-network/reservations.ts';
+import { LongWork } from './virtual-machine-snapshot/long-work.ts';
+import { MachineSnapshots } from './virtual-machine-snapshot/machine-snapshots.ts';
+import { machineKeyOf } from './virtual-machine-snapshot/snapshot-context.ts';
 import { StorageAgent } from './virtual-pool/storage-agent.ts';
 import { leaseNamespace, type Hypervisor } from '../api/hypervisor.ts';
 import { kinds } from '../api/kinds.ts';
@@ -32,6 +35,7 @@ import { group, version } from '../api/meta.ts';
 import type { VirtualDisk } from '../api/virtual-disk.ts';
 import type { VirtualImage } from '../api/virtual-image.ts';
 import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
+import type { VirtualMachineSnapshot } from '../api/virtual-machine-snapshot.ts';
 import type { VirtualMachine } from '../api/virtual-machine.ts';
 import type { VirtualNetwork } from '../api/virtual-network.ts';
 import { systemClock, type Clock } from '../base/clock.ts';
@@ -119,6 +123,9 @@ class Executor {
   readonly #recorder: EventRecorder;
   readonly #machines: Informer<SlimMachine, 'domain' | 'node' | 'reference'>;
   readonly #operations: Informer<SlimOperation, 'machine'>;
+  readonly #snapshotObjects: Informer<VirtualMachineSnapshot, 'machine'>;
+  readonly #snapshotWork = new LongWork();
+  readonly #orphans: Controller;
   readonly #hypervisors: Informer<Hypervisor>;
   readonly #named: readonly Informer<KubeObject>[];
   readonly #supervisor: ReturnType<typeof supervise<(typeof eventKinds)[number]>>;
@@ -167,6 +174,12 @@ class Executor {
       clock,
       transform: slimOperation,
       indexers: { machine: ({ metadata, spec }) => [`${metadata.namespace ?? ''}/${spec.virtualMachine}`] },
+    });
+    this.#snapshotObjects = new Informer<VirtualMachineSnapshot, 'machine'>({
+      source: client.resource<VirtualMachineSnapshot>(typeOf('VirtualMachineSnapshot')),
+      logger,
+      clock,
+      indexers: { machine: (snapshot) => [machineKeyOf(snapshot)] },
     });
     this.#hypervisors = new Informer<Hypervisor>({
       source: client.resource<Hypervisor>(typeOf('Hypervisor')),
@@ -219,6 +232,22 @@ class Executor {
       clock,
       onReconciled,
     });
+    const snapshots = new MachineSnapshots({
+      nodeName,
+      folder: join(options.dataFolder, 'snapshots'),
+      snapshots: client.resource<VirtualMachineSnapshot>(typeOf('VirtualMachineSnapshot')),
+      disks: client.resource<VirtualDisk>(typeOf('VirtualDisk')),
+      machines: client.resource<VirtualMachine>(typeOf('VirtualMachine')),
+      operations,
+      namesOf: (key) => this.#snapshotObjects.byIndex('machine', key).map(({ metadata }) => metadata.name ?? ''),
+      wake: (key) => this.#controller.enqueue(key),
+      record: (event) => {
+        this.#events.add({ type: event.type, reason: event.reason });
+        this.#recorder.record(event);
+      },
+      clock,
+      work: this.#snapshotWork,
+    });
     const reconciler = new MachineReconciler({
       nodeName,
       machines: client.resource<VirtualMachine>(typeOf('VirtualMachine')),
@@ -230,6 +259,7 @@ class Executor {
       secrets: client.resource<SecretObject>(builtin.secrets),
       configMaps: client.resource<ConfigMapObject>(builtin.configMaps),
       media: new Media(join(options.dataFolder, 'machines')),
+      snapshots,
       libvirt: () => this.#supervisor.current,
       openOperations: (key) => this.#openOperations(key),
       traits: () => this.#keeper.traits,
@@ -254,6 +284,13 @@ class Executor {
         this.#machines
           .byIndex('reference', `${namespace}/${kind}/${name}`)
           .map(({ metadata, spec }) => ({ name: metadata.name ?? '', nodeName: spec.nodeName })),
+      logger,
+      clock,
+      onReconciled,
+    });
+    this.#orphans = new Controller({
+      name: 'virtualmachinesnapshot',
+      reconcile: (key, context) => snapshots.reconcileOrphan(key, this.#supervisor.current, context.signal),
       logger,
       clock,
       onReconciled,
@@ -292,7 +329,7 @@ class Executor {
     // Background work ends after the reconcilers: they may need it to end well.
     const background = new AbortController();
     this.#watchCaches();
-    const informers = [this.#machines, this.#operations, this.#hypervisors, ...this.#named];
+    const informers = [this.#machines, this.#operations, this.#snapshotObjects, this.#hypervisors, ...this.#named];
     const running = [
       ...informers.map((informer) => informer.run(background.signal)),
       this.#recorder.run(background.signal),
@@ -310,6 +347,7 @@ class Executor {
       await Promise.all([
         this.#controller.run(signal),
         this.#reaper.run(signal),
+        this.#orphans.run(signal),
         this.#storage.run(signal),
         this.#networks.run(signal),
       ]);
@@ -318,6 +356,7 @@ class Executor {
     } finally {
       background.abort(signal.reason ?? new FailedError('the executor ends'));
       this.#stop.abort();
+      await this.#snapshotWork.close();
       await Promise.allSettled(running);
       await this.#supervisor.close();
       await outlet?.close();
@@ -327,7 +366,8 @@ class Executor {
 
   /** The caches are full, and it is known whether KVM works: before that a reconcile would decide too early. */
   async #synced(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#machines, this.#operations, ...this.#named].map((one) => one.synced(signal)));
+    const needed = [this.#machines, this.#operations, this.#snapshotObjects, ...this.#named];
+    await Promise.all(needed.map((one) => one.synced(signal)));
     const libvirt = await this.#supervisor.connected(signal);
     try {
       await this.#keeper.prepare(libvirt, signal);
@@ -357,6 +397,17 @@ class Executor {
         return;
       }
       this.#controller.enqueue(objectKey(object));
+    });
+    this.#snapshotObjects.onChange((change) => {
+      const { object } = change;
+      const [before, after] = [change.type === 'updated' ? change.before.metadata : undefined, object.metadata];
+      // Status is our own writing.
+      const isNews =
+        before?.generation !== after.generation || before?.deletionTimestamp !== after.deletionTimestamp;
+      if (change.type === 'deleted' || !isNews) return;
+      const machine = this.#machines.get(machineKeyOf(object));
+      if (machine?.spec.nodeName === nodeName) this.#controller.enqueue(machineKeyOf(object));
+      else if (machine === undefined) this.#orphans.enqueue(objectKey(object));
     });
     this.#operations.onChange(({ type, object }) => {
       if (type === 'deleted') return;
@@ -416,6 +467,9 @@ class Executor {
     this.#networks.resynchronise();
     for (const machine of this.#machines.byIndex('node', this.#options.nodeName)) {
       this.#controller.enqueue(objectKey(machine));
+    }
+    for (const snapshot of this.#snapshotObjects.list()) {
+      if (this.#machines.get(machineKeyOf(snapshot)) === undefined) this.#orphans.enqueue(objectKey(snapshot));
     }
     for (const operation of this.#operations.list()) {
       if (isFinished(operation)) this.#reaper.enqueue(objectKey(operation));

@@ -12,6 +12,7 @@ import type { MachineStatus } from '../virtual-machine/machine-status.ts';
 import type { ShutdownRequests } from '../virtual-machine/power.ts';
 import type { DataObject } from '../virtual-machine/same-value.ts';
 import type { SecretObject } from '../virtual-machine/volumes.ts';
+import type { RevertContext } from '../virtual-machine-snapshot/revert-snapshot.ts';
 
 /** Why an operation ended. */
 export type OperationReason = keyof typeof virtualMachineOperationReasons;
@@ -34,6 +35,8 @@ export interface OperationContext {
   readonly secrets: ResourceClient<SecretObject>;
   readonly status: MachineStatus;
   readonly requests: ShutdownRequests;
+  /** What the verb Revert needs. */
+  readonly revert: RevertContext;
   /** The domain as asked for; undefined while something that it needs is not there. */
   readonly wanted: DataObject | undefined;
   /** Why it is undefined. */

@@ -2,6 +2,7 @@ import type { OperationVerb } from '../../api/virtual-machine-operation.ts';
 import type { Verb } from './verb.ts';
 import { pause, unpause } from './verbs/pause.ts';
 import { restart } from './verbs/restart.ts';
+import { revert } from './verbs/revert.ts';
 import { save } from './verbs/save.ts';
 import { sendKey } from './verbs/send-key.ts';
 import { setUserPassword } from './verbs/set-user-password.ts';
@@ -23,6 +24,6 @@ export const verbs: Readonly<Record<OperationVerb, Verb>> = {
   SetUserPassword: setUserPassword,
   SendKey: sendKey,
   Save: save,
-  Revert: unsupported,
+  Revert: revert,
   Migrate: unsupported,
 };

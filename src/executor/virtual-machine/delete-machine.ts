@@ -8,7 +8,8 @@
  */
 import { deleteDomain } from './delete-domain.ts';
 import { stopMachine } from './keep-power.ts';
-import { isForeign, messageOf, retryMs, tellEvent, type Round } from './round.ts';
+import { isForeign, lookAgain, messageOf, retryMs, tellEvent, type Round } from './round.ts';
+import { machineUuid } from '../../api/machine-uuid.ts';
 import { domainName } from '../../api/virtual-machine.ts';
 import { LibvirtError } from '../../libvirt/errors.ts';
 import { removeFinalizer } from '../../reconcile/finalizers.ts';
@@ -25,7 +26,7 @@ const beforeUndefine: readonly CleanUp[] = [];
 /** When the domain is gone. */
 const afterUndefine: readonly CleanUp[] = [
   // Files that were made for its volumes.
-  ({ parts, status }) => parts.media.remove(status.machine.metadata.uid ?? ''),
+  ({ parts, status }) => parts.media.remove(machineUuid(status.machine)),
 ];
 
 /** Does the next steps of a deletion. */
@@ -40,6 +41,12 @@ export async function deleteMachine(round: Round): Promise<void> {
       await tellTerminating(round, 'the guest is shutting down');
       return;
     }
+  }
+  // Its snapshots go with it, and its disks are whole again, before the domain that knows them is gone.
+  if (!(await round.parts.snapshots.release(round))) {
+    await tellTerminating(round, 'its snapshots are being merged into its disks');
+    lookAgain(round, retryMs);
+    return;
   }
   try {
     if (view !== undefined) {

@@ -139,7 +139,8 @@ async function readManagedSave(domain: Domain, options: LibvirtCallOptions): Pro
   return domain.hasManagedSave(options);
 }
 
-function machineMarkOf(value: DataObject): MachineMark | undefined {
+/** Our mark in the definition or the running domain whose value this is. */
+export function machineMarkOf(value: DataObject): MachineMark | undefined {
   const element = elementOf(value['metadata'], machineNamespace, 'machine');
   return element === undefined ? undefined : readMachineMark(element.attributes, element.text);
 }

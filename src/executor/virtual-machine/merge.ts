@@ -159,12 +159,23 @@ function forgetStale(wanted: DataObject, current: DataObject): DataObject {
   if (now !== undefined && textOf(now) !== textOf(before) && wanted['vcpus'] === undefined) {
     base = { ...base, vcpus: undefined };
   }
+  const disks = memberAt(base, 'devices', 'disk');
+  if (isList(disks) && isObject(base['devices'])) {
+    // Which files lie below a disk's is in their headers; what libvirt noted of it after a snapshot goes out of date.
+    base = { ...base, devices: { ...base['devices'], disk: disks.map(withoutChain) } };
+  }
   const machine = memberAt(wanted, 'os', 'type', 'machine');
   const had = memberAt(current, 'os', 'type', 'machine');
   if (typeof machine === 'string' && typeof had === 'string' && machineFamily(machine) !== machineFamily(had)) {
     base = forgetAddresses(base);
   }
   return base;
+}
+
+function withoutChain(disk: Data): Data {
+  if (!isObject(disk)) return disk;
+  const { backingStore: _chain, ...rest } = disk;
+  return rest;
 }
 
 /** Another machine has other buses: addresses and the controllers that libvirt added mean nothing there. */

@@ -20,6 +20,7 @@ export async function operate(round: Round): Promise<boolean> {
       secrets,
       status,
       requests: round.memory.requests,
+      revert: { snapshots: round.parts.snapshots.context, libvirt: round.libvirt },
       wanted: round.wanted ?? round.view?.mark?.applied,
       notReady: round.trouble,
       nodeName,

@@ -6,7 +6,7 @@
  *   its operations ─┼─▶ reconcile ─▶ libvirt ─▶ look ─┤
  *   libvirt domain ─┘       │                         └─▶ status, Events
  *                           │
- *     finalizer ─▶ notice-end ─▶ resolve-machine ─▶ define-machine ─▶ change-live ─▶ operate ─▶ or keep-power ─▶ report
+ *     finalizer ─▶ notice-end ─▶ snapshots (../virtual-machine-snapshot) ─▶ resolve-machine ─▶ define-machine ─▶ change-live ─▶ operate ─▶ or keep-power ─▶ report
  *               └▶ delete-machine, when the object is being deleted
  *
  *   steps:    each takes the round (round.ts) and leaves it further on
@@ -106,6 +106,11 @@ async function runMachine(round: Round): Promise<void> {
     return;
   }
   noticeEnd(round);
+  // Before anything names a disk's file: it may be another one now.
+  if (await round.parts.snapshots.keep(round)) {
+    await report(round);
+    return;
+  }
   await resolveMachine(round);
   await defineMachine(round);
   await adoptBoot(round);

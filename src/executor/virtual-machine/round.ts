@@ -10,6 +10,7 @@ import type { MachineStatus } from './machine-status.ts';
 import type { Media } from './media.ts';
 import type { ShutdownRequests } from './power.ts';
 import type { DataObject } from './same-value.ts';
+import type { MachineSnapshots } from '../virtual-machine-snapshot/machine-snapshots.ts';
 import type { ConfigMapObject, ResolvedVolume, SecretObject } from './volumes.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
@@ -34,6 +35,7 @@ export interface MachineReconcilerOptions {
   readonly secrets: ResourceClient<SecretObject>;
   readonly configMaps: ResourceClient<ConfigMapObject>;
   readonly media: Media;
+  readonly snapshots: MachineSnapshots;
   /** The connection to libvirt; undefined while there is none. */
   readonly libvirt: () => Libvirt | undefined;
   /** Names of a machine's operations that may not be over, as last seen, oldest first. */

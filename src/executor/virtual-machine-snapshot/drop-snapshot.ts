@@ -1,0 +1,122 @@
+/** A snapshot that is to go: what it keeps is merged and freed, then libvirt forgets it, then the object may go. */
+import { removeFile } from './image-files.ts';
+import { mergeDisk, mergeRetryMs } from './merge-layers.ts';
+import { reportSnapshot, type SnapshotContext } from './snapshot-context.ts';
+import { hasJob, type StepResult } from './take-snapshot.ts';
+import type { DomainView } from '../virtual-machine/domain-view.ts';
+import { isOutOfSpace, StorageProblem } from '../virtual-pool/storage-context.ts';
+import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
+import { isNotFound, LibvirtError } from '../../libvirt/errors.ts';
+import type { Libvirt } from '../../libvirt/libvirt.ts';
+import { hasFinalizer, removeFinalizer } from '../../reconcile/finalizers.ts';
+
+/** Keeps the object until its data is merged. */
+export const snapshotFinalizer = 'virtctl.dev/snapshot';
+
+/** What a deletion works with. */
+export interface DropInput {
+  readonly libvirt: Libvirt;
+  /** The domain; undefined when the machine has none any more. */
+  readonly view: DomainView | undefined;
+  readonly others: readonly VirtualMachineSnapshot[];
+  readonly signal: AbortSignal;
+}
+
+/** An internal snapshot's clusters are freed one by one, in milliseconds. */
+const deleteMs = 110_000;
+
+/** Does the next steps of a deletion. */
+export async function dropSnapshot(
+  context: SnapshotContext,
+  snapshot: VirtualMachineSnapshot,
+  input: DropInput,
+): Promise<StepResult> {
+  if (!hasFinalizer(snapshot, snapshotFinalizer)) return { hold: false };
+  const { signal, view } = input;
+  const wasMade = snapshot.status?.creationTime !== undefined;
+  if (!wasMade || snapshot.spec.retainPolicy === 'Retain') return forget(context, snapshot, signal);
+  try {
+    let current = snapshot;
+    if (current.status?.phase !== 'Deleting') {
+      current = await reportSnapshot(
+        context,
+        current,
+        { status: { phase: 'Deleting' }, ready: { status: false, reason: 'Merging' } },
+        signal,
+      );
+    }
+    if (view !== undefined && (await hasJob(view.domain, signal))) return { hold: true, requeueAfterMs: 500 };
+    for (const disk of current.status?.disks ?? []) {
+      if (disk.mode !== 'External') continue;
+      const { items } = await context.disks.listAll({ namespace: current.metadata.namespace ?? '', signal });
+      const progress = await mergeDisk(context, current, disk, { ...input, disks: items });
+      if (!progress.isDone) return progress;
+      const status = {
+        disks: (current.status.disks ?? []).filter(({ target }) => target !== disk.target),
+        merges: (current.status?.merges ?? []).filter(({ target }) => target !== disk.target),
+        step: undefined,
+        percent: undefined,
+      };
+      current = await reportSnapshot(context, current, { status }, signal);
+      // What others have has changed with it.
+      return { hold: false, requeueAfterMs: 0 };
+    }
+    if (current.status?.memoryFile !== undefined) await removeFile(current.status.memoryFile);
+    if (view !== undefined) await forgetAtLibvirt(current, view, signal);
+    return await forget(context, current, signal);
+  } catch (error) {
+    const problem = error instanceof LibvirtError ? libvirtProblem(error) : error;
+    if (!(problem instanceof StorageProblem)) throw error;
+    const isNew = snapshot.status?.message !== problem.message;
+    await reportSnapshot(
+      context,
+      snapshot,
+      {
+        ready: { status: false, reason: problem.reason, message: problem.message },
+        progressing: { status: false, reason: problem.reason, message: problem.message },
+      },
+      signal,
+    );
+    if (isNew) {
+      const { reason, message: note } = problem;
+      context.record({ regarding: snapshot, type: 'Warning', reason, action: 'DeleteSnapshot', note });
+    }
+    return { hold: false, requeueAfterMs: problem.reason === 'InUse' ? 5_000 : mergeRetryMs };
+  }
+}
+
+/** Internal: with its data. External: its data is merged already, and libvirt only has to forget it. */
+async function forgetAtLibvirt(
+  { status }: VirtualMachineSnapshot,
+  { domain }: DomainView,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    const there = await domain.snapshots.byName(status?.name ?? '', { signal });
+    if (status?.mode === 'Internal') await there.delete({ signal, timeoutMs: deleteMs });
+    else await there.delete({ metadataOnly: true, signal });
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
+}
+
+async function forget(
+  context: SnapshotContext,
+  snapshot: VirtualMachineSnapshot,
+  signal: AbortSignal,
+): Promise<StepResult> {
+  context.record({
+    regarding: snapshot,
+    type: 'Normal',
+    reason: 'SnapshotDeleted',
+    action: 'DeleteSnapshot',
+    note: `the snapshot of ${snapshot.spec.virtualMachine} is gone`,
+  });
+  await removeFinalizer(context.snapshots, snapshot, snapshotFinalizer, signal);
+  return { hold: false };
+}
+
+function libvirtProblem(error: LibvirtError): StorageProblem {
+  const reason = isOutOfSpace(error) ? 'OutOfSpace' : 'LibvirtError';
+  return new StorageProblem(reason, error.message, { cause: error });
+}
