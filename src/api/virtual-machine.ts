@@ -491,6 +491,7 @@ export const virtualMachineReasons = {
   DriftCorrected: 'DriftCorrected',
   InvalidSpec: 'InvalidSpec',
   DefineFailed: 'DefineFailed',
+  LiveChangePending: 'LiveChangePending',
   ForeignDomain: 'ForeignDomain',
   // RestartRequired
   FieldsPending: 'FieldsPending',

@@ -14,7 +14,12 @@ import { resourceTypeOf } from './machine-verb.ts';
 import { waitForObject } from './wait-for-object.ts';
 import { virtualMachineKind } from '../api/kinds.ts';
 import { findCondition, group } from '../api/meta.ts';
-import type { FieldChange, VirtualMachine, VirtualMachineSpec } from '../api/virtual-machine.ts';
+import {
+  virtualMachineReasons,
+  type FieldChange,
+  type VirtualMachine,
+  type VirtualMachineSpec,
+} from '../api/virtual-machine.ts';
 import { FailedError, NotFoundError } from '../base/errors.ts';
 import type { ResourceClient } from '../kube/resource-client.ts';
 import { isConflict } from '../kube/status-error.ts';
@@ -103,6 +108,8 @@ function synchronised(machine: VirtualMachine | undefined, generation: number): 
     const bad = type === 'Synchronized' ? 'False' : 'True';
     if (condition?.status !== bad || condition.reason === 'Drifted') continue;
     if ((condition.observedGeneration ?? generation) < generation) continue;
+    // The guest is about it; the executor says so when it gives up.
+    if (condition.reason === virtualMachineReasons.LiveChangePending) return false;
     throw new FailedError(`${condition.reason ?? type}: ${condition.message ?? ''}`);
   }
   return true;

@@ -88,6 +88,7 @@ const eventKinds = [
   'domain.deviceRemoved',
   'domain.deviceRemovalFailed',
   'domain.tunable',
+  'domain.balloonChange',
   'domain.agentLifecycle',
   'domain.metadataChange',
   'network.lifecycle',

@@ -2,10 +2,12 @@
  * Carries the steps of a live plan out on a running domain, and looks at the live XML afterwards: what was asked for and is
  * not there waits for the next start, with libvirt's words.
  */
-import { compareRemoved, compareWanted, type Difference } from './compare.ts';
+import { compareRemoved, compareWanted, isUnlimited, type Difference } from './compare.ts';
 import { isKnown, rememberApplied, toFieldChange, toKnown } from './definition.ts';
+import type { GuestRequests } from './guest-requests.ts';
 import { readDomain, type DomainView, type LibvirtCallOptions } from './domain-view.ts';
-import { planLive, type LiveAction, type LiveStep } from './live-plan.ts';
+import { ioThreadActions, planLive, spreadBags, type LiveAction, type LiveStep } from './live-plan.ts';
+import { withoutResetPins } from './reset-pins.ts';
 import { cpuSet, memberAt, textOf, type DataObject } from './same-value.ts';
 import type { FieldChange } from '../../api/virtual-machine.ts';
 import { toError } from '../../base/errors.ts';
@@ -19,62 +21,32 @@ export interface LiveResult {
   readonly done: readonly FieldChange[];
   /** What waits for the next start, each with libvirt's words where it refused. */
   readonly restartRequired: readonly FieldChange[];
-  /** A guest was asked to give a device back, and has not yet; look again soon. */
-  readonly isPending: boolean;
-}
-
-/** How long a guest may take to give a device back before that is told as waiting for a restart, in milliseconds. */
-const detachPatienceMs = 20_000;
-
-/**
- * A guest is not asked again sooner, in milliseconds: PCIe's attention button, pressed again within five seconds, takes the
- * request back.
- */
-const askAgainMs = 12_000;
-
-/** When a guest was asked for a device, by domain and path. Lost with the process: then it is asked once more. */
-export class PendingDetaches {
-  readonly #asked = new Map<string, { readonly since: number; last: number }>();
-
-  /** Whether it is time to ask; it counts as asked then. */
-  isTurn(key: string, now: number): boolean {
-    const known = this.#asked.get(key);
-    if (known !== undefined && now - known.last < askAgainMs) return false;
-    if (known !== undefined) known.last = now;
-    else {
-      if (this.#asked.size > 10_000) this.#asked.clear();
-      this.#asked.set(key, { since: now, last: now });
-    }
-    return true;
-  }
-
-  /** Since when it is being asked. */
-  since(key: string, now: number): number {
-    return this.#asked.get(key)?.since ?? now;
-  }
-
-  /** Forgets those of a domain whose paths are no longer wanted away. */
-  keepOnly(domain: string, paths: ReadonlySet<string>): void {
-    for (const key of this.#asked.keys()) {
-      if (key.startsWith(`${domain} `) && !paths.has(key.slice(domain.length + 1))) this.#asked.delete(key);
-    }
-  }
+  /** What the guest was asked for and has not done yet, each with how far it is; look again soon. */
+  readonly pending: readonly FieldChange[];
 }
 
 /** What differs between a running domain and what is asked for, without what libvirt itself did at its start. */
 export function liveDifferences(wanted: DataObject, view: DomainView): Difference[] {
-  const { live, liveMark, boot, inactive, mark } = view;
-  if (live === undefined) return [];
+  const { liveMark, boot, inactive, mark } = view;
+  if (view.live === undefined) return [];
+  const live = withoutResetPins(view.live, wanted, view.hostProcessors);
   // What this boot was given so far: rememberApplied keeps it in the running domain's own mark.
   const applied = liveMark?.applied ?? mark?.applied ?? {};
   const found = [...compareWanted(wanted, live), ...compareRemoved(applied, wanted, live, inactive)];
   // What the definition does not have either is not for a restart to bring.
   const ignored = mark?.ignored ?? [];
-  return found.filter(
-    (difference) =>
-      !isKnown(difference, boot?.baseline ?? []) &&
-      !ignored.some(({ path, to }) => path === difference.path && to === toKnown(difference).to),
-  );
+  // Numbers of I/O threads that nobody asks for any more are libvirt's, as long as there are enough of them.
+  const hasThreads = ioThreadActions(wanted, live).length === 0;
+  const isNews = (difference: Difference): boolean =>
+    !(hasThreads && difference.to === undefined && difference.keys.startsWith('iothreadids')) &&
+    !isKnown(difference, boot?.baseline ?? []) &&
+    !ignored.some(({ path, to }) => path === difference.path && to === toKnown(difference).to);
+  // Each setting of a bag for itself: one of them may be refused, and another already mean "none".
+  return found.filter(isNews).flatMap((difference) => {
+    const spread = spreadBags(difference);
+    if (spread.length === 1 && spread[0] === difference) return [difference];
+    return spread.filter(({ keys, to, from }) => to !== undefined || from === undefined || !isUnlimited(keys, from));
+  });
 }
 
 /**
@@ -86,22 +58,29 @@ export function liveDifferences(wanted: DataObject, view: DomainView): Differenc
 export async function applyLive(
   wanted: DataObject,
   unmarked: DomainView,
-  detaches: PendingDetaches,
+  requests: GuestRequests,
   now: number,
   options: LibvirtCallOptions,
 ): Promise<LiveResult> {
   const differences = liveDifferences(wanted, unmarked);
-  const { steps, restartRequired: unplugged } = planLive(differences, wanted, unmarked.inactive, unmarked.live ?? {});
+  const { steps, restartRequired: unplugged } = planLive(
+    differences,
+    wanted,
+    unmarked.inactive,
+    withoutResetPins(unmarked.live ?? {}, wanted, unmarked.hostProcessors),
+  );
   const before = await rememberApplied(wanted, unplugged, unmarked, options);
   if (steps.length === 0) {
-    return { view: before, done: [], restartRequired: differences.map(toChange), isPending: false };
+    return { view: before, done: [], restartRequired: differences.map(toChange), pending: [] };
   }
   const refused = new Map<string, string>();
   const waiting = new Set<string>();
   for (const step of steps) {
     try {
-      await carryOut(step, before, detaches, now, options);
-      if (step.action.type === 'detach') for (const { path } of step.differences) waiting.add(path);
+      await carryOut(step, before, requests, now, options);
+      if (step.action.type === 'detach' || step.action.type === 'balloon') {
+        for (const { path } of step.differences) waiting.add(path);
+      }
     } catch (error) {
       if (error instanceof OutcomeUnknownError) throw error;
       options.signal?.throwIfAborted();
@@ -111,19 +90,21 @@ export async function applyLive(
   const view = (await readDomain(before.domain, options)) ?? before;
   const left = liveDifferences(wanted, view);
   const leftPaths = new Set(left.map(({ path }) => path));
-  detaches.keepOnly(before.domain.uuid, leftPaths);
-  let isPending = false;
+  requests.keepOnly(before.domain.uuid, leftPaths);
+  const pending: FieldChange[] = [];
   const restartRequired = left.flatMap((difference): FieldChange[] => {
     const { path } = difference;
     const change = toChange(difference);
     const said = refused.get(path);
     if (said !== undefined) return [{ ...change, message: said }];
     if (waiting.has(path)) {
-      isPending = true;
-      const since = detaches.since(`${before.domain.uuid} ${path}`, now);
-      return now - since < detachPatienceMs
-        ? []
-        : [{ ...change, message: 'the guest has not given the device back yet' }];
+      const request = `${before.domain.uuid} ${path}`;
+      const { isPatient, message } =
+        path === 'currentMemory'
+          ? requests.balloon(request, difference, now)
+          : { isPatient: requests.isPatient(request, now), message: 'the guest has not given the device back yet' };
+      if (isPatient) pending.push({ ...change, message });
+      return isPatient ? [] : [{ ...change, message }];
     }
     const tried = steps.some((step) => step.differences.some((one) => one.path === path));
     return [tried ? { ...change, message: 'changed, but not so in the running domain' } : change];
@@ -131,7 +112,7 @@ export async function applyLive(
   const done = steps.flatMap((step) =>
     step.differences.filter(({ path }) => !leftPaths.has(path)).map((difference) => toChange(difference)),
   );
-  return { view, done, restartRequired, isPending };
+  return { view, done, restartRequired, pending };
 }
 
 function toChange(difference: Difference): FieldChange {
@@ -141,17 +122,18 @@ function toChange(difference: Difference): FieldChange {
 async function carryOut(
   { action, differences }: LiveStep,
   view: DomainView,
-  detaches: PendingDetaches,
+  requests: GuestRequests,
   now: number,
   options: LibvirtCallOptions,
 ): Promise<void> {
   if (action.type === 'detach') {
-    if (!detaches.isTurn(`${view.domain.uuid} ${differences[0]?.path ?? ''}`, now)) return;
+    if (!requests.isTurn(`${view.domain.uuid} ${differences[0]?.path ?? ''}`, now)) return;
   }
   await perform(action, view, options);
 }
 
-async function perform(action: LiveAction, { domain, live }: DomainView, options: LibvirtCallOptions): Promise<void> {
+async function perform(action: LiveAction, view: DomainView, options: LibvirtCallOptions): Promise<void> {
+  const { domain } = view;
   const onLive = { live: true, ...options };
   switch (action.type) {
     case 'attach':
@@ -183,11 +165,11 @@ async function perform(action: LiveAction, { domain, live }: DomainView, options
     case 'blockIoTune':
       return domain.blocks.setIoTune(action.target, action.values, onLive);
     case 'pinVcpu':
-      return domain.tuning.pinVcpu(action.vcpu, processors(action.cpuset, live), onLive);
+      return domain.tuning.pinVcpu(action.vcpu, processors(action.cpuset, view), onLive);
     case 'pinEmulator':
-      return domain.tuning.pinEmulator(processors(action.cpuset, live), onLive);
+      return domain.tuning.pinEmulator(processors(action.cpuset, view), onLive);
     case 'pinIoThread':
-      return domain.tuning.pinIoThread(action.iothread, processors(action.cpuset, live), onLive);
+      return domain.tuning.pinIoThread(action.iothread, processors(action.cpuset, view), onLive);
     case 'addIoThread':
       return domain.tuning.addIoThread(action.iothread, onLive);
     case 'removeIoThread':
@@ -225,8 +207,8 @@ function lifecycleAction(
   }
 }
 
-/** The host's processors of a CPU set; without one, those of the domain, else all that there can be. */
-function processors(text: string | undefined, live: DataObject | undefined): number[] {
+/** The host's processors of a CPU set; without one, those of the domain, else all of them. */
+function processors(text: string | undefined, { live, hostProcessors = new Set() }: DomainView): number[] {
   const set = cpuSet(text ?? textOf(memberAt(live, 'vcpu', 'cpuset')));
-  return [...(set ?? Array.from({ length: 64 }, (_entry, index) => index))].sort((a, b) => a - b);
+  return [...(set ?? hostProcessors)].sort((a, b) => a - b);
 }

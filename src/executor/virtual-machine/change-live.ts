@@ -8,6 +8,9 @@ import { tellDrift } from './tell-drift.ts';
 import type { FieldChange } from '../../api/virtual-machine.ts';
 import { toKubernetesTime } from '../../base/clock.ts';
 
+/** What a guest was asked for is looked at this often, besides the events of balloon and devices, in milliseconds. */
+const guestPollMs = 2_000;
+
 /** A domain that somebody else started has no mark of its boot: it gets one, as it is now. */
 export async function adoptBoot(round: Round): Promise<void> {
   const { view, status, wanted } = round;
@@ -50,7 +53,7 @@ export async function changeLive(round: Round): Promise<void> {
     );
     return;
   }
-  const result = await applyLive(wanted, view, round.memory.detaches, round.parts.clock.now(), round.options);
+  const result = await applyLive(wanted, view, round.memory.guests, round.parts.clock.now(), round.options);
   round.view = result.view;
   if (result.done.length > 0) {
     const paths = result.done.map(({ path }) => path).join(', ');
@@ -59,7 +62,8 @@ export async function changeLive(round: Round): Promise<void> {
       tellDrift(round, result.done, true);
     }
   }
-  if (result.isPending) lookAgain(round, 2_000);
+  tellPending(round, result.pending);
+  if (result.pending.length > 0) lookAgain(round, guestPollMs);
   else if (result.restartRequired.some(({ message }) => message !== undefined)) {
     // What was refused may be taken later: a guest that has booted further plugs what it did not before.
     const attempt = round.memory.refusals.get(round.key) ?? 0;
@@ -67,6 +71,15 @@ export async function changeLive(round: Round): Promise<void> {
     lookAgain(round, 1_000 * 2 ** Math.min(attempt, 8));
   } else round.memory.refusals.delete(round.key);
   tellRestart(round, result.restartRequired);
+}
+
+/** What the guest is about: not wrong, and not there yet. */
+function tellPending({ status }: Round, pending: readonly FieldChange[]): void {
+  const wasPending = status.next.conditions?.some(({ reason }) => reason === 'LiveChangePending') === true;
+  if (pending.length > 0) {
+    const words = pending.map(({ path, message }) => `${path}: ${message ?? ''}`).join('; ');
+    status.condition('Synchronized', false, 'LiveChangePending', words);
+  } else if (wasPending) status.condition('Synchronized', true, 'InSync');
 }
 
 function tellRestart(round: Round, changes: readonly FieldChange[]): void {

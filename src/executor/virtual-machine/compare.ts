@@ -320,7 +320,7 @@ const unlimited: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Whether nothing is left of a setting but what means "none". */
-function isUnlimited(keys: string, actual: Data): boolean {
+export function isUnlimited(keys: string, actual: Data): boolean {
   if (isObject(actual)) {
     return Object.entries(actual).every(([key, value]) => value === undefined || isUnlimited(`${keys}.${key}`, value));
   }

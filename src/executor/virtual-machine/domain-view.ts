@@ -33,6 +33,8 @@ export interface DomainView {
   readonly liveMark: MachineMark | undefined;
   readonly boot: BootMark | undefined;
   readonly hasManagedSave: boolean;
+  /** The host's processors; only where the running domain is pinned to some of them. */
+  readonly hostProcessors?: ReadonlySet<number> | undefined;
 }
 
 /** Options of the calls to libvirt. */
@@ -107,6 +109,7 @@ export async function readDomain(
       liveMark: running === undefined ? undefined : machineMarkOf(running),
       boot: running === undefined ? undefined : bootMarkOf(running),
       hasManagedSave,
+      hostProcessors: isPinned(running) ? new Set(await domain.tuning.hostProcessors(options)) : undefined,
     };
   } catch (error) {
     if (isNotFound(error)) return undefined;
@@ -137,6 +140,11 @@ export function powerState({ state, reason }: DomainStateAndReason): PowerState 
 
 async function readManagedSave(domain: Domain, options: LibvirtCallOptions): Promise<boolean> {
   return domain.hasManagedSave(options);
+}
+
+function isPinned(live: DataObject | undefined): boolean {
+  const cputune = live?.['cputune'];
+  return isObject(cputune) && ['vcpupin', 'emulatorpin', 'iothreadpin'].some((pin) => cputune[pin] !== undefined);
 }
 
 /** Our mark in the definition or the running domain whose value this is. */

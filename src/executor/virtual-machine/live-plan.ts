@@ -127,8 +127,9 @@ export function planLive(
   const updates = new Map<string, Difference[]>();
   const tunes = new Map<TuneGroup, Difference[]>();
   const iotunes = new Map<string, Difference[]>();
-  for (const difference of differences.flatMap(spread)) {
-    const { device } = difference;
+  const ioThreads: Difference[] = [];
+  for (const difference of differences.flatMap(spreadBags)) {
+    const { device, keys } = difference;
     const place = device === undefined ? undefined : placeOfDevice(difference, device);
     if (place === 'attach' || place === 'detach') {
       const value = place === 'attach' ? attachable(device?.wanted ?? {}, inactive, device) : (device?.actual ?? {});
@@ -136,6 +137,7 @@ export function planLive(
     } else if (place === 'update' && device !== undefined) collect(updates, device.path, difference);
     else if (place === 'iotune' && device !== undefined) collect(iotunes, device.path, difference);
     else if (place === 'restart') restartRequired.push(difference);
+    else if (/^(iothreads|iothreadids|iothreadids\.iothread)$/.test(keys)) ioThreads.push(difference);
     else {
       const group = tuneGroup(difference.keys);
       const action = group === undefined ? domainAction(difference, wanted, live) : undefined;
@@ -161,6 +163,11 @@ export function planLive(
     const values = tuneValues(group, same, wanted, live);
     if (values === undefined) restartRequired.push(...same);
     else steps.push({ action: { type: 'tune', group, values }, differences: same });
+  }
+  if (ioThreads.length > 0) {
+    const actions = ioThreadActions(wanted, live);
+    if (actions.length === 0) restartRequired.push(...ioThreads);
+    steps.push(...actions.map((action) => ({ action, differences: ioThreads })));
   }
   return { steps: steps.sort((a, b) => rank(a.action) - rank(b.action)), restartRequired };
 }
@@ -256,7 +263,21 @@ function tuneValues(
       else return undefined;
     }
   }
-  return values;
+  return group === 'scheduler' ? inOrder(values) : values;
+}
+
+/**
+ * Scheduler parameters in an order that the kernel takes: no group may have a larger share of time than the one above it
+ * (global_* is above the others), at any moment. So limits that go do so first, from above, and new ones come from below.
+ */
+function inOrder(values: Readonly<Record<string, number | string>>): Record<string, number | string> {
+  const rank = ([name, value]: readonly [string, number | string]): number => {
+    const isGlobal = name.startsWith('global');
+    if (name.endsWith('_period')) return 2;
+    if (!name.endsWith('_quota')) return 5;
+    return Number(value) < 0 ? (isGlobal ? 0 : 1) : isGlobal ? 4 : 3;
+  };
+  return Object.fromEntries(Object.entries(values).sort((a, b) => rank(a) - rank(b)));
 }
 
 function blkioDevices(wanted: DataObject, live: DataObject): Record<string, string> {
@@ -282,12 +303,13 @@ function blkioDevices(wanted: DataObject, live: DataObject): Record<string, stri
 /** Elements that are only a bag of settings: when the whole bag came or went, its members did. */
 const bags = new Set(['cputune', 'blkiotune', 'memtune', 'numatune', 'numatune.memory', 'devices.disk.iotune']);
 
-function spread(difference: Difference): Difference[] {
+/** A difference of a whole bag of settings as the differences of what is in it. */
+export function spreadBags(difference: Difference): Difference[] {
   const { path, keys, to, from, device } = difference;
   const value = to ?? from;
   if (!bags.has(keys) || !isObject(value)) return [difference];
   return Object.keys(value).flatMap((key) =>
-    spread({
+    spreadBags({
       path: `${path}.${key}`,
       keys: `${keys}.${key}`,
       to: memberAt(to, key),
@@ -354,8 +376,10 @@ function domainAction({ keys, to, from }: Difference, wanted: DataObject, live: 
       const cpuset = memberAt(wanted, 'cputune', 'emulatorpin', 'cpuset');
       return [{ type: 'pinEmulator', cpuset: typeof cpuset === 'string' ? cpuset : undefined }];
     }
-    case 'iothreads':
-      return ioThreadActions(to, from);
+    case 'devices.vsock':
+      // The one device that is no list and can be plugged.
+      if (to === undefined && isObject(from)) return [{ type: 'detach', kind: 'vsock', device: from }];
+      return from === undefined && isObject(to) ? [{ type: 'attach', kind: 'vsock', device: to }] : undefined;
     default:
       return undefined;
   }
@@ -398,12 +422,26 @@ function pins(
     .map((number) => [number, want.get(number)]);
 }
 
-function ioThreadActions(to: Data | undefined, from: Data | undefined): LiveAction[] | undefined {
-  const [want, have] = [Number(to ?? 0), Number(from ?? 0)];
-  if (!Number.isInteger(want) || !Number.isInteger(have) || Math.abs(want - have) > 256) return undefined;
-  const numbers = Array.from({ length: Math.abs(want - have) }, (_entry, index) => Math.min(want, have) + index + 1);
-  return numbers.map((iothread) => ({ type: want > have ? 'addIoThread' : 'removeIoThread', iothread }));
+/** The threads that spec names by number, and as many more as it counts, against those that run. */
+export function ioThreadActions(wanted: DataObject, live: DataObject): LiveAction[] {
+  const idsOf = (domain: DataObject): number[] => {
+    const list = memberAt(domain, 'iothreadids', 'iothread');
+    return (isList(list) ? list : []).map((entry) => Number(memberAt(entry, 'id')));
+  };
+  const count = Math.min(Number(wanted['iothreads'] ?? 0), maxIoThreads);
+  const want = new Set(idsOf(wanted));
+  for (let id = 1; want.size < count; id += 1) want.add(id);
+  const have = new Set(idsOf(live));
+  for (let id = 1; have.size < Number(live['iothreads'] ?? 0) && id <= maxIoThreads; id += 1) have.add(id);
+  const action = (type: 'addIoThread' | 'removeIoThread', iothread: number): LiveAction => ({ type, iothread });
+  return [
+    ...[...want].filter((id) => !have.has(id)).map((id) => action('addIoThread', id)),
+    ...[...have].filter((id) => !want.has(id)).map((id) => action('removeIoThread', id)),
+  ];
 }
+
+/** More than any machine has. */
+const maxIoThreads = 256;
 
 function collect<K>(map: Map<K, Difference[]>, key: K, difference: Difference): void {
   const list = map.get(key);

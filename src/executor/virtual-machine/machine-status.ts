@@ -87,9 +87,12 @@ export class MachineStatus {
     message = '',
   ): void {
     const observedGeneration = this.#machine.metadata.generation;
-    this.#next.conditions = [
-      ...setCondition(this.#next.conditions, { type, status, reason, message, observedGeneration }, this.#now()),
-    ];
+    // Against what is stored: a condition that is set twice in a reconcile has not changed in between.
+    const stored = this.#machine.status?.conditions?.find((one) => one.type === type);
+    const list = (this.#next.conditions ?? []).flatMap((one) =>
+      one.type !== type ? [one] : stored === undefined ? [] : [stored],
+    );
+    this.#next.conditions = [...setCondition(list, { type, status, reason, message, observedGeneration }, this.#now())];
   }
 
   /**

@@ -140,8 +140,8 @@ async function resume(view: DomainView, options: LibvirtCallOptions): Promise<vo
   }
 }
 
-/** How often a guest is asked to shut down: sooner at first, for one that is still booting misses the first time. */
-const askAgainMs = (count: number): number => (count < 3 ? 3_000 : 10_000);
+/** How often a guest is asked to shut down: sooner at first, for one that is still booting misses the first times. */
+const askAgainMs = (count: number): number => (count < 8 ? 1_500 : 10_000);
 
 /** When guests were asked last, and how often. Lost with the process: then they are asked once more. */
 export class ShutdownRequests {
@@ -209,7 +209,7 @@ export async function continueStop(view: DomainView, context: StopContext): Prom
     if (view.state === 'suspended') await quietly(domain.pmWakeup(options));
     await ask(view, turn, options);
   }
-  return { isOff: false, wasDestroyed: false, requeueAfterMs: Math.min(left, 3_000) + 50 };
+  return { isOff: false, wasDestroyed: false, requeueAfterMs: Math.min(left, 1_500) + 20 };
 }
 
 /** Powers a domain off. */

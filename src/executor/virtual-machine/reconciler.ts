@@ -16,10 +16,10 @@
  * Called by executor.ts only. What fails is told in conditions and Events, and looked at again; a guest is never touched
  * because something of ours failed.
  */
-import { PendingDetaches } from './apply-live.ts';
 import { adoptBoot, changeLive } from './change-live.ts';
 import { defineMachine } from './define-machine.ts';
 import { deleteMachine, machineFinalizer } from './delete-machine.ts';
+import { GuestRequests } from './guest-requests.ts';
 import { keepPower } from './keep-power.ts';
 import { MachineStatus } from './machine-status.ts';
 import { forgetFailuresOfOldSpec, noticeEnd } from './notice-end.ts';
@@ -51,7 +51,7 @@ export class MachineReconciler {
   readonly #options: MachineReconcilerOptions;
   readonly #memory: Memory = {
     requests: new ShutdownRequests(),
-    detaches: new PendingDetaches(),
+    guests: new GuestRequests(),
     refusals: new Map(),
   };
 

@@ -2,7 +2,7 @@
  * What one reconcile of a machine works with: both sides as read, what is wanted, what went wrong. The steps of reconciler.ts
  * each take it and leave it further on.
  */
-import type { PendingDetaches } from './apply-live.ts';
+import type { GuestRequests } from './guest-requests.ts';
 import type { NodeTraits } from './desired-domain.ts';
 import { findDomain, readDomain, type DomainView, type LibvirtCallOptions } from './domain-view.ts';
 import type { Plugs } from './interfaces.ts';
@@ -52,7 +52,7 @@ export const retryMs = 15_000;
 /** What is remembered from one reconcile to the next. Lost with the process, and nothing depends on it. */
 export interface Memory {
   readonly requests: ShutdownRequests;
-  readonly detaches: PendingDetaches;
+  readonly guests: GuestRequests;
   /** How often a machine's live changes were refused, one after the other. */
   readonly refusals: Map<string, number>;
 }

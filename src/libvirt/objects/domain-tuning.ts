@@ -176,6 +176,12 @@ export class DomainTuning {
     await this.#rpc.call('domainSetIothreadParams', args, options);
   }
 
+  /** virNodeGetCPUMap: the numbers of the host's processors that are online. */
+  async hostProcessors(options: CallOptions = {}): Promise<number[]> {
+    const { cpumap } = await this.#rpc.call('nodeGetCpuMap', { needMap: 1, needOnline: 0, flags: 0 }, options);
+    return processorsOf(cpumap);
+  }
+
   async #mapLength(options: CallOptions): Promise<number> {
     const { cpumap } = await this.#rpc.call('nodeGetCpuMap', { needMap: 1, needOnline: 0, flags: 0 }, options);
     return Math.max(1, cpumap.length);
