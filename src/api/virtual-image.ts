@@ -105,6 +105,7 @@ export const virtualImageStatus = object(
         {
           phase: words('How far it is there.', imagePhases),
           path: string('Where it is there.'),
+          checksum: string('Of the volume there, as it is stored: what virtctl image download compares.'),
           progress,
           lastUpdateTime: time('When this was found out.'),
           message: string('Why it is not ready there.'),
@@ -143,6 +144,7 @@ export const virtualImageReasons = {
   Converting: 'Converting',
   ChecksumMismatch: 'ChecksumMismatch',
   DownloadFailed: 'DownloadFailed',
+  UploadFailed: 'UploadFailed',
   UnsafeImage: 'UnsafeImage',
   UnknownFormat: 'UnknownFormat',
   OutOfSpace: 'OutOfSpace',

@@ -51,6 +51,18 @@ export const commands: readonly CommandSpec[] = [
   },
   { name: 'events', summary: 'show what happened', group: group.resources, load: () => import('./events.ts') },
   {
+    name: 'image',
+    summary: 'send files as images, and write images to files',
+    group: group.resources,
+    load: () => import('./image.ts'),
+  },
+  {
+    name: 'disk',
+    summary: 'resize disks, and write them to files',
+    group: group.resources,
+    load: () => import('./disk.ts'),
+  },
+  {
     name: 'convert',
     summary: "convert libvirt's XML to YAML or JSON, and back",
     group: group.manifests,

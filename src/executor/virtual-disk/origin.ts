@@ -66,15 +66,9 @@ export async function originOf(
     ({ path, format: known } = await cloneFile(context, libvirt, namespace, clone, signal));
     mode = clone.mode ?? 'Copy';
   } else path = imported?.path ?? '';
-  const source = await volumeAt(libvirt, path, signal);
-  const { capacityBytes } = await source.info({ signal });
-  const sourceXml = analyse(await source.xml({ signal })).value as DataObject;
-  const sourceFormat = textOf(memberAt(sourceXml, 'target', 'format', 'type'));
-  if (imported !== undefined) refuseForeign(sourceXml, imported.format, sourceFormat, path);
-  if (known !== undefined && sourceFormat !== known) {
-    const message = `its source claims to be ${sourceFormat}, but was made as ${known}: it is not copied`;
-    throw new StorageProblem('CreateFailed', message, { isFinal: true });
-  }
+  const source = await trustedSource(libvirt, path, known, signal);
+  const { capacityBytes, format: sourceFormat } = source;
+  if (imported !== undefined) refuseForeign(source.xml, imported.format, sourceFormat, path);
   if (wanted !== undefined && wanted < capacityBytes) {
     throw new StorageProblem(
       'CreateFailed',
@@ -83,11 +77,42 @@ export async function originOf(
     );
   }
   const bytes = Math.max(wanted ?? 0, capacityBytes);
-  if (mode === 'Copy') return { bytes, copyOf: source };
+  if (mode === 'Copy') return { bytes, copyOf: source.volume };
   if (format !== 'qcow2') {
     throw new StorageProblem('CreateFailed', `an overlay has to be qcow2, not ${format}`, { isFinal: true });
   }
   return { bytes, backing: { path, format: sourceFormat === '' ? 'raw' : sourceFormat } };
+}
+
+/** A volume that may be copied. */
+export interface TrustedSource {
+  readonly volume: Volume;
+  readonly capacityBytes: number;
+  readonly format: string;
+  readonly xml: DataObject;
+}
+
+/**
+ * The volume at a path, if it is what it was made as: a guest can write another format's header into a raw disk.
+ *
+ * @param known The format that it was made in; undefined when nobody knows.
+ * @throws StorageProblem when it is in no pool, or claims to be something else.
+ */
+export async function trustedSource(
+  libvirt: Libvirt,
+  path: string,
+  known: string | undefined,
+  signal: AbortSignal,
+): Promise<TrustedSource> {
+  const volume = await volumeAt(libvirt, path, signal);
+  const { capacityBytes } = await volume.info({ signal });
+  const xml = analyse(await volume.xml({ signal })).value as DataObject;
+  const format = textOf(memberAt(xml, 'target', 'format', 'type'));
+  if (known !== undefined && format !== known) {
+    const message = `its source claims to be ${format}, but was made as ${known}: it is not copied`;
+    throw new StorageProblem('CreateFailed', message, { isFinal: true });
+  }
+  return { volume, capacityBytes, format, xml };
 }
 
 async function imageFile(
@@ -107,7 +132,12 @@ async function imageFile(
   return { path: line.path, format: image.status?.format };
 }
 
-async function cloneFile(
+/**
+ * Where a VirtualDisk that is to be copied is.
+ *
+ * @throws StorageProblem while it is not there, or somebody writes to it.
+ */
+export async function cloneFile(
   context: StorageContext,
   libvirt: Libvirt,
   namespace: string | undefined,

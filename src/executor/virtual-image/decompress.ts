@@ -13,11 +13,18 @@ const compressions = [
 /**
  * Unpacks a file where it is compressed.
  *
+ * @param unpacked Where what comes out is to be.
  * @param given `auto`, or what it is said to be.
  * @param maxBytes More than this is not written.
  * @returns The path of what is to be used: the same where nothing is compressed.
  */
-export async function decompress(path: string, given: string, maxBytes: number, signal: AbortSignal): Promise<string> {
+export async function decompress(
+  path: string,
+  unpacked: string,
+  given: string,
+  maxBytes: number,
+  signal: AbortSignal,
+): Promise<string> {
   if (given === 'none') return path;
   const file = await open(path, 'r');
   const { buffer } = await file.read(Buffer.alloc(6), 0, 6, 0).finally(() => file.close());
@@ -26,7 +33,6 @@ export async function decompress(path: string, given: string, maxBytes: number, 
   if (found === undefined || (given !== 'auto' && given !== found.name)) {
     throw new StorageProblem('UnknownFormat', `it is not compressed as ${given}`, { isFinal: true });
   }
-  const unpacked = `${path}.unpacked`;
   const target = await open(`${unpacked}.part`, 'w', 0o600);
   try {
     const args = [`--fsize=${maxBytes}`, ...found.program, path];

@@ -13,6 +13,7 @@ import { ImageReconciler } from '../virtual-image/reconciler.ts';
 import { memberAt, textOf } from '../virtual-machine/same-value.ts';
 import type { SecretObject } from '../virtual-machine/volumes.ts';
 import type { Hypervisor } from '../../api/hypervisor.ts';
+import { uploadAnnotation } from '../../api/image-upload.ts';
 import { kinds } from '../../api/kinds.ts';
 import { group, version } from '../../api/meta.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
@@ -189,6 +190,10 @@ export class StorageAgent {
         object.spec.source?.clone?.name,
         ...this.#disks.list().flatMap((one) => (isCloneOf(one, object) ? [one.metadata.name] : [])),
       ];
+      for (const image of this.#images.list()) {
+        const isOfIt = image.status?.phase !== 'Ready' && image.spec.source.disk?.name === object.metadata.name;
+        if (isOfIt && image.metadata.namespace === namespace) this.#imageController.enqueue(objectKey(image));
+      }
       const image = object.spec.source?.image?.name;
       if (type === 'deleted' && image !== undefined) this.#imageController.enqueue(`${namespace}/${image}`);
       for (const base of bases) if (base !== undefined) this.#diskController.enqueue(`${namespace}/${base}`);
@@ -196,7 +201,7 @@ export class StorageAgent {
     this.#images.onChange((change) => {
       const { type, object } = change;
       if (type === 'deleted' || type === 'added') this.#poolController.enqueue(poolOf(object));
-      if (isNews(change)) this.#imageController.enqueue(objectKey(object));
+      if (isNews(change) || isOtherUpload(change)) this.#imageController.enqueue(objectKey(object));
       for (const disk of this.#disks.list()) {
         const isOfIt =
           disk.status?.path === undefined &&
@@ -257,6 +262,12 @@ function isNews(change: CacheChange<KubeObject>): boolean {
   if (change.type !== 'updated') return true;
   const [before, after] = [change.before.metadata, change.object.metadata];
   return before.generation !== after.generation || before.deletionTimestamp !== after.deletionTimestamp;
+}
+
+/** Somebody has begun or ended an upload, which is told in an annotation. */
+function isOtherUpload(change: CacheChange<VirtualImage>): boolean {
+  const annotationOf = ({ metadata }: VirtualImage) => metadata.annotations?.[uploadAnnotation];
+  return change.type === 'updated' && annotationOf(change.before) !== annotationOf(change.object);
 }
 
 function isSameLabels(a: KubeObject, b: KubeObject): boolean {

@@ -1,0 +1,57 @@
+/** This host's libvirt, and which Hypervisor it is: for what goes through the host and not through the API. */
+import type { Context } from './context.ts';
+import { localUri, type LocalFlags } from './local-domain.ts';
+import { resourceTypeOf } from './machine-verb.ts';
+import type { Hypervisor } from '../api/hypervisor.ts';
+import { hypervisorKind } from '../api/kinds.ts';
+import { NotFoundError } from '../base/errors.ts';
+import type { KubeClient } from '../kube/kube-client.ts';
+import type { Libvirt } from '../libvirt/libvirt.ts';
+import type { XmlElement } from '../xml/element.ts';
+import { maxReportedBytes } from '../xml/reader.ts';
+
+/** The local libvirt and the node that it is. */
+export interface LocalNode {
+  readonly libvirt: Libvirt;
+  readonly nodeName: string;
+}
+
+/**
+ * Runs `work` with the local libvirt, and closes the connection after.
+ *
+ * @throws NotFoundError when the host is none of the cluster's nodes; what the connection throws.
+ */
+export async function withLocalNode<T>(
+  context: Context,
+  client: KubeClient,
+  flags: LocalFlags,
+  work: (node: LocalNode) => Promise<T>,
+): Promise<T> {
+  const [{ openLibvirt }, { parseElement }] = await Promise.all([
+    import('../libvirt/libvirt.ts'),
+    import('../xml/element.ts'),
+  ]);
+  const { signal } = context;
+  const uri = localUri(context, flags);
+  const libvirt = await openLibvirt(uri, { signal });
+  try {
+    const capabilities = parseElement(await libvirt.node.capabilities({ signal }), { maxBytes: maxReportedBytes });
+    const uuid = textAt(capabilities, 'host', 'uuid');
+    const { items } = await client.resource<Hypervisor>(resourceTypeOf(hypervisorKind)).listAll({ signal });
+    const found = items.find(({ status }) => status?.nodeInfo?.systemUUID === uuid);
+    if (uuid === '' || found === undefined) {
+      throw new NotFoundError(`the libvirt at ${uri} is none of the nodes`, {
+        hint: `run this on a node (${items.map(({ metadata }) => metadata.name).join(', ')}), or give --connect`,
+      });
+    }
+    return await work({ libvirt, nodeName: found.metadata.name ?? '' });
+  } finally {
+    await libvirt.close();
+  }
+}
+
+function textAt(element: XmlElement, ...names: readonly string[]): string {
+  let at: XmlElement | undefined = element;
+  for (const name of names) at = at?.children.find((one) => one.name === name);
+  return at?.text.trim() ?? '';
+}

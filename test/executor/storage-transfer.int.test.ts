@@ -1,0 +1,228 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { commandLine, type CommandResult, type CommandSurroundings } from '../support/command-line.ts';
+import { resourceOf, startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
+import { runProgram } from '../support/run-program.ts';
+import type { VirtualDisk } from '../../src/api/virtual-disk.ts';
+import type { VirtualImage } from '../../src/api/virtual-image.ts';
+import type { VirtualPool } from '../../src/api/virtual-pool.ts';
+import type { ResourceClient } from '../../src/kube/resource-client.ts';
+
+const MiB = 1024 * 1024;
+const sha256 = (data: Buffer): string => createHash('sha256').update(data).digest('hex');
+
+describe('sending and fetching images on real libvirt', () => {
+  let node: ExecutorNode;
+  let images: ResourceClient<VirtualImage>;
+  let disks: ResourceClient<VirtualDisk>;
+  let folder: string;
+  /** A disk with data at its beginning and end, and a hole between. */
+  const disk = Buffer.concat([randomBytes(2 * MiB), Buffer.alloc(12 * MiB), randomBytes(2 * MiB)]);
+
+  beforeAll(async () => {
+    node = await startExecutorNode();
+    images = node.client.resource(resourceOf('VirtualImage'));
+    disks = node.client.resource(resourceOf('VirtualDisk'));
+    folder = join(node.libvirtd.dir, 'pool');
+    const pools = node.client.resource<VirtualPool>(resourceOf('VirtualPool'));
+    await pools.create({
+      apiVersion: 'virtctl.dev/v1alpha1',
+      kind: 'VirtualPool',
+      metadata: { name: 'local' },
+      spec: { pool: { type: 'dir', target: { path: folder } } },
+    });
+    for (const end = Date.now() + 30_000; (await pools.get({ name: 'local' })).status?.summary !== '1/1';) {
+      if (Date.now() > end) throw new Error((await node.log()).slice(-2500));
+      await delay(50);
+    }
+    await writeFile(file('disk.raw'), disk);
+    await runProgram('qemu-img', ['convert', '-O', 'qcow2', file('disk.raw'), file('disk.qcow2')]);
+  });
+  afterAll(async () => {
+    await node.close();
+  });
+
+  const at = (name: string) => ({ namespace: 'default', name });
+  const file = (name: string): string => join(node.libvirtd.dir, name);
+  const virtctl = (args: readonly string[], more: CommandSurroundings = {}): Promise<CommandResult> =>
+    commandLine([...args, '--kubeconfig', node.kubeconfig, '--connect', node.libvirtd.uri], more);
+  const done = async (...args: readonly string[]): Promise<string> => {
+    const result = await virtctl(args);
+    if (result.exitCode !== 0) throw new Error(`${result.stderr}\n${(await node.log()).slice(-1500)}`);
+    return result.stdout;
+  };
+  async function until(name: string, holds: (image: VirtualImage) => boolean): Promise<VirtualImage> {
+    const end = Date.now() + 60_000;
+    for (;;) {
+      const image = await images.get(at(name));
+      if (holds(image)) return image;
+      if (Date.now() > end) throw new Error(`${JSON.stringify(image, null, 1)}\n${(await node.log()).slice(-2500)}`);
+      await delay(50);
+    }
+  }
+  const content = async (path: string): Promise<string> => {
+    const flat = file('flat.raw');
+    await runProgram('qemu-img', ['convert', '-O', 'raw', path, flat]);
+    return sha256(await readFile(flat));
+  };
+
+  it('sends a file, takes it in where it lies, and gives it back byte for byte, sparse', async () => {
+    const sum = sha256(await readFile(file('disk.qcow2')));
+    const said = await done(
+      'image',
+      'upload',
+      'up',
+      file('disk.qcow2'),
+      '--pool',
+      'local',
+      '--checksum',
+      `sha256:${sum}`,
+    );
+    expect(said).toBe(`vimg/up uploaded (sha256:${sum})\n`);
+    const image = await images.get(at('up'));
+    expect(image.status).toMatchObject({ phase: 'Ready', sourceFormat: 'qcow2', virtualSize: '16Mi' });
+    expect(image.status?.checksum).toBe(`sha256:${sum}`);
+    expect(await content(join(folder, 'default.up.qcow2'))).toBe(sha256(disk));
+    expect(await done('image', 'download', 'up', file('back.qcow2'))).toContain(`sha256:${sum}`);
+    expect(sha256(await readFile(file('back.qcow2')))).toBe(sum);
+    const again = await virtctl(['image', 'download', 'up', file('back.qcow2')]);
+    expect(again).toMatchObject({ exitCode: 4, stderr: expect.stringContaining('exists already') as string });
+    expect(await virtctl(['image', 'upload', 'up', file('disk.qcow2')])).toMatchObject({ exitCode: 4 });
+    // What was changed in the pool since is not taken for the image.
+    await writeFile(join(folder, 'default.up.qcow2'), randomBytes(1000), { flag: 'r+' });
+    const damaged = await virtctl(['image', 'download', 'up', file('damaged.qcow2')]);
+    expect(damaged).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining('what arrived is not vimg/up') as string,
+    });
+    await expect(stat(file('damaged.qcow2'))).rejects.toThrow('ENOENT');
+    await expect(stat(file('damaged.qcow2.part'))).rejects.toThrow('ENOENT');
+  });
+
+  it('converts and unpacks what is sent in another form, and keeps holes', async () => {
+    await writeFile(file('disk.raw.gz'), gzipSync(disk));
+    await done('image', 'upload', 'packed', file('disk.raw.gz'), '--pool', 'local');
+    expect(await content(join(folder, 'default.packed.qcow2'))).toBe(sha256(disk));
+    await done('image', 'upload', 'flat', file('disk.raw'), '--pool', 'local', '--format', 'raw');
+    expect((await stat(join(folder, 'default.flat.raw'))).blocks * 512).toBeLessThan(6 * MiB);
+    await done('image', 'download', 'flat', file('flat-back.raw'));
+    expect(sha256(await readFile(file('flat-back.raw')))).toBe(sha256(disk));
+    expect((await stat(file('flat-back.raw'))).blocks * 512).toBeLessThan(6 * MiB);
+  });
+
+  it('tells of an upload that was cut off, and begins it anew', async () => {
+    const large = Buffer.concat([randomBytes(64 * MiB), disk]);
+    await writeFile(file('large.raw'), large);
+    const over = new AbortController();
+    const cut = virtctl(['image', 'upload', 'cut', file('large.raw'), '--pool', 'local', '--format', 'raw'], {
+      signal: over.signal,
+    });
+    const path = join(folder, 'default.cut.raw');
+    for (const end = Date.now() + 60_000; ((await stat(path).catch(() => undefined))?.blocks ?? 0) === 0;) {
+      if (Date.now() > end) throw new Error('no byte arrived');
+      await delay(2);
+    }
+    over.abort(new Error('interrupted'));
+    expect((await cut).exitCode).not.toBe(0);
+    const waiting = await until('cut', ({ status }) => (status?.message ?? '').includes('has begun'));
+    expect(waiting.status).toMatchObject({ phase: 'WaitForUpload', progress: { totalBytes: large.length } });
+    expect(waiting.status?.message).toContain('if it was cut off, start it again: virtctl image upload cut FILE');
+    await done('image', 'upload', 'cut', file('large.raw'));
+    expect(sha256(await readFile(path))).toBe(sha256(large));
+    await images.delete(at('cut'));
+    for (const end = Date.now() + 30_000; (await images.find(at('cut'))) !== undefined;) {
+      if (Date.now() > end) throw new Error((await node.log()).slice(-2500));
+      await delay(50);
+    }
+    await expect(stat(path)).rejects.toThrow('ENOENT');
+  });
+
+  it('refuses what is sent and lies over a file of the host, keeps nothing of it, and takes another', async () => {
+    await runProgram('qemu-img', [
+      ...['create', '-q', '-f', 'qcow2', '-u', '-b', '/etc/shadow', '-F', 'raw', file('evil.qcow2'), '1M'],
+    ]);
+    const refused = await virtctl(['image', 'upload', 'evil', file('evil.qcow2'), '--pool', 'local']);
+    expect(refused).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('"/etc/shadow"') as string });
+    await expect(stat(join(folder, 'default.evil.qcow2'))).rejects.toThrow('ENOENT');
+    const sum = `sha256:${'0'.repeat(64)}`;
+    const wrong = await virtctl(['image', 'upload', 'wrong', file('disk.raw'), '--pool', 'local', '--checksum', sum]);
+    expect(wrong).toMatchObject({ exitCode: 1, stderr: expect.stringContaining(`not ${sum}`) as string });
+    expect((await images.get(at('wrong'))).status?.phase).toBe('Failed');
+    await done('image', 'upload', 'evil', file('disk.qcow2'));
+    expect(await content(join(folder, 'default.evil.qcow2'))).toBe(sha256(disk));
+  });
+
+  it('never touches a volume that it did not make', async () => {
+    const path = join(folder, 'default.theirs.qcow2');
+    await writeFile(path, 'theirs');
+    await node.libvirtd.virsh('pool-refresh', 'local');
+    const args = ['image', 'upload', 'theirs', file('disk.qcow2'), '--pool', 'local', '--timeout', '3s'];
+    expect((await virtctl(args)).exitCode).not.toBe(0);
+    const image = await until('theirs', ({ status }) => (status?.message ?? '').includes('did not make'));
+    expect(image.status?.phase).toBe('Pending');
+    await images.delete(at('theirs'));
+    for (const end = Date.now() + 30_000; (await images.find(at('theirs'))) !== undefined;) {
+      if (Date.now() > end) throw new Error((await node.log()).slice(-2500));
+      await delay(50);
+    }
+    expect(await readFile(path, 'utf8')).toBe('theirs');
+  });
+
+  it('makes an image of a disk, and writes a disk to a file, but none that a machine writes to', async () => {
+    await done('image', 'upload', 'base', file('disk.qcow2'), '--pool', 'local');
+    await disks.create({
+      apiVersion: 'virtctl.dev/v1alpha1',
+      kind: 'VirtualDisk',
+      metadata: at('root'),
+      spec: { pool: 'local', nodeName: 'node-1', format: 'raw', source: { image: { name: 'base' } } },
+    });
+    // Both wait: the image for the disk, the disk for its turn.
+    await images.create({
+      apiVersion: 'virtctl.dev/v1alpha1',
+      kind: 'VirtualImage',
+      metadata: at('golden'),
+      spec: { pool: 'local', source: { disk: { name: 'root' } } },
+    });
+    const golden = await until('golden', ({ status }) => status?.phase === 'Ready');
+    expect(golden.status).toMatchObject({ sourceFormat: 'raw', format: 'qcow2', virtualSize: '16Mi' });
+    expect(await content(golden.status?.nodes?.[0]?.path ?? '')).toBe(sha256(disk));
+    await done('image', 'download', 'disk/root', file('root.raw'));
+    expect(sha256(await readFile(file('root.raw')))).toBe(sha256(disk));
+    await node.create('writer', {
+      runStrategy: 'Always',
+      volumes: [{ name: 'root', virtualDisk: 'root' }],
+      domain: { type: 'qemu', memory: { unit: 'MiB', value: 64 } },
+    });
+    await node.untilStatus('writer', 'Running');
+    const refused = await virtctl(['disk', 'download', 'root', file('root2.raw')]);
+    expect(refused).toMatchObject({ exitCode: 4, stderr: expect.stringContaining('default.writer') as string });
+    await node.delete('writer');
+  });
+
+  it('resizes disks by name, and shrinks none unless told to', async () => {
+    const plain = (...args: readonly string[]) => commandLine(['disk', ...args, '--kubeconfig', node.kubeconfig]);
+    await disks.create({
+      apiVersion: 'virtctl.dev/v1alpha1',
+      kind: 'VirtualDisk',
+      metadata: at('size'),
+      spec: { pool: 'local', nodeName: 'node-1', capacity: '4Mi', format: 'raw' },
+    });
+    for (const end = Date.now() + 30_000; (await disks.get(at('size'))).status?.phase !== 'Ready';) {
+      if (Date.now() > end) throw new Error((await node.log()).slice(-2500));
+      await delay(50);
+    }
+    expect(await plain('resize', 'size', '+4Mi')).toMatchObject({ exitCode: 0, stdout: 'vdisk/size resized to 8Mi\n' });
+    expect((await stat(join(folder, 'default.size.raw'))).size).toBe(8 * MiB);
+    const refused = await plain('resize', 'size', '2Mi');
+    expect(refused).toMatchObject({
+      exitCode: 4,
+      stderr: expect.stringContaining('destroys what is stored') as string,
+    });
+    expect(await plain('resize', 'size', '2Mi', '--shrink')).toMatchObject({ exitCode: 0 });
+    expect((await stat(join(folder, 'default.size.raw'))).size).toBe(2 * MiB);
+  });
+});
