@@ -53,7 +53,7 @@ export async function dropSnapshot(
       if (!progress.isDone) return progress;
       const status = {
         disks: (current.status.disks ?? []).filter(({ target }) => target !== disk.target),
-        merges: (current.status?.merges ?? []).filter(({ target }) => target !== disk.target),
+        merges: (current.status.merges ?? []).filter(({ target }) => target !== disk.target),
         step: undefined,
         percent: undefined,
       };
@@ -61,7 +61,7 @@ export async function dropSnapshot(
       // What others have has changed with it.
       return { hold: false, requeueAfterMs: 0 };
     }
-    if (current.status?.memoryFile !== undefined) await removeFile(current.status.memoryFile);
+    if (current.status.memoryFile !== undefined) await removeFile(current.status.memoryFile);
     if (view !== undefined) await forgetAtLibvirt(current, view, signal);
     return await forget(context, current, signal);
   } catch (error) {

@@ -1,0 +1,152 @@
+/** A node with a pool, machines with disks, and their snapshots: for the tests of snapshots. */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { resourceOf, startExecutorNode, type ExecutorNode, type ExecutorNodeOptions } from './executor-node.ts';
+import { guestMachine, type GuestMachineOptions } from './guest-machine.ts';
+import { inGuest } from './guest-shell.ts';
+import { testGuest } from './guest.ts';
+import type { VirtualDisk, VirtualDiskSpec } from '../../src/api/virtual-disk.ts';
+import type { VirtualMachineSnapshot, VirtualMachineSnapshotSpec } from '../../src/api/virtual-machine-snapshot.ts';
+import type { VirtualPool } from '../../src/api/virtual-pool.ts';
+import type { KubeObject } from '../../src/kube/object.ts';
+import type { ResourceClient } from '../../src/kube/resource-client.ts';
+
+/** See the head of this file. */
+export class SnapshotWorld {
+  readonly node: ExecutorNode;
+  readonly disks: ResourceClient<VirtualDisk>;
+  readonly snapshots: ResourceClient<VirtualMachineSnapshot>;
+  /** The folder of the pool `local`. */
+  readonly folder: string;
+
+  constructor(node: ExecutorNode, folder: string) {
+    this.node = node;
+    this.folder = folder;
+    this.disks = node.client.resource(resourceOf('VirtualDisk'));
+    this.snapshots = node.client.resource(resourceOf('VirtualMachineSnapshot'));
+  }
+
+  at(name: string): { namespace: string; name: string } {
+    return { namespace: this.node.namespace, name };
+  }
+
+  /** A machine with one disk of its name, that runs when this returns. */
+  async machine(name: string, disk: Partial<VirtualDiskSpec> = {}, options: GuestMachineOptions = {}): Promise<void> {
+    await this.disks.create({
+      apiVersion: 'virtctl.dev/v1alpha1',
+      kind: 'VirtualDisk',
+      metadata: this.at(name),
+      spec: { pool: 'local', nodeName: this.node.name, capacity: '48Mi', ...disk },
+    });
+    const volumes = [{ name: 'root', virtualDisk: name, target: { dev: 'vda' } }];
+    const spec = guestMachine(this.node, await testGuest(), name, { ...options, spec: { volumes, ...options.spec } });
+    await this.node.create(name, spec);
+  }
+
+  /** Runs a command in a machine's guest; see guest-shell.ts. */
+  sh(machine: string, command: string): Promise<string> {
+    return inGuest(this.node.libvirtd, `default.${machine}`, command);
+  }
+
+  /** Asks for a snapshot. */
+  ask(machine: string, name: string, spec: Partial<VirtualMachineSnapshotSpec> = {}): Promise<VirtualMachineSnapshot> {
+    return this.snapshots.create({
+      apiVersion: 'virtctl.dev/v1alpha1',
+      kind: 'VirtualMachineSnapshot',
+      metadata: this.at(name),
+      spec: { virtualMachine: machine, ...spec },
+    });
+  }
+
+  /** Takes a snapshot, and waits until it is there. */
+  async take(
+    machine: string,
+    name: string,
+    spec: Partial<VirtualMachineSnapshotSpec> = {},
+  ): Promise<VirtualMachineSnapshot> {
+    await this.ask(machine, name, spec);
+    return this.ready(name);
+  }
+
+  ready(name: string): Promise<VirtualMachineSnapshot> {
+    return this.until(this.snapshots, name, ({ status }) => status?.phase === 'Ready', `${name} to be ready`);
+  }
+
+  /** Reverts, and waits until it is done; fails unless it succeeded. */
+  async revert(machine: string, snapshot: string, more: object = {}): Promise<void> {
+    const over = await this.node.operate(machine, 'Revert', { revert: { snapshot, ...more } });
+    if (over.status?.phase !== 'Succeeded') throw new Error(JSON.stringify(over.status));
+  }
+
+  async until<T extends KubeObject>(
+    client: ResourceClient<T>,
+    name: string,
+    holds: (object: T) => boolean,
+    what: string,
+    timeoutMs = 60_000,
+  ): Promise<T> {
+    const end = Date.now() + timeoutMs;
+    for (;;) {
+      const object = await client.get(this.at(name));
+      if (holds(object)) return object;
+      if (Date.now() > end) {
+        throw new Error(
+          `waited for ${what}: ${JSON.stringify(object, null, 1)}\n${(await this.node.log()).slice(-3000)}`,
+        );
+      }
+      await delay(50);
+    }
+  }
+
+  /** Deletes an object, and waits until it is gone. */
+  async drop(client: ResourceClient<KubeObject>, name: string, timeoutMs = 60_000): Promise<void> {
+    const found = await client.find(this.at(name));
+    if (found === undefined) return;
+    if (found.metadata.deletionTimestamp === undefined) await client.delete(this.at(name));
+    const end = Date.now() + timeoutMs;
+    for (let left = await client.find(this.at(name)); left !== undefined; left = await client.find(this.at(name))) {
+      if (Date.now() > end) {
+        throw new Error(
+          `waited for ${name} to go: ${JSON.stringify(left.status)}\n${(await this.node.log()).slice(-3000)}`,
+        );
+      }
+      await delay(50);
+    }
+  }
+
+  /** Deletes a snapshot, and waits until it is merged and gone. */
+  async dropSnapshot(name: string): Promise<void> {
+    await this.drop(this.snapshots, name);
+  }
+
+  /** The files of the pool whose names begin so. */
+  async files(prefix: string): Promise<string[]> {
+    return (await readdir(this.folder)).filter((name) => name.startsWith(prefix)).sort();
+  }
+}
+
+/** Starts a node with the pool `local`. */
+export async function startSnapshotWorld(
+  options: ExecutorNodeOptions & { readonly poolFolder?: (node: ExecutorNode) => string } = {},
+): Promise<SnapshotWorld> {
+  const node = await startExecutorNode(options);
+  const folder = options.poolFolder?.(node) ?? join(node.libvirtd.dir, 'pool');
+  try {
+    const pools = node.client.resource<VirtualPool>(resourceOf('VirtualPool'));
+    await pools.create({
+      apiVersion: 'virtctl.dev/v1alpha1',
+      kind: 'VirtualPool',
+      metadata: { name: 'local' },
+      spec: { pool: { type: 'dir', target: { path: folder } } },
+    });
+    for (const end = Date.now() + 30_000; (await pools.get({ name: 'local' })).status?.summary !== '1/1';) {
+      if (Date.now() > end) throw new Error((await node.log()).slice(-2500));
+      await delay(50);
+    }
+    return new SnapshotWorld(node, folder);
+  } catch (error) {
+    await node.close();
+    throw error;
+  }
+}
