@@ -187,6 +187,12 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./adopt.ts'),
   },
   {
+    name: 'recover',
+    summary: "make the lost objects of a host's machines again",
+    group: group.cluster,
+    load: () => import('./recover.ts'),
+  },
+  {
     name: 'doctor',
     summary: 'check this node and the control plane, and say how to mend what is wrong',
     group: group.cluster,

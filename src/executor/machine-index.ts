@@ -3,6 +3,7 @@
  * than a few megabytes; a reconcile reads the whole object anyway.
  */
 import { createHash } from 'node:crypto';
+import { machineUuid } from '../api/machine-uuid.ts';
 import { findCondition } from '../api/meta.ts';
 import {
   domainName,
@@ -13,6 +14,7 @@ import {
 import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
 import type { KubeObject, ObjectMeta } from '../kube/object.ts';
 import { macOf } from './virtual-machine/interfaces.ts';
+import { markedMetadata } from './virtual-machine/marked-metadata.ts';
 import { bytesOf, memberAt, type DataObject } from './virtual-machine/same-value.ts';
 import type { Plug } from './virtual-network/reservations.ts';
 
@@ -27,7 +29,7 @@ export interface SlimMachine extends KubeObject {
     readonly references: readonly string[];
     /** Its interfaces in VirtualNetworks, each with the network's name. */
     readonly plugs: readonly (Plug & { readonly network: string })[];
-    /** Differs when anything of the spec does. */
+    /** Differs when anything of the spec does, or of what else the domain's mark keeps. */
     readonly digest: string;
     /** Whether its status says that its node is lost: only its executor knows better. */
     readonly lost: boolean;
@@ -80,12 +82,15 @@ export function slimMachine(object: KubeObject): SlimMachine {
               {
                 network: entry.virtualNetwork,
                 interface: entry.name,
-                mac: macOf(entry, machine.metadata.uid ?? ''),
+                mac: macOf(entry, machineUuid(machine)),
                 ip: entry.ip,
               },
             ],
       ),
-      digest: createHash('sha256').update(JSON.stringify(spec)).digest('base64').slice(0, 12),
+      digest: createHash('sha256')
+        .update(JSON.stringify([spec, markedMetadata(machine)]))
+        .digest('base64')
+        .slice(0, 12),
       lost: findCondition(machine.status, virtualMachineConditions.Ready)?.reason === virtualMachineReasons.NodeLost,
     },
   };

@@ -1,6 +1,7 @@
 /** VirtualPool, VirtualDisk and VirtualNetwork for what a host has already, so that libvirt's own stays as it is. */
 import type { HostDocument, HostInventory, HostVolume } from './host-inventory.ts';
 import type { AdoptingNode, KnownObjects, NewObject } from './known-objects.ts';
+import { foreignMetadata, markOf } from '../virtual-network/network-mark.ts';
 import type { DataObject } from '../virtual-machine/same-value.ts';
 import { kubernetesName } from '../../analyser/kubernetes-name.ts';
 import type { VirtualDisk, VirtualDiskSpec } from '../../api/virtual-disk.ts';
@@ -57,6 +58,18 @@ export async function networkObject(
   if (found !== undefined) return found;
   const host = await inventory.network(name);
   if (host === undefined) return undefined;
+  const mark = markOf(host.value['metadata']);
+  if (mark?.namespace === namespace && known.network(namespace, mark.name) === undefined) {
+    // It was ours: its object is known by heart.
+    const lost: VirtualNetwork = {
+      apiVersion,
+      kind: 'VirtualNetwork',
+      metadata: { namespace, name: mark.name },
+      spec: mark.spec as VirtualNetwork['spec'],
+    };
+    context.add(lost);
+    return lost;
+  }
   const network: VirtualNetwork = {
     apiVersion,
     kind: 'VirtualNetwork',
@@ -110,5 +123,10 @@ function common(node: AdoptingNode, { active, autostart, overlay }: HostDocument
 }
 
 function definition({ value }: HostDocument): DataObject {
-  return Object.fromEntries(Object.entries(value).filter(([key]) => !measured.includes(key)));
+  const others = foreignMetadata(value['metadata']);
+  const { metadata: _, ...rest } = value;
+  return {
+    ...Object.fromEntries(Object.entries(rest).filter(([key]) => !measured.includes(key))),
+    ...(others.length === 0 ? {} : { metadata: others }),
+  };
 }

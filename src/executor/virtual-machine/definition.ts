@@ -16,6 +16,7 @@ import {
 } from './domain-metadata.ts';
 import { foreignMetadata, readDomain, type DomainView, type LibvirtCallOptions } from './domain-view.ts';
 import { canonical } from './list-identity.ts';
+import { markedMetadata } from './marked-metadata.ts';
 import { mergeDomain } from './merge.ts';
 import { isList, isObject, memberAt, type Data, type DataObject } from './same-value.ts';
 import type { FieldChange, VirtualMachine } from '../../api/virtual-machine.ts';
@@ -44,6 +45,7 @@ export function compareDefinition(machine: VirtualMachine, wanted: DataObject, v
     mark?.uid !== machine.metadata.uid ||
     mark?.namespace !== machine.metadata.namespace ||
     mark?.name !== machine.metadata.name ||
+    asJson(plain(markedMetadata(machine))) !== asJson(plain(mark?.metadata)) ||
     asJson(withoutSecrets(plain(machine.spec))) !== asJson(mark?.spec ?? {});
   // A domain that was there before its machine, and is as asked for, is only marked.
   const isAdopted = mark === undefined && unknown.length === 0 && lostOverlay(machine, view).length === 0;
@@ -123,6 +125,7 @@ function machineMark(machine: VirtualMachine, wanted: DataObject, ignored: reado
     name: machine.metadata.name ?? '',
     uid: machine.metadata.uid ?? '',
     generation: machine.metadata.generation ?? 0,
+    metadata: markedMetadata(machine),
     spec: withoutSecrets(plain(machine.spec)),
     applied: withoutSecrets(wanted),
     ignored,

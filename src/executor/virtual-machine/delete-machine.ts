@@ -33,7 +33,10 @@ const afterUndefine: readonly CleanUp[] = [
 export async function deleteMachine(round: Round): Promise<void> {
   const { status, signal } = round;
   const { machine } = status;
-  if (isForeign(machine, round.view)) round.view = undefined;
+  const isOthers = isForeign(machine, round.view);
+  // Files are named by the UUID: where another machine has it, they are that machine's.
+  const hasFiles = !isOthers || round.view?.domain.uuid !== machineUuid(machine);
+  if (isOthers) round.view = undefined;
   const { view } = round;
   if (view !== undefined && view.state !== 'off') {
     await stopMachine(round, true);
@@ -53,7 +56,7 @@ export async function deleteMachine(round: Round): Promise<void> {
       for (const cleanUp of beforeUndefine) await cleanUp(round);
       await deleteDomain(view.domain, round.options);
     }
-    for (const cleanUp of afterUndefine) await cleanUp(round);
+    if (hasFiles) for (const cleanUp of afterUndefine) await cleanUp(round);
   } catch (error) {
     if (!(error instanceof LibvirtError)) throw error;
     tellEvent(round, 'Warning', 'DeleteFailed', 'Delete', messageOf(error));

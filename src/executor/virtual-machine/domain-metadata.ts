@@ -9,6 +9,7 @@
  * secrets are never inside.
  */
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { readMarkedMetadata, type MarkedMetadata } from './marked-metadata.ts';
 import { isList, isObject, type Data, type DataObject } from './same-value.ts';
 
 /** The namespace of the element that names the machine. */
@@ -33,6 +34,8 @@ export interface MachineMark {
   readonly generation: number;
   /** The object's spec that was applied, for rebuilding lost objects. */
   readonly spec: Data;
+  /** The object's labels and annotations, for rebuilding it; empty where it has none. */
+  readonly metadata: MarkedMetadata;
   /** The domain that was asked for: what spec, its volumes and interfaces came to. */
   readonly applied: DataObject;
   /** What libvirt did not keep of it. */
@@ -100,6 +103,7 @@ export function readMachineMark(attributes: Readonly<Record<string, string>>, te
     ...{ namespace, name, uid },
     generation: Number(attributes['generation'] ?? 0),
     spec: isObject(content) ? (content['spec'] ?? {}) : {},
+    metadata: readMarkedMetadata(isObject(content) ? content['metadata'] : undefined),
     applied: isObject(applied) ? applied : {},
     ignored: knownDifferences(ignored),
   };

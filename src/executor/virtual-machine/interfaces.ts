@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { NotReadyError } from './not-ready-error.ts';
 import { isList, memberAt, textOf, type Data, type DataObject } from './same-value.ts';
+import { machineUuid } from '../../api/machine-uuid.ts';
 import type { NetworkInterface, VirtualMachine } from '../../api/virtual-machine.ts';
 import { networkName, type VirtualNetwork } from '../../api/virtual-network.ts';
 import type { ResourceClient } from '../../kube/resource-client.ts';
@@ -38,7 +39,8 @@ export async function resolveInterfaces(
   signal: AbortSignal,
   place?: InterfacePlace,
 ): Promise<DataObject[]> {
-  const { namespace = '', uid = '' } = machine.metadata;
+  const { namespace = '' } = machine.metadata;
+  const uid = machineUuid(machine);
   const plugged = new Set(
     listOf(memberAt(place?.live, 'devices', 'interface')).map((one) =>
       plugName(textOf(memberAt(one, 'source', 'network')), textOf(memberAt(one, 'mac', 'address'))),
@@ -109,7 +111,8 @@ export function interfaceDevice(entry: NetworkInterface, uid: string, network: s
       vlan === undefined
         ? undefined
         : {
-            ...(vlan.trunk === undefined ? {} : { trunk: vlan.trunk }),
+            // libvirt's schema has the word `yes` only.
+            ...(vlan.trunk === true ? { trunk: 'yes' } : {}),
             tag: vlan.tags.map((id, index) => ({
               id,
               ...(index === 0 && vlan.nativeMode !== undefined ? { nativeMode: vlan.nativeMode } : {}),

@@ -3,6 +3,7 @@ import { devicesOf, type DomainView, type LibvirtCallOptions } from './domain-vi
 import { isAgentConnected } from './power.ts';
 import { memberAt, textOf, type DataObject } from './same-value.ts';
 import { stableMac } from './interfaces.ts';
+import { machineUuid } from '../../api/machine-uuid.ts';
 import type { VirtualMachine, VirtualMachineStatus } from '../../api/virtual-machine.ts';
 import { LibvirtError } from '../../libvirt/errors.ts';
 import type { AddressSource } from '../../libvirt/objects/domain-guest.ts';
@@ -21,7 +22,7 @@ export async function observeInterfaces(
 ): Promise<Interfaces> {
   const devices = devicesOf(view.live ?? view.inactive, 'interface');
   if (devices.length === 0) return [];
-  const uid = machine.metadata.uid ?? '';
+  const uid = machineUuid(machine);
   const names = new Map(
     (machine.spec.interfaces ?? []).map(({ name, mac }) => [(mac ?? stableMac(uid, name)).toLowerCase(), name]),
   );

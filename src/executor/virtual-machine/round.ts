@@ -2,6 +2,7 @@
  * What one reconcile of a machine works with: both sides as read, what is wanted, what went wrong. The steps of reconciler.ts
  * each take it and leave it further on.
  */
+import type { DiskUser } from './disk-claims.ts';
 import type { GuestRequests } from './guest-requests.ts';
 import type { NodeTraits } from './desired-domain.ts';
 import { findDomain, readDomain, type DomainView, type LibvirtCallOptions } from './domain-view.ts';
@@ -16,6 +17,7 @@ import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
 import type { VirtualMachineOperation } from '../../api/virtual-machine-operation.ts';
 import type { VirtualNetwork } from '../../api/virtual-network.ts';
+import { machineUuid } from '../../api/machine-uuid.ts';
 import { domainName, type VirtualMachine } from '../../api/virtual-machine.ts';
 import type { Clock } from '../../base/clock.ts';
 import { formatProblem, InvalidInputError } from '../../base/errors.ts';
@@ -35,6 +37,8 @@ export interface MachineReconcilerOptions {
   readonly secrets: ResourceClient<SecretObject>;
   readonly configMaps: ResourceClient<ConfigMapObject>;
   readonly media: Media;
+  /** The machines that name a VirtualDisk, on all nodes. */
+  readonly diskUsers: (namespace: string, name: string) => readonly DiskUser[];
   readonly snapshots: MachineSnapshots;
   /** The connection to libvirt; undefined while there is none. */
   readonly libvirt: () => Libvirt | undefined;
@@ -105,14 +109,21 @@ export function tellEvent(
 
 /** The UUID that the machine's domain has or is to have. */
 function uuidOf(machine: VirtualMachine): string | undefined {
-  return machine.spec.domain?.uuid ?? machine.metadata.uid;
+  const uuid = machineUuid(machine);
+  return uuid === '' ? undefined : uuid;
 }
 
-/** A domain of this name that neither carries our mark for this machine nor its UUID. */
+/**
+ * A domain of this name or UUID that is not the machine's: without our mark one with another UUID; with it one of another
+ * machine. A machine whose object was lost and made anew (another uid) has the name and the UUID of the mark.
+ */
 export function isForeign(machine: VirtualMachine, view: DomainView | undefined): boolean {
   if (view === undefined) return false;
-  const uuid = (uuidOf(machine) ?? '').toLowerCase();
-  return view.mark?.uid !== machine.metadata.uid && view.domain.uuid !== uuid;
+  const { uid, namespace, name } = machine.metadata;
+  const { mark } = view;
+  const hasUuid = view.domain.uuid === machineUuid(machine);
+  if (mark === undefined) return !hasUuid;
+  return mark.uid !== uid && !(hasUuid && mark.namespace === namespace && mark.name === name);
 }
 
 /** What went wrong, in the user's terms; empty when nothing did. */

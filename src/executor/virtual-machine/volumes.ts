@@ -4,6 +4,7 @@ import type { ImageFile, Media } from './media.ts';
 import { NotReadyError } from './not-ready-error.ts';
 import type { Data, DataObject } from './same-value.ts';
 import { memberAt, textOf } from './same-value.ts';
+import { machineUuid } from '../../api/machine-uuid.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
@@ -85,7 +86,7 @@ export async function resolveVolumes(
     });
   }
   const used = new Set(resolved.flatMap(({ path }) => (path === undefined ? [] : [path])));
-  await sources.media.prune(machine.metadata.uid ?? '', used);
+  await sources.media.prune(machineUuid(machine), used);
   return resolved;
 }
 
@@ -128,7 +129,7 @@ async function sourceOf(
   signal: AbortSignal,
 ): Promise<VolumeSource | undefined> {
   const namespace = machine.metadata.namespace;
-  const uid = machine.metadata.uid ?? '';
+  const uid = machineUuid(machine);
   const waiting = (message: string): NotReadyError => new NotReadyError('VolumeNotReady', 'Provisioning', message);
   if (volume.hostPath !== undefined) return hostPath(volume.hostPath.path, volume.hostPath.format);
   if (volume.virtualDisk !== undefined) {
@@ -215,7 +216,8 @@ async function cloudInitFiles(
   sources: VolumeSources,
   signal: AbortSignal,
 ): Promise<{ label: string; files: ImageFile[] }> {
-  const { namespace, name: machineName = '', uid = '' } = machine.metadata;
+  const { namespace, name: machineName = '' } = machine.metadata;
+  const uid = machineUuid(machine);
   const texts: Partial<Record<(typeof cloudInitKeys)[number], string>> = {};
   if (cloudInit.secretRef !== undefined) {
     const { name } = cloudInit.secretRef;

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { markedMetadata, readMarkedMetadata } from '../../../src/executor/virtual-machine/marked-metadata.ts';
 import {
   bootElement,
   machineElement,
@@ -14,6 +15,7 @@ const mark: MachineMark = {
   uid: '8a2b2f0c-0b4e-4d0e-9a5c-3c1d0b9e7f11',
   generation: 7,
   spec: { runStrategy: 'Always' },
+  metadata: { labels: { app: 'web' }, annotations: { owner: 'me' } },
   applied: { title: 'web' },
   ignored: [{ path: 'cpu.mode', to: '"x"', from: undefined }],
 };
@@ -57,5 +59,24 @@ describe("the element in a domain's metadata", () => {
     const boot = { id: 'b1', at: 1_700_000_000_000, baseline: [{ path: 'cpu.mode', to: undefined, from: '"custom"' }] };
     const { attributes, text } = bootElement(boot);
     expect(readBootMark(attributes, text)).toEqual(boot);
+  });
+
+  it("keeps an object's labels and small annotations, and leaves out what tools write for themselves", () => {
+    const metadata = {
+      labels: { tier: 'front', app: 'web' },
+      annotations: {
+        'kubectl.kubernetes.io/last-applied-configuration': '{}',
+        large: 'x'.repeat(5000),
+        owner: 'me',
+      },
+    };
+    expect(markedMetadata({ metadata })).toEqual({
+      labels: { app: 'web', tier: 'front' },
+      annotations: { owner: 'me' },
+    });
+    expect(markedMetadata({ metadata: {} })).toEqual({});
+    expect(readMarkedMetadata({ labels: { app: 'web', odd: 7 }, annotations: 'none' })).toEqual({
+      labels: { app: 'web' },
+    });
   });
 });

@@ -1,0 +1,191 @@
+/**
+ * A machine whose object is lost, from the mark in its domain. What the mark does not keep is taken from the domain itself
+ * (passwords), or from the host (the volumes and networks that it names).
+ */
+import { diskObject, networkObject, type AdoptionContext } from './host-objects.ts';
+import type { MachineMark } from '../virtual-machine/domain-metadata.ts';
+import { devicesOf, type DomainView } from '../virtual-machine/domain-view.ts';
+import { matchEntries } from '../virtual-machine/list-identity.ts';
+import { isList, isObject, memberAt, textOf, type Data, type DataObject } from '../virtual-machine/same-value.ts';
+import { domainName, type RunStrategy, type VirtualMachine, type Volume } from '../../api/virtual-machine.ts';
+
+/** A machine that is to be made again. */
+export interface RecoveredMachine {
+  /** As it is created. */
+  readonly machine: VirtualMachine;
+  /**
+   * What is written to status before the run strategy is set to `runStrategy`: the machine is off, and must not be taken
+   * for one that was never started. Left out where nothing would start it.
+   */
+  readonly settled?: { readonly status: object; readonly runStrategy: RunStrategy };
+  /** What could not be brought back, each in a sentence. */
+  readonly notes: readonly string[];
+}
+
+/** What stands in a mark for a secret's value. */
+const lost = '(not kept)';
+
+/** Makes the machine of a domain with a mark, and the objects that it needs. */
+export async function recoverMachine(
+  context: AdoptionContext,
+  view: DomainView,
+  mark: MachineMark,
+): Promise<RecoveredMachine> {
+  const notes: string[] = [];
+  const { namespace, name } = mark;
+  const kept = isObject(mark.spec) ? mark.spec : {};
+  const domain = fill(isObject(kept['domain']) ? kept['domain'] : {}, view.inactive, '');
+  const isRenamed = view.domain.name !== domainName({ metadata: { namespace, name } });
+  const spec = {
+    ...kept,
+    nodeName: context.node.name,
+    domain: {
+      ...(isRenamed ? { name: view.domain.name } : {}),
+      ...domain,
+      // The object will have another uid; the domain keeps its UUID, and all that is derived from it.
+      uuid: view.domain.uuid,
+    },
+  } as VirtualMachine['spec'];
+  const volumes = volumesOf(spec.volumes ?? [], mark, view, notes);
+  await findObjects(context, { ...spec, volumes }, mark, view, notes);
+  const machine: VirtualMachine = {
+    apiVersion: 'virtctl.dev/v1alpha1',
+    kind: 'VirtualMachine',
+    metadata: { namespace, name, ...mark.metadata },
+    spec: volumes.length === 0 ? spec : { ...spec, volumes: volumes.map(({ entry }) => entry) },
+  };
+  const missing = pathsOfLost(machine.spec as unknown as Data, 'spec');
+  if (missing.length > 0) notes.push(`the values of ${missing.join(', ')} are lost: set them again`);
+  const settled = settledOf(spec.runStrategy ?? 'Always', view);
+  context.add(machine);
+  if (settled === undefined) return { machine, notes };
+  return { machine: { ...machine, spec: { ...machine.spec, runStrategy: 'Halted' } }, settled, notes };
+}
+
+/** A machine that is off, and whose status said why it stays so: it had its run, or it is saved until asked for. */
+function settledOf(runStrategy: RunStrategy, view: DomainView): RecoveredMachine['settled'] {
+  if (view.state !== 'off') return undefined;
+  const hadItsRun = runStrategy === 'Once' || runStrategy === 'RerunOnFailure';
+  if (!hadItsRun && !(view.hasManagedSave && runStrategy === 'Always')) return undefined;
+  const power = { startedFor: runStrategy, ...(view.hasManagedSave ? { held: true } : {}) };
+  const { reason } = view.libvirtState;
+  const word = reason === 'crashed' ? 'Crashed' : reason === 'failed' ? 'Failed' : 'Shutdown';
+  return { status: { power, lastStop: { reason: word } }, runStrategy };
+}
+
+interface KnownVolume {
+  readonly entry: Volume;
+  /** Where it is, as the definition says; undefined where that has no such disk. */
+  readonly path: string | undefined;
+}
+
+/** Each volume with the disk that it became. */
+function volumesOf(volumes: readonly Volume[], mark: MachineMark, view: DomainView, notes: string[]): KnownVolume[] {
+  const applied = devicesOf(mark.applied, 'disk');
+  const inSpec = memberAt(mark.spec, 'domain', 'devices', 'disk');
+  const before = isList(inSpec) ? inSpec.length : 0;
+  const isComplete = applied.length === before + volumes.length;
+  return volumes.map((volume, index): KnownVolume => {
+    const target = volume.target?.dev;
+    const disk = isComplete
+      ? applied[before + index]
+      : applied.find((one) => target !== undefined && memberAt(one, 'target', 'dev') === target);
+    const now = devicesOf(view.inactive, 'disk').find(
+      (one) => textOf(memberAt(one, 'target', 'dev')) === textOf(memberAt(disk, 'target', 'dev')),
+    );
+    const path = pathOf(now ?? disk);
+    if (!isLost(volume)) return { entry: volume, path };
+    if (path === undefined || disk === undefined) {
+      notes.push(`volume ${volume.name}: what cloud-init was given is lost`);
+      return { entry: volume, path };
+    }
+    notes.push(
+      `volume ${volume.name}: what cloud-init was given is only in ${path} on the node, which it is from now on`,
+    );
+    return { entry: asFile(volume, disk, path), path };
+  });
+}
+
+/** The file that was made of what is lost, as it is in the domain. */
+function asFile(volume: Volume, disk: DataObject, path: string): Volume {
+  const { cloudInit: _, ...rest } = volume;
+  const target = disk['target'] as Volume['target'];
+  const isCdrom = disk['device'] === 'cdrom';
+  return {
+    ...rest,
+    hostPath: { path, format: 'raw' },
+    ...(target === undefined ? {} : { target }),
+    ...(isCdrom ? { cdrom: true } : { readOnly: true }),
+  };
+}
+
+function isLost({ cloudInit }: Volume): boolean {
+  const { userData, networkData, metaData } = cloudInit ?? {};
+  return [userData, networkData, metaData].includes(lost);
+}
+
+function pathOf(disk: DataObject | undefined): string | undefined {
+  const text = textOf(memberAt(disk, 'source', 'file') ?? memberAt(disk, 'source', 'dev'));
+  return text === '' ? undefined : text;
+}
+
+/** The disks and networks that a machine names and nobody has any more, from what its domain has. */
+async function findObjects(
+  context: AdoptionContext,
+  spec: Omit<VirtualMachine['spec'], 'volumes'> & { readonly volumes: readonly KnownVolume[] },
+  { namespace, applied }: MachineMark,
+  view: DomainView,
+  notes: string[],
+): Promise<void> {
+  const { known, inventory } = context;
+  for (const { entry, path } of spec.volumes) {
+    const name = entry.virtualDisk;
+    if (entry.virtualImage !== undefined) notes.push(`VirtualImage ${entry.virtualImage} is to be imported again`);
+    const secret = entry.cloudInit?.secretRef?.name ?? entry.secret?.name;
+    if (secret !== undefined) notes.push(`Secret ${secret} is not kept on hosts: it is to be there again`);
+    if (entry.configMap !== undefined) notes.push(`ConfigMap ${entry.configMap.name} is to be there again`);
+    if (name === undefined || known.disk(namespace, name) !== undefined) continue;
+    const volume = path === undefined ? undefined : await inventory.volumeAt(path);
+    const disk = volume === undefined ? undefined : await diskObject(context, namespace, volume, name);
+    if (disk?.metadata.name === name) continue;
+    notes.push(`VirtualDisk ${name} is not brought back: ${path ?? 'its volume'} is in no pool of this host that runs`);
+  }
+  const specInterfaces = memberAt(spec.domain as DataObject | undefined, 'devices', 'interface');
+  const before = isList(specInterfaces) ? specInterfaces.length : 0;
+  const devices =
+    devicesOf(applied, 'interface').length > 0
+      ? devicesOf(applied, 'interface')
+      : devicesOf(view.inactive, 'interface');
+  for (const [index, entry] of (spec.interfaces ?? []).entries()) {
+    const name = entry.virtualNetwork;
+    if (name === undefined || known.network(namespace, name) !== undefined) continue;
+    const network = textOf(memberAt(devices[before + index], 'source', 'network'));
+    const object = network === '' ? undefined : await networkObject(context, namespace, network, name);
+    if (object?.metadata.name === name) continue;
+    notes.push(`VirtualNetwork ${name} is not brought back: this host has no network "${network}"`);
+  }
+}
+
+/** Puts passwords back where the mark says that there were some, from the definition. */
+function fill<T extends Data>(value: T, actual: Data | undefined, keys: string): T {
+  if (isList(value)) {
+    const others = isList(actual) ? actual : [];
+    const matches = matchEntries(keys, value, others);
+    return value.map((entry, index) => fill(entry, others[matches[index] ?? -1], keys)) as unknown as T;
+  }
+  if (!isObject(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, member]): [string, Data | undefined] => {
+      const there = memberAt(actual, key);
+      if (member === lost && typeof there === 'string') return [key, there];
+      return [key, member === undefined ? undefined : fill(member, there, keys === '' ? key : `${keys}.${key}`)];
+    }),
+  ) as T;
+}
+
+function pathsOfLost(value: Data | undefined, path: string): string[] {
+  if (value === lost) return [path];
+  if (isList(value)) return value.flatMap((entry, index) => pathsOfLost(entry, `${path}[${index}]`));
+  if (!isObject(value)) return [];
+  return Object.entries(value).flatMap(([key, member]) => pathsOfLost(member, `${path}.${key}`));
+}

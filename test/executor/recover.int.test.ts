@@ -1,0 +1,168 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { commandLine, type CommandResult } from '../support/command-line.ts';
+import { ExecutorNode, resourceOf, startExecutorNode } from '../support/executor-node.ts';
+import { bootsOf, guestMachine, untilBoots } from '../support/guest-machine.ts';
+import { testGuest, type Guest } from '../support/guest.ts';
+import type { VirtualDisk } from '../../src/api/virtual-disk.ts';
+import type { VirtualNetwork } from '../../src/api/virtual-network.ts';
+import type { VirtualPool } from '../../src/api/virtual-pool.ts';
+import { silentLogger } from '../../src/base/logger.ts';
+import { selectConnection } from '../../src/kube/connection.ts';
+import { KubeClient } from '../../src/kube/kube-client.ts';
+import { builtin } from '../../src/kube/resource-type.ts';
+import { virtctlKinds } from '../../src/standalone/kinds/virtctl-kinds.ts';
+import { startApiServer, type ApiServer } from '../../src/standalone/server.ts';
+
+describe('virtctl recover after the control plane is lost', () => {
+  let before: ExecutorNode;
+  let api: ApiServer | undefined;
+  let client: KubeClient | undefined;
+  let guest: Guest;
+  /** The same node with a new, empty API server. */
+  let after: ExecutorNode;
+
+  beforeAll(async () => {
+    guest = await testGuest();
+    before = await startExecutorNode();
+  });
+  afterAll(async () => {
+    await (after as ExecutorNode | undefined)?.stopExecutor('SIGKILL');
+    client?.close();
+    await api?.close();
+    await before.close();
+  });
+
+  /** Starts an API server that knows nothing, as after the loss of etcd, with the node's executor. */
+  async function loseEverything(): Promise<void> {
+    await before.stopExecutor('SIGKILL');
+    const folder = join(before.libvirtd.dir, 'api-2');
+    await mkdir(folder);
+    api = await startApiServer({
+      folder,
+      definitions: virtctlKinds(),
+      logger: silentLogger,
+      version: '0.0.0-test',
+    });
+    const { kubeconfig } = api;
+    const where = { kubeconfig, env: {}, home: folder, cwd: folder };
+    client = new KubeClient(await selectConnection(where));
+    const port = 20_000 + Math.floor(Math.random() * 20_000);
+    after = new ExecutorNode(before.libvirtd, undefined, client, kubeconfig, before.libvirtd.uri, port);
+    await after.startExecutor();
+  }
+
+  const virtctl = (...words: readonly string[]): Promise<CommandResult> =>
+    commandLine([...words, '--kubeconfig', after.kubeconfig, '--connect', after.libvirtd.uri]);
+
+  it('brings machines back with disk, network, labels and passwords, and restarts none', async () => {
+    const { client: old } = before;
+    const pools = old.resource<VirtualPool>(resourceOf('VirtualPool'));
+    const disks = old.resource<VirtualDisk>(resourceOf('VirtualDisk'));
+    const networks = old.resource<VirtualNetwork>(resourceOf('VirtualNetwork'));
+    const apiVersion = 'virtctl.dev/v1alpha1';
+    await old.resource(builtin.namespaces).create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } });
+    await pools.create({
+      apiVersion,
+      kind: 'VirtualPool',
+      metadata: { name: 'local' },
+      spec: { pool: { type: 'dir', target: { path: join(before.libvirtd.dir, 'pool') } } },
+    });
+    await disks.create({
+      apiVersion,
+      kind: 'VirtualDisk',
+      metadata: { namespace: 'default', name: 'data' },
+      spec: { pool: 'local', nodeName: 'node-1', capacity: '32Mi', bindingMode: 'Immediate' },
+    });
+    await networks.create({
+      apiVersion,
+      kind: 'VirtualNetwork',
+      metadata: { namespace: 'default', name: 'front' },
+      spec: { network: { ip: [{ address: '192.168.221.1', netmask: '255.255.255.0' }] } },
+    });
+    const spec = guestMachine(before, guest, 'web', {
+      spec: {
+        volumes: [
+          { name: 'data', virtualDisk: 'data' },
+          { name: 'seed', cloudInit: { userData: '#cloud-config\npassword: hunter2\n' } },
+        ],
+        interfaces: [{ name: 'eth0', virtualNetwork: 'front' }],
+      },
+      domain: { devices: { graphics: [{ type: 'vnc', port: -1, passwd: 'secret' }] } },
+    });
+    await before.machines.create({
+      apiVersion,
+      kind: 'VirtualMachine',
+      metadata: { namespace: 'default', name: 'web', labels: { tier: 'front' }, annotations: { owner: 'me' } },
+      spec: { nodeName: 'node-1', ...spec },
+    });
+    await before.create('job', guestMachine(before, guest, 'job', { runStrategy: 'Once' }));
+    const web = await before.untilStatus('web', 'Running');
+    await untilBoots(before, 'web', 1);
+    await before.untilStatus('job', 'Running');
+    await untilBoots(before, 'job', 1);
+    await before.operate('job', 'Stop');
+    await before.untilStatus('job', 'Completed');
+    const dump = await before.libvirtd.virsh('dumpxml', '--inactive', '--security-info', 'default.web');
+
+    await loseEverything();
+    expect((await after.machines.listAll()).items).toEqual([]);
+    const dry = await virtctl('recover', '--dry-run');
+    expect(dry.stdout).toContain('virtualmachine.virtctl.dev/web recovered (dry run)\n');
+    expect((await after.machines.listAll()).items).toEqual([]);
+
+    const done = await virtctl('recover');
+    expect(done).toMatchObject({ exitCode: 0 });
+    for (const line of [
+      'virtualnetwork.virtctl.dev/front recovered',
+      'virtualdisk.virtctl.dev/data recovered',
+      'virtualmachine.virtctl.dev/web recovered',
+      'virtualmachine.virtctl.dev/job recovered',
+    ]) {
+      expect(done.stdout.replaceAll(' created', ' recovered')).toContain(line);
+    }
+    expect(done.stderr).toMatch(/volume seed: what cloud-init was given is only in \/.*\.iso on the node/);
+    const again = await after.until(
+      'web',
+      (vm) => vm.status?.printableStatus === 'Running' && after.condition(vm, 'Synchronized').status === 'True',
+      'web to be in sync',
+    );
+    expect(again.metadata.uid).not.toBe(web.metadata.uid);
+    expect(again.metadata).toMatchObject({ labels: { tier: 'front' }, annotations: { owner: 'me' } });
+    expect(again.status?.domain).toMatchObject({ uuid: web.metadata.uid, id: web.status?.domain?.id });
+    expect(after.condition(again, 'RestartRequired').status).toBe('False');
+    expect(again.spec.domain?.devices?.graphics?.[0]?.passwd).toBe('secret');
+    expect(definitionOf(await after.libvirtd.virsh('dumpxml', '--inactive', '--security-info', 'default.web'))).toBe(
+      definitionOf(dump),
+    );
+    expect(await bootsOf(after, 'web')).toBe(1);
+    const job = await after.until('job', (vm) => vm.status?.printableStatus === 'Completed', 'job to be completed');
+    expect(job.spec.runStrategy).toBe('Once');
+    expect(await bootsOf(after, 'job')).toBe(1);
+    const disk = await after.client
+      .resource<VirtualDisk>(resourceOf('VirtualDisk'))
+      .get({ namespace: 'default', name: 'data' });
+    expect(disk.status).toMatchObject({ phase: 'Ready', volume: 'default.data.qcow2' });
+    expect(await virtctl('recover')).toMatchObject({
+      exitCode: 0,
+      stdout: '',
+      stderr: 'Nothing to recover: every marked domain of node node-1 has its machine.\n',
+    });
+  });
+
+  it('has control of what was recovered', async () => {
+    await after.patch('web', { runStrategy: 'Halted', terminationGracePeriodSeconds: 0 });
+    await after.untilStatus('web', 'Stopped');
+    await after.patch('web', { runStrategy: 'Always' });
+    await after.untilStatus('web', 'Running');
+    await untilBoots(after, 'web', 2);
+    for (const name of ['web', 'job']) await after.delete(name);
+    expect(await after.libvirtd.virsh('list', '--all', '--name')).toBe('');
+  });
+
+  /** A definition without our mark, in which the uid and the generation are new. */
+  function definitionOf(xml: string): string {
+    return xml.replace(/<(\w+:)?machine xmlns[^>]*>[^<]*<\/(\w+:)?machine>/, '');
+  }
+});
