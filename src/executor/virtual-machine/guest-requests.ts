@@ -69,13 +69,13 @@ export class GuestRequests {
     }
     const { startKib, movedAt } = this.#balloons.get(key) ?? { startKib: at, movedAt: now };
     const isPatient = now - movedAt < balloonPatienceMs;
-    const where = `the balloon is at ${at} KiB of ${target} KiB`;
-    if (isPatient) return { isPatient, message: `${where}, and moves as the guest gives or takes memory` };
+    const where = `the balloon is at ${at} KiB, to be at ${target} KiB`;
+    if (isPatient) return { isPatient, message: `${where}: the guest is moving it` };
     const why =
       startKib === at
         ? 'the guest does not move it: it has no balloon driver, or it has not started it'
         : 'and it stands';
-    return { isPatient, message: `${where}, ${why}` };
+    return { isPatient, message: `${where}: ${why}` };
   }
 
   /** Forgets those of a domain whose paths are no longer asked for. */

@@ -138,4 +138,57 @@ describe('the plan of live changes', () => {
       { type: 'addIoThread', iothread: 2 },
     ]);
   });
+
+  it('adds and removes I/O threads by the numbers that spec names', () => {
+    const running = { ...live, iothreads: 2, iothreadids: { iothread: [{ id: 1 }, { id: 2 }] } };
+    const wanted = { iothreads: 2, iothreadids: { iothread: [{ id: 1 }, { id: 7 }] } };
+    const { steps } = planLive(compareWanted(wanted, running), wanted, running, running);
+    expect(steps.map(({ action }) => action)).toEqual([
+      { type: 'addIoThread', iothread: 7 },
+      { type: 'removeIoThread', iothread: 2 },
+    ]);
+  });
+
+  it('lifts limits from above and sets them from below, as the kernel takes them', () => {
+    const limits = { global_quota: 80000, emulator_quota: 40000, quota: 50000, period: 100000 };
+    const order = (actions: readonly LiveAction[]): string[] =>
+      actions.flatMap((action) => (action.type === 'tune' ? Object.keys(action.values) : []));
+    expect(order(plan({ cputune: limits }).actions).at(-1)).toBe('global_quota');
+    const running = { ...live, cputune: limits };
+    const lifted = planLive(compareRemoved({ cputune: limits }, {}, running), {}, running, running);
+    expect(order(lifted.steps.map(({ action }) => action))[0]).toBe('global_quota');
+  });
+
+  it('plugs a vsock, and devices of the host', () => {
+    const vsock = { model: 'virtio', cid: { auto: false, address: 7 } };
+    expect(plan({ devices: { vsock } }).actions).toEqual([{ type: 'attach', kind: 'vsock', device: vsock }]);
+    const pci = {
+      mode: 'subsystem',
+      type: 'pci',
+      managed: true,
+      source: { address: { domain: '0x0000', bus: '0x03', slot: '0x00', function: '0x0' } },
+    };
+    expect(plan({ devices: { hostdev: [pci] } }).actions).toEqual([{ type: 'attach', kind: 'hostdev', device: pci }]);
+    const running = { ...live, devices: { hostdev: [{ ...pci, alias: { name: 'hostdev0' } }] } };
+    const { steps } = planLive(compareRemoved({ devices: { hostdev: [pci] } }, {}, running), {}, running, running);
+    expect(steps.map(({ action }) => action)).toMatchObject([{ type: 'detach', kind: 'hostdev' }]);
+  });
+
+  it('resizes virtio memory, and leaves its size for a restart', () => {
+    const module = (requested: number, size = 1024): DataObject => ({
+      model: 'virtio-mem',
+      target: { size: { unit: 'MiB', value: size }, node: 0, requested: { unit: 'MiB', value: requested } },
+    });
+    const running = { ...live, devices: { memory: [{ ...module(256), alias: { name: 'virtiomem0' } }] } };
+    const planOf = (wanted: DataObject): ReturnType<typeof planLive> =>
+      planLive(compareWanted(wanted, running), wanted, running, running);
+    expect(planOf({ devices: { memory: [module(512)] } }).steps.map(({ action }) => action)).toMatchObject([
+      {
+        type: 'update',
+        kind: 'memory',
+        device: { target: { requested: { value: 512 } }, alias: { name: 'virtiomem0' } },
+      },
+    ]);
+    expect(planOf({ devices: { memory: [module(256, 2048)] } }).steps).toEqual([]);
+  });
 });
