@@ -14,6 +14,7 @@
  * It ends when its signal aborts: the steps at hand come to their end, and no guest is touched.
  */
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { join } from 'node:path';
 import { HypervisorKeeper, type Allocation } from './hypervisor/hypervisor-keeper.ts';
 import { slimMachine, slimObject, slimOperation, type SlimMachine, type SlimOperation } from './machine-index.ts';
@@ -28,7 +29,9 @@ import type { NetworkUser } from './virtual-network/reservations.ts';
 import { LongWork } from './virtual-machine-snapshot/long-work.ts';
 import { MachineSnapshots } from './virtual-machine-snapshot/machine-snapshots.ts';
 import { machineKeyOf } from './virtual-machine-snapshot/snapshot-context.ts';
+import type { DiskUser } from './virtual-machine/disk-claims.ts';
 import { StorageAgent } from './virtual-pool/storage-agent.ts';
+import type { StorageUser } from './virtual-pool/storage-context.ts';
 import { leaseNamespace, type Hypervisor } from '../api/hypervisor.ts';
 import { kinds } from '../api/kinds.ts';
 import { group, version } from '../api/meta.ts';
@@ -140,6 +143,7 @@ class Executor {
   readonly #durations = new Histogram();
   readonly #events = new Counter();
   #allowsEmulation: boolean | undefined;
+  #wantedOfNode: string | undefined;
   #keeperWake: () => void = () => undefined;
   #connects = 0;
 
@@ -260,6 +264,7 @@ class Executor {
       secrets: client.resource<SecretObject>(builtin.secrets),
       configMaps: client.resource<ConfigMapObject>(builtin.configMaps),
       media: new Media(join(options.dataFolder, 'machines')),
+      diskUsers: (namespace, name) => this.#usersOf('VirtualDisk', namespace, name),
       snapshots,
       libvirt: () => this.#supervisor.current,
       openOperations: (key) => this.#openOperations(key),
@@ -281,10 +286,8 @@ class Executor {
       nodeName,
       spoolFolder: join(options.dataFolder, 'images'),
       libvirt: () => this.#supervisor.current,
-      usersOf: (kind, namespace, name) =>
-        this.#machines
-          .byIndex('reference', `${namespace}/${kind}/${name}`)
-          .map(({ metadata, spec }) => ({ name: metadata.name ?? '', nodeName: spec.nodeName })),
+      usersOf: (kind, namespace, name) => this.#usersOf(kind, namespace, name),
+      record,
       logger,
       clock,
       onReconciled,
@@ -329,6 +332,8 @@ class Executor {
           });
     // Background work ends after the reconcilers: they may need it to end well.
     const background = new AbortController();
+    // Each cache waits for its end several times: more than the ten that Node takes for a leak.
+    setMaxListeners(100, background.signal, signal);
     this.#watchCaches();
     const informers = [this.#machines, this.#operations, this.#snapshotObjects, this.#hypervisors, ...this.#named];
     const running = [
@@ -403,8 +408,7 @@ class Executor {
       const { object } = change;
       const [before, after] = [change.type === 'updated' ? change.before.metadata : undefined, object.metadata];
       // Status is our own writing.
-      const isNews =
-        before?.generation !== after.generation || before?.deletionTimestamp !== after.deletionTimestamp;
+      const isNews = before?.generation !== after.generation || before?.deletionTimestamp !== after.deletionTimestamp;
       if (change.type === 'deleted' || !isNews) return;
       const machine = this.#machines.get(machineKeyOf(object));
       if (machine?.spec.nodeName === nodeName) this.#controller.enqueue(machineKeyOf(object));
@@ -426,10 +430,14 @@ class Executor {
         return;
       }
       this.#keeper.observe(object);
+      // What the administrator wants of the node changes what it offers; status is the keeper's own writing.
+      const wanted = JSON.stringify(object.spec);
+      if (wanted === this.#wantedOfNode) return;
+      this.#wantedOfNode = wanted;
+      this.#keeperWake();
       const allows = object.spec.allowEmulation === true;
       if (allows === this.#allowsEmulation) return;
       this.#allowsEmulation = allows;
-      this.#keeperWake();
       this.#enqueueAll();
     });
   }
@@ -440,6 +448,13 @@ class Executor {
     for (const machine of this.#machines.byIndex('reference', `${namespace}/${kind}/${name}`)) {
       if (machine.spec.nodeName === this.#options.nodeName) this.#controller.enqueue(objectKey(machine));
     }
+  }
+
+  /** The machines that name a disk or an image. */
+  #usersOf(kind: string, namespace: string, name: string): (StorageUser & DiskUser)[] {
+    return this.#machines
+      .byIndex('reference', `${namespace}/${kind}/${name}`)
+      .map(({ metadata, spec }) => ({ name: metadata.name ?? '', nodeName: spec.nodeName, domain: spec.domain }));
   }
 
   #networkUsers(namespace: string, name: string): NetworkUser[] {

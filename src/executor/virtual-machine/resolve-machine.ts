@@ -1,4 +1,5 @@
 import { desiredDomain } from './desired-domain.ts';
+import { refuseOtherWriters } from './disk-claims.ts';
 import { resolveInterfaces } from './interfaces.ts';
 import { NotReadyError } from './not-ready-error.ts';
 import { retryMs, type Round } from './round.ts';
@@ -19,6 +20,7 @@ export async function resolveMachine(round: Round): Promise<void> {
     );
     if (problems.length > 0) throw new InvalidInputError(problems);
     round.volumes = await resolveVolumes(machine, round.parts, signal);
+    await refuseOtherWriters(round);
     const interfaces = await resolveInterfaces(machine, round.parts.networks, signal, {
       plugs: round.parts.plugs,
       live: round.view?.live,

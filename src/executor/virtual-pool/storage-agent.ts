@@ -40,6 +40,8 @@ export interface StorageAgentOptions {
   readonly libvirt: () => Libvirt | undefined;
   /** The machines that name a disk or an image. */
   readonly usersOf: StorageContext['usersOf'];
+  /** Takes what happened, as Kubernetes Events. */
+  readonly record: StorageContext['record'];
   readonly logger: Logger;
   readonly clock: Clock;
   readonly onReconciled: (record: ReconcileRecord) => void;
@@ -64,7 +66,7 @@ export class StorageAgent {
 
   constructor(options: StorageAgentOptions) {
     this.#options = options;
-    const { client, nodeName, spoolFolder, logger, clock, onReconciled, libvirt, usersOf } = options;
+    const { client, nodeName, spoolFolder, logger, clock, onReconciled, libvirt, usersOf, record } = options;
     const informer = <T extends KubeObject>(kind: string, transform?: (object: T) => T): Informer<T> =>
       new Informer<T>({
         source: client.resource<T>(typeOf(kind)),
@@ -94,6 +96,7 @@ export class StorageAgent {
       knownImages: () => this.#images.list(),
       usersOf: (kind, namespace, name): readonly StorageUser[] => usersOf(kind, namespace, name),
       libvirt,
+      record,
       clock,
     };
     const pools = new PoolReconciler(this.#context);

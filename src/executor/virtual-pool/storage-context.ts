@@ -7,6 +7,7 @@ import { ConflictError, FailedError, toError, UnreachableError } from '../../bas
 import type { Clock } from '../../base/clock.ts';
 import type { ResourceClient } from '../../kube/resource-client.ts';
 import type { Libvirt } from '../../libvirt/libvirt.ts';
+import type { EventRecord } from '../../reconcile/event-recorder.ts';
 
 /** A node, as far as storage has to know it. */
 export interface StorageNode {
@@ -40,6 +41,7 @@ export interface StorageContext {
   /** The machines that name a disk or an image. */
   readonly usersOf: (kind: 'VirtualDisk' | 'VirtualImage', namespace: string, name: string) => readonly StorageUser[];
   readonly libvirt: () => Libvirt | undefined;
+  readonly record: (event: EventRecord) => void;
   readonly clock: Clock;
 }
 
