@@ -13,10 +13,12 @@ const cordon = (world: SchedulerWorld, name: string, unschedulable: boolean): vo
   world.change('node', name, () => ({ spec: { unschedulable } }));
 
 /** A world in which a scheduler reserved room for `m1` on `a` and died; its bind is still on the way. */
-async function reservedAndDead(): Promise<SchedulerWorld> {
+async function reservedAndDead(message = ''): Promise<SchedulerWorld> {
   const world = new SchedulerWorld();
   world.addNode('a', '4096Mi');
   world.addMachine('m1', 3500);
+  const condition = { type: 'Scheduled', status: 'False', reason: 'Unschedulable', message };
+  if (message !== '') world.change('machine', 'm1', () => ({ status: { conditions: [condition] } }));
   const first = world.start();
   await turn();
   world.serve(0);
@@ -65,7 +67,8 @@ describe('a reservation', () => {
   });
 
   it('that was given back does not let a late bind overfill the node', async () => {
-    const world = await reservedAndDead();
+    // Nothing new is to be said of it, so no report changes its resourceVersion.
+    const world = await reservedAndDead('1 node: 1 cordoned');
     cordon(world, 'a', true);
     const second = world.start();
     await world.settleOnly(second);
