@@ -31,14 +31,16 @@ export class NetworkLab {
   async until(
     name: string,
     holds: (network: VirtualNetwork | undefined) => boolean,
-    timeoutMs = 60_000,
+    timeoutMs = 30_000,
   ): Promise<VirtualNetwork | undefined> {
     const end = Date.now() + timeoutMs;
     for (;;) {
       const network = await this.networks.find({ namespace: 'default', name });
       if (holds(network)) return network;
       if (Date.now() > end) {
-        throw new Error(`${JSON.stringify(network, null, 1)}\n${(await this.node.log()).slice(-2500)}`);
+        throw new Error(
+          `${JSON.stringify({ ...network, metadata: undefined }, null, 1)}\n${(await this.node.log()).slice(-2500)}`,
+        );
       }
       await delay(50);
     }
@@ -53,6 +55,12 @@ export class NetworkLab {
         one?.status?.nodes?.[0]?.observedGeneration === one?.metadata.generation,
     );
     return ready as VirtualNetwork;
+  }
+
+  /** Deletes a network, and waits until it is gone. */
+  async remove(name: string): Promise<void> {
+    await this.networks.delete({ namespace: 'default', name });
+    await this.untilGone(name);
   }
 
   async untilGone(name: string): Promise<void> {

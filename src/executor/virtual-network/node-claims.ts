@@ -78,19 +78,14 @@ async function documentOf(network: Network, inactive: boolean, options: LibvirtC
   return analyse(await network.xml({ inactive, ...options }), { maxBytes: maxReportedBytes }).value as DataObject;
 }
 
-/** Whether libvirt knows a network device of this name: `net_NAME_MAC`, with _ for what is no letter or digit. */
+/** Whether the node has a network device of this name. */
 async function hasDevice(libvirt: Libvirt, name: string, options: LibvirtCallOptions): Promise<boolean> {
-  const prefix = `net_${name.replace(/[^A-Za-z0-9]/g, '_')}_`;
   try {
-    const devices = await libvirt.nodeDevices.list({ capNet: true, ...options });
-    for (const device of devices) {
-      if (!device.name.startsWith(prefix) || device.name.length !== prefix.length + 17) continue;
-      const value = analyse(await device.xml(options), { maxBytes: maxReportedBytes }).value as DataObject;
-      if (JSON.stringify(value['capability'] ?? null).includes(JSON.stringify(name))) return true;
-    }
-    return false;
+    const { ifaces } = await libvirt.rpc.call('connectListAllInterfaces', { needResults: 1, flags: 0 }, options);
+    return ifaces.some((device) => device.name === name);
   } catch (error) {
-    if (isNotFound(error) || isUnsupported(error)) return false;
+    // A daemon without libvirt's interface driver: libvirt itself says so at the start of the network.
+    if (isUnsupported(error)) return false;
     throw error;
   }
 }
