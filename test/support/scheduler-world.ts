@@ -18,6 +18,8 @@ type Table = 'machine' | 'node';
 
 interface Request {
   readonly owner: SchedulerProcess;
+  /** The object it is about. */
+  readonly name: string;
   readonly run: () => object | undefined;
   readonly answer: (value: object | undefined) => void;
   readonly fail: (error: Error) => void;
@@ -107,15 +109,20 @@ export class SchedulerWorld {
     }
   }
 
-  /** Carries out what one scheduler asks for, and tells it what happens, until it has nothing left to do. */
-  async settleOnly(process: SchedulerProcess): Promise<void> {
+  /**
+   * Carries out what one scheduler asks for, and tells it what happens, until it has nothing left to do.
+   *
+   * @param held Requests about this object wait.
+   */
+  async settleOnly(process: SchedulerProcess, held = ''): Promise<void> {
+    const next = (): number => this.requests.findIndex(({ owner, name }) => owner === process && name !== held);
     for (let idle = 0; idle < 3; idle += 1) {
       await turn();
       if (process.inbox.length > 0) idle = 0;
       process.deliver(process.inbox.length);
-      for (let at = this.requests.findIndex(({ owner }) => owner === process); at >= 0; idle = 0) {
+      for (let at = next(); at >= 0; idle = 0) {
         this.serve(at);
-        at = this.requests.findIndex(({ owner }) => owner === process);
+        at = next();
       }
     }
   }
@@ -163,9 +170,9 @@ export class SchedulerWorld {
   }
 
   /** @internal */
-  request(owner: SchedulerProcess, run: () => object | undefined): Promise<object | undefined> {
+  request(owner: SchedulerProcess, name: string, run: () => object | undefined): Promise<object | undefined> {
     return new Promise((answer, fail) => {
-      this.requests.push({ owner, run, answer, fail });
+      this.requests.push({ owner, name, run, answer, fail });
       if (this.direct) queueMicrotask(() => this.serve(this.requests.length - 1));
     });
   }
@@ -239,8 +246,9 @@ export class SchedulerProcess {
     const id = world.schedulers.length;
     const client = (table: Table): never =>
       ({
-        find: ({ name }: { name: string }) => this.#ask(() => world.find(table, name)),
-        mergePatch: ({ name }: { name: string }, patch: object) => this.#ask(() => world.patch(table, name, patch)),
+        find: ({ name }: { name: string }) => this.#ask(name, () => world.find(table, name)),
+        mergePatch: ({ name }: { name: string }, patch: object) =>
+          this.#ask(name, () => world.patch(table, name, patch)),
       }) as never;
     this.scheduler = new Scheduler({
       snapshot: this.snapshot,
@@ -282,10 +290,10 @@ export class SchedulerProcess {
     await this.ended;
   }
 
-  async #ask(run: () => object | undefined): Promise<object | undefined> {
+  async #ask(name: string, run: () => object | undefined): Promise<object | undefined> {
     // The dead ask for nothing.
     if (!this.#isAlive) return new Promise(() => undefined);
-    const answer = await this.world.request(this, run);
+    const answer = await this.world.request(this, name, run);
     return this.alive() ? answer : new Promise(() => undefined);
   }
 }
