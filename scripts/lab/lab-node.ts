@@ -138,8 +138,6 @@ export class LabNode {
         await this.#executor.signal('SIGKILL');
         break;
       case 'libvirtd':
-        // Its supervisor answers only when it is not stopped.
-        if (this.#paused.has('node')) await this.resume('node');
         if (this.#libvirtdRuns) await this.libvirtd.signal('KILL');
         this.#libvirtdRuns = false;
         break;
@@ -213,7 +211,10 @@ export class LabNode {
   async #signal(part: NodePart, signal: 'SIGSTOP' | 'SIGCONT'): Promise<void> {
     if (part === 'executor') return this.#executor.signal(signal);
     if (part === 'libvirtd') return this.libvirtd.signal(signal === 'SIGSTOP' ? 'STOP' : 'CONT');
-    for (const pid of await processesIn(this.libvirtd.pid)) kill(pid, signal);
+    // The first process goes on: it ends the node when this process dies.
+    const { pid: first } = this.libvirtd;
+    for (const pid of await processesIn(first)) if (pid !== first) kill(pid, signal);
+    if (signal === 'SIGCONT') await this.#executor.signal(signal);
   }
 }
 

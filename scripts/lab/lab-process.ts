@@ -76,6 +76,8 @@ export class LabProcess {
     const ended = once(child, 'exit');
     const pid = await this.pid();
     if (pid !== 0) kill(pid, signal);
+    // nsenter stops itself when its child is stopped, and then neither goes on nor sees the child's end by itself.
+    if (signal !== 'SIGSTOP' && child.pid !== undefined && child.pid !== pid) kill(child.pid, 'SIGCONT');
     if (signal !== 'SIGKILL' && signal !== 'SIGTERM') return;
     // One that is stopped never hears of SIGTERM.
     const timer = setTimeout(() => {

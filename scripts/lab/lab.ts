@@ -255,7 +255,6 @@ async function bundle(folder: string): Promise<string> {
   if (code !== 0) throw new Error(`the bundle of virtctl was not built: ${String(code)}`);
   // What is not in the bundle (lmdb) is looked for above it.
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
-  await writeFile(join(outdir, 'package.json'), '{"type":"module"}');
   return join(outdir, 'virtctl.js');
 }
 

@@ -211,7 +211,10 @@ class Executor {
       hypervisors: client.resource<Hypervisor>(typeOf('Hypervisor')),
       libvirt: () => this.#supervisor.current,
       allocation: () => this.#allocation(),
-      ownDomains: () => this.#machines.byIndex('node', nodeName).length,
+      ownDomains: () => new Set(this.#machines.byIndex('node', nodeName).map(({ spec }) => spec.domain)),
+      isMachine: (namespace, name) =>
+        this.#machines.health().synced ? this.#machines.get(`${namespace}/${name}`) !== undefined : undefined,
+      record: (event) => record(event),
       newId: randomUUID,
       clock,
       logger,
@@ -393,6 +396,8 @@ class Executor {
       this.#storage.noticeUser(object.metadata.namespace ?? '', [...new Set([...before, ...object.spec.references])]);
       const was = change.type === 'updated' ? change.before.spec.nodeName : '';
       if (object.spec.nodeName !== nodeName && was !== nodeName) return;
+      // A domain may have lost its machine, or found it again.
+      if (change.type === 'deleted' || this.#keeper.orphans > 0) this.#keeperWake();
       // Status is our own writing: only what somebody wants is news, and that the controller takes this node for lost.
       if (
         change.type === 'updated' &&
@@ -688,6 +693,12 @@ class Executor {
         help: 'Connections to libvirt, and gaps in its events.',
         type: 'counter',
         samples: [{ value: this.#connects }],
+      },
+      {
+        name: 'virtctl_orphaned_domains',
+        help: 'Domains of this node whose VirtualMachine is gone.',
+        type: 'gauge',
+        samples: [{ value: this.#keeper.orphans }],
       },
       {
         name: 'virtctl_machines',
