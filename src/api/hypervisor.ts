@@ -171,7 +171,23 @@ export const hypervisorStatus = object(
         total: integer('All.', { min: 0 }),
         running: integer('Those that run.', { min: 0 }),
         foreign: integer('Those that are not ours.', { min: 0 }),
+        orphaned: integer('Those that were made for a VirtualMachine that is gone.', { min: 0 }),
       },
+    ),
+    orphans: list(
+      'Domains that were made for a VirtualMachine that is gone. They are left alone; `virtctl recover` brings their ' +
+        'objects back.',
+      object(
+        'A domain.',
+        { domain: string('Its name at libvirt.') },
+        {
+          uuid: string('Its UUID.'),
+          namespace: string('The namespace of the machine that is gone.'),
+          name: string('The name of the machine that is gone.'),
+          running: boolean('Whether it runs.'),
+        },
+      ),
+      { maxItems: 256 },
     ),
     lastHeartbeatTime: time('When the executor last wrote this; its Lease is fresher.'),
     conditions,
@@ -199,6 +215,8 @@ export const hypervisorConditions = {
   LibvirtConnected: 'LibvirtConnected',
   /** KVM was tried and works. */
   KVMUsable: 'KVMUsable',
+  /** There are domains whose VirtualMachine is gone. */
+  OrphanedDomains: 'OrphanedDomains',
   /** A pool is nearly full. */
   DiskPressure: 'DiskPressure',
 } as const;
@@ -215,6 +233,8 @@ export const hypervisorReasons = {
   GuestHung: 'GuestHung',
   ProbeFailed: 'ProbeFailed',
   EmulationAllowed: 'EmulationAllowed',
+  OrphansFound: 'OrphansFound',
+  NoOrphans: 'NoOrphans',
   DiskSpaceLow: 'DiskSpaceLow',
   DiskSpaceFine: 'DiskSpaceFine',
 } as const;

@@ -1,10 +1,11 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { commandLine, type CommandResult } from '../support/command-line.ts';
 import { ExecutorNode, resourceOf, startExecutorNode } from '../support/executor-node.ts';
 import { bootsOf, guestMachine, untilBoots } from '../support/guest-machine.ts';
 import { testGuest, type Guest } from '../support/guest.ts';
+import { findCondition } from '../../src/api/meta.ts';
 import type { VirtualDisk } from '../../src/api/virtual-disk.ts';
 import type { VirtualNetwork } from '../../src/api/virtual-network.ts';
 import type { VirtualPool } from '../../src/api/virtual-pool.ts';
@@ -108,6 +109,32 @@ describe('virtctl recover after the control plane is lost', () => {
 
     await loseEverything();
     expect((await after.machines.listAll()).items).toEqual([]);
+    const orphans = await vi.waitFor(
+      async () => {
+        const node = await after.hypervisors.get({ name: 'node-1' });
+        expect(node.status?.domains).toMatchObject({ total: 2, running: 1, orphaned: 2 });
+        return node;
+      },
+      { timeout: 60_000 },
+    );
+    expect(orphans.status?.orphans).toMatchObject([
+      { domain: 'default.job', namespace: 'default', name: 'job', running: false },
+      { domain: 'default.web', namespace: 'default', name: 'web', running: true },
+    ]);
+    expect(findCondition(orphans.status, 'OrphanedDomains')).toMatchObject({ status: 'True', reason: 'OrphansFound' });
+    expect(await (await fetch(`${after.metricsUrl}/metrics`)).text()).toContain('virtctl_orphaned_domains 2');
+    await vi.waitFor(
+      async () => {
+        const { items } = await after.events.listAll();
+        expect(items.filter(({ reason }) => reason === 'OrphanedDomain')).toHaveLength(2);
+      },
+      { timeout: 30_000 },
+    );
+    const described = await commandLine(['node', 'describe', 'node-1', '--kubeconfig', after.kubeconfig]);
+    expect(described.stdout).toContain('default.web');
+    const doctor = await virtctl('doctor');
+    expect(doctor.stdout).toContain('node-1: default.job, default.web');
+
     const dry = await virtctl('recover', '--dry-run');
     expect(dry.stdout).toContain('virtualmachine.virtctl.dev/web recovered (dry run)\n');
     expect((await after.machines.listAll()).items).toEqual([]);
@@ -137,6 +164,14 @@ describe('virtctl recover after the control plane is lost', () => {
       definitionOf(dump),
     );
     expect(await bootsOf(after, 'web')).toBe(1);
+    await vi.waitFor(
+      async () => {
+        const { status } = await after.hypervisors.get({ name: 'node-1' });
+        expect(findCondition(status, 'OrphanedDomains')?.status).toBe('False');
+        expect(status?.orphans).toBeUndefined();
+      },
+      { timeout: 60_000 },
+    );
     const job = await after.until('job', (vm) => vm.status?.printableStatus === 'Completed', 'job to be completed');
     expect(job.spec.runStrategy).toBe('Once');
     expect(await bootsOf(after, 'job')).toBe(1);
@@ -157,6 +192,9 @@ describe('virtctl recover after the control plane is lost', () => {
     await after.patch('web', { runStrategy: 'Always' });
     await after.untilStatus('web', 'Running');
     await untilBoots(after, 'web', 2);
+    // Undefined behind our back: it comes back, and that is told.
+    await after.libvirtd.virsh('undefine', 'default.job');
+    await vi.waitFor(async () => expect(await after.eventsOf('job')).toContain('DomainVanished'), { timeout: 30_000 });
     for (const name of ['web', 'job']) await after.delete(name);
     expect(await after.libvirtd.virsh('list', '--all', '--name')).toBe('');
   });

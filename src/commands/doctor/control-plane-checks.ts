@@ -1,8 +1,9 @@
 import type { Check, Finding } from './check.ts';
 import { customResourceDefinition } from '../../api/crd.ts';
-import { leaseNamespace } from '../../api/hypervisor.ts';
-import { kinds } from '../../api/kinds.ts';
+import { leaseNamespace, type Hypervisor } from '../../api/hypervisor.ts';
+import { hypervisorKind, kinds } from '../../api/kinds.ts';
 import { apiVersion } from '../../api/meta.ts';
+import { resourceTypeOf } from '../../cli/machine-verb.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import type { KubeObject } from '../../kube/object.ts';
 import { builtin } from '../../kube/resource-type.ts';
@@ -41,6 +42,7 @@ export function controlPlaneChecks(
     },
     { name: 'kinds are installed and current', run: withClient(checkKinds) },
     { name: 'executors are alive', run: withClient((one, signal) => checkLeases(one, now(), signal)) },
+    { name: 'domains have their machines', run: withClient(checkOrphans) },
   ];
   return { checks, close: () => client?.close() };
 }
@@ -81,6 +83,21 @@ function canonical(value: unknown): string {
       ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
       : part,
   );
+}
+
+async function checkOrphans(client: KubeClient, signal: AbortSignal): Promise<Finding> {
+  const { items } = await client.resource<Hypervisor>(resourceTypeOf(hypervisorKind)).listAll({ signal });
+  const found = items.filter(({ status }) => (status?.orphans ?? []).length > 0);
+  if (found.length === 0) return { status: 'ok', message: 'no domain was made for a machine that is gone' };
+  const message = found.map(
+    ({ metadata, status }) =>
+      `${metadata.name ?? ''}: ${(status?.orphans ?? []).map(({ domain }) => domain).join(', ')}`,
+  );
+  return {
+    status: 'warn',
+    message: `the machines of these domains are gone: ${message.join('; ')}`,
+    fix: 'virtctl recover, on that node; or virsh undefine what nobody needs',
+  };
 }
 
 async function checkLeases(client: KubeClient, now: number, signal: AbortSignal): Promise<Finding> {

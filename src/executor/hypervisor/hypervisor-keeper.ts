@@ -6,9 +6,11 @@
  */
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
+import { findOrphans, maxToldOrphans } from './find-orphans.ts';
 import { probeKvm, type KvmProbe, type KvmProbeOptions } from './kvm-probe.ts';
 import { readNodeFacts, type NodeFacts } from './node-facts.ts';
 import { mergePatchOf } from '../status-patch.ts';
+import type { LibvirtCallOptions } from '../virtual-machine/domain-view.ts';
 import type { NodeTraits } from '../virtual-machine/desired-domain.ts';
 import {
   hypervisorConditions,
@@ -23,7 +25,9 @@ import type { Logger } from '../../base/logger.ts';
 import type { ResourceClient } from '../../kube/resource-client.ts';
 import { isAlreadyExists } from '../../kube/status-error.ts';
 import type { Libvirt } from '../../libvirt/libvirt.ts';
+import type { Domain } from '../../libvirt/objects/domain.ts';
 import { setCondition } from '../../reconcile/conditions.ts';
+import type { EventRecord } from '../../reconcile/event-recorder.ts';
 
 /** What is placed on a node: CPUs and bytes of memory of its machines. */
 export interface Allocation {
@@ -39,8 +43,11 @@ export interface HypervisorKeeperOptions {
   readonly hypervisors: ResourceClient<Hypervisor>;
   readonly libvirt: () => Libvirt | undefined;
   readonly allocation: () => Allocation;
-  /** Domains of this node that are ours. */
-  readonly ownDomains: () => number;
+  /** Names of the domains of this node's machines. */
+  readonly ownDomains: () => ReadonlySet<string>;
+  /** Whether there is a VirtualMachine of this namespace and name; undefined while nobody knows. */
+  readonly isMachine: (namespace: string, name: string) => boolean | undefined;
+  readonly record: (event: EventRecord) => void;
   readonly clock: Clock;
   readonly logger: Logger;
   /** A folder that QEMU can read, for the probe of KVM. */
@@ -60,6 +67,7 @@ export class HypervisorKeeper {
   #facts: { readonly of: Libvirt; readonly facts: NodeFacts } | undefined;
   #probe: { readonly result: ProbeResult; readonly atMs: number } | undefined;
   #allowEmulation = false;
+  #orphans = 0;
   /** One at a time: two probes would write the same disk. */
   #preparing: Promise<void> | undefined;
 
@@ -173,8 +181,16 @@ export class HypervisorKeeper {
     );
     set(hypervisorConditions.Ready, connected, connected ? Ready : Disconnected);
     if (facts === undefined || libvirt === undefined) return { ...object.status, conditions };
+    const inventory = await this.#inventory(object, libvirt, signal);
+    const { orphans, domains } = inventory;
+    const names = (orphans ?? []).map((one) => one.domain).join(', ');
+    const { OrphansFound, NoOrphans } = hypervisorReasons;
+    const count = domains?.orphaned ?? 0;
+    if (count > 0) set(hypervisorConditions.OrphanedDomains, true, OrphansFound, `their machines are gone: ${names}`);
+    else set(hypervisorConditions.OrphanedDomains, false, NoOrphans);
+    const { orphans: _before, ...rest } = object.status ?? {};
     return {
-      ...object.status,
+      ...rest,
       observedGeneration: object.metadata.generation,
       ...this.#resources(object, facts),
       addresses: facts.addresses,
@@ -182,7 +198,7 @@ export class HypervisorKeeper {
       cpu: facts.cpu,
       numa: facts.numa,
       domainCapabilities: facts.domainCapabilities,
-      ...(await this.#inventory(libvirt, signal)),
+      ...inventory,
       conditions,
     };
   }
@@ -205,19 +221,53 @@ export class HypervisorKeeper {
     };
   }
 
+  /** How many domains were orphans when last looked. */
+  get orphans(): number {
+    return this.#orphans;
+  }
+
+  async #findOrphans(
+    object: Hypervisor,
+    all: readonly Domain[],
+    options: LibvirtCallOptions,
+  ): Promise<Pick<HypervisorStatus, 'orphans'>> {
+    const { ownDomains, isMachine, record } = this.#options;
+    // Before the machines are known, all would be orphans.
+    if (isMachine('', '') === undefined) return {};
+    const found = await findOrphans(
+      all,
+      ownDomains(),
+      (namespace, name) => isMachine(namespace, name) !== false,
+      options,
+    );
+    this.#orphans = found.length;
+    const before = new Set((object.status?.orphans ?? []).map(({ uuid }) => uuid));
+    const orphans = found.slice(0, maxToldOrphans);
+    for (const { domain, uuid, namespace = '', name = '' } of orphans) {
+      if (before.has(uuid)) continue;
+      const note = `the domain ${domain} was made for the VirtualMachine ${namespace}/${name}, which is gone; it is left alone`;
+      record({ regarding: object, type: 'Warning', reason: 'OrphanedDomain', action: 'Compare', note });
+    }
+    return found.length === 0 ? {} : { orphans };
+  }
+
   async #inventory(
+    object: Hypervisor,
     libvirt: Libvirt,
     signal: AbortSignal,
-  ): Promise<Pick<HypervisorStatus, 'pools' | 'networks' | 'domains'>> {
+  ): Promise<Pick<HypervisorStatus, 'pools' | 'networks' | 'domains' | 'orphans'>> {
     const options = { signal, timeoutMs: 30_000 };
     const [all, running] = await Promise.all([
       libvirt.domains.list(options),
       libvirt.domains.list({ active: true, ...options }),
     ]);
+    const { orphans } = await this.#findOrphans(object, all, options);
+    const orphaned = orphans === undefined ? {} : { orphans };
     const domains = {
       total: all.length,
       running: running.length,
-      foreign: Math.max(0, all.length - this.#options.ownDomains()),
+      foreign: Math.max(0, all.length - this.#options.ownDomains().size),
+      ...(orphans === undefined ? {} : { orphaned: this.#orphans }),
     };
     try {
       const activeNetworks = new Set(
@@ -233,11 +283,11 @@ export class HypervisorKeeper {
           active: await pool.isActive(options),
         })),
       );
-      return { domains, networks, pools };
+      return { domains, networks, pools, ...orphaned };
     } catch (error) {
       // A split daemon of networks or storage may be away; the machines are not.
       this.#options.logger.debug('cannot list networks or pools', { error });
-      return { domains };
+      return { domains, ...orphaned };
     }
   }
 }

@@ -21,6 +21,14 @@ export async function defineMachine(round: Round): Promise<void> {
   }
   const view = round.view;
   const drift = view === undefined ? undefined : compareDefinition(machine, wanted, view);
+  if (
+    view === undefined &&
+    machine.status?.nodeName === round.parts.nodeName &&
+    machine.status.domain?.uuid !== undefined
+  ) {
+    const message = `the domain ${domainName(machine)} was undefined behind our back; it is defined anew`;
+    tellEvent(round, 'Warning', 'DomainVanished', 'Define', message);
+  }
   const isDrift = drift !== undefined && !drift.specChanged && drift.differences.length > 0;
   const changes = (drift?.differences ?? []).map((difference) => toFieldChange(toKnown(difference)));
   if (isDrift && machine.spec.driftPolicy === 'Report') {
