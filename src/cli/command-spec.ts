@@ -3,7 +3,7 @@ import type { Context } from './context.ts';
 
 /**
  * Adds a command's arguments, options, help and action to `command`, which has its name and summary already. The
- * action throws a VirtctlError for every failure; `bin/virtctl.ts` prints it and sets the exit code.
+ * action throws a VirtctlError for every failure; `bin/main.ts` prints it and sets the exit code.
  */
 export type CommandModule = { readonly configure: (command: Command, context: Context) => void };
 

@@ -3,7 +3,7 @@ import type { ChalkInstance } from 'chalk';
 
 /**
  * All that a command may know of its process. A command takes it as an argument, and so runs without a process in
- * tests. Made once, in bin/virtctl.ts.
+ * tests. Made once, in bin/main.ts.
  */
 export interface Context {
   readonly stdin: Readable & { readonly isTTY?: boolean };

@@ -1,7 +1,8 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { codeCacheFile, loadProgram } from '../../bin/load-program.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 // Inside node_modules, so that the bundle finds the one package that is not in it.
@@ -29,20 +30,47 @@ describe('the bundle', () => {
     expect(run(['--help']).stdout).toContain('convert');
   });
 
-  it('reads little more than commander for --help', () => {
-    // What is imported before anything is called, all chunks together.
-    const seen = new Set<string>();
-    let bytes = 0;
-    const visit = (path: string): void => {
-      if (seen.has(path)) return;
-      seen.add(path);
-      const text = readFileSync(path, 'utf8');
-      bytes += text.length;
-      for (const match of text.matchAll(/(?:from|import)\s*"(\.[^"]+)"/g)) visit(resolve(path, '..', match[1] ?? ''));
-    };
-    visit(virtctl);
-    expect(bytes).toBeGreaterThan(20_000);
-    expect(bytes).toBeLessThan(150_000);
+  it('evaluates for --help only what help needs', () => {
+    const seen = join(folder, 'builtins.cjs');
+    writeFileSync(
+      seen,
+      `const Module = require('node:module'), load = Module._load, names = [];
+      Module._load = (name, ...rest) => (names.push(name), load(name, ...rest));
+      process.on('exit', () => process.stderr.write(JSON.stringify(names)));`,
+    );
+    const { stderr } = spawnSync(process.execPath, ['--require', seen, virtctl, '--help'], { encoding: 'utf8' });
+    const names = JSON.parse(stderr) as string[];
+    expect(names).toContain('node:vm');
+    const heavy = ['node:https', 'node:crypto', 'node:fs/promises', 'node:tls', 'node:worker_threads', 'lmdb'];
+    expect(names.filter((name) => heavy.includes(name))).toEqual([]);
+  });
+
+  it('is compiled with its code cache, and without one that V8 does not take', () => {
+    const bundle = join(folder, 'bundle');
+    expect(loadProgram(bundle).script.cachedDataRejected).toBe(false);
+    const other = join(folder, 'other');
+    cpSync(bundle, other, { recursive: true });
+    writeFileSync(join(other, codeCacheFile), 'made by something else');
+    expect(loadProgram(other).script.cachedDataRejected).toBe(true);
+    const version = (): string =>
+      spawnSync(process.execPath, [join(other, 'virtctl.js'), '--version'], { encoding: 'utf8' }).stdout;
+    expect(version()).toBe(run(['--version']).stdout);
+    rmSync(join(other, codeCacheFile));
+    expect(loadProgram(other).script.cachedDataRejected).toBe(undefined);
+    expect(version()).toBe(run(['--version']).stdout);
+  });
+
+  it('finds the package that is not in it, and ends on SIGTERM', async () => {
+    const args = ['standalone', '--no-executor', '--port', '0', '--data-dir', join(folder, 'data')];
+    const child = spawn(process.execPath, [virtctl, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const ended = new Promise((done) => child.once('close', done));
+    let stderr = '';
+    for await (const chunk of child.stderr as AsyncIterable<Buffer>) {
+      stderr += chunk.toString();
+      // Once: the second signal ends it at once.
+      if (stderr.includes('"serving"') && !child.killed) child.kill('SIGTERM');
+    }
+    expect({ code: await ended, stderr }).toEqual({ code: 0, stderr: expect.stringContaining('"serving"') as string });
   });
 
   it('converts standard input both ways', () => {
