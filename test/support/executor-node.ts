@@ -37,6 +37,8 @@ export interface ExecutorNodeOptions {
   /** Use libvirt's test driver instead of QEMU. */
   readonly testDriver?: boolean;
   readonly libvirtd?: LibvirtdOptions;
+  /** The executor sees the mounts of libvirtd's own mount namespace. */
+  readonly sameMounts?: boolean;
   /** Do not start the executor yet. */
   readonly idle?: boolean;
   /** The kubeconfig of another API server, which has our kinds already. */
@@ -64,6 +66,7 @@ export class ExecutorNode {
   readonly metricsUrl: string;
   readonly #api: ApiServer | undefined;
   readonly #uri: string;
+  readonly #sameMounts: boolean;
   #executor: ChildProcess | undefined;
   #operationNumber = 0;
 
@@ -74,7 +77,9 @@ export class ExecutorNode {
     kubeconfig: string,
     uri: string,
     port: number,
+    sameMounts = false,
   ) {
+    this.#sameMounts = sameMounts;
     this.libvirtd = libvirtd;
     this.#api = api;
     this.client = client;
@@ -90,9 +95,14 @@ export class ExecutorNode {
   /** Starts the executor's process, and waits until it is ready. */
   async startExecutor(): Promise<void> {
     const address = this.metricsUrl.slice('http://'.length);
+    const namespace = `--mount=/proc/${this.libvirtd.pid}/ns/mnt`;
+    const [program = '', ...before] = this.#sameMounts
+      ? ['nsenter', namespace, `--wd=${root}`, '--', process.execPath]
+      : [process.execPath];
     const child = spawn(
-      process.execPath,
+      program,
       [
+        ...before,
         ...['--import', 'tsx', join(root, 'bin/virtctl.ts'), 'executor'],
         ...['--node-name', this.name, '--connect', this.#uri, '--kubeconfig', this.kubeconfig],
         ...['--data-dir', join(this.libvirtd.dir, 'executor'), '--metrics-address', address, '--log-level', 'debug'],
@@ -297,7 +307,7 @@ export async function startExecutorNode(options: ExecutorNodeOptions = {}): Prom
     const client = new KubeClient(connection);
     const uri = options.testDriver === true ? libvirtd.testUri : libvirtd.uri;
     const port = 20_000 + Math.floor(Math.random() * 20_000);
-    const node = new ExecutorNode(libvirtd, api, client, kubeconfig, uri, port);
+    const node = new ExecutorNode(libvirtd, api, client, kubeconfig, uri, port, options.sameMounts);
     await ensureNamespace(client);
     if (options.idle !== true) await node.startExecutor();
     return node;

@@ -8,6 +8,7 @@ import { inGuest } from './guest-shell.ts';
 import { testGuest } from './guest.ts';
 import type { VirtualDisk, VirtualDiskSpec } from '../../src/api/virtual-disk.ts';
 import type { VirtualMachineSnapshot, VirtualMachineSnapshotSpec } from '../../src/api/virtual-machine-snapshot.ts';
+import type { VirtualMachineOperationSpec } from '../../src/api/virtual-machine-operation.ts';
 import type { VirtualPool } from '../../src/api/virtual-pool.ts';
 import type { KubeObject } from '../../src/kube/object.ts';
 import type { ResourceClient } from '../../src/kube/resource-client.ts';
@@ -42,6 +43,17 @@ export class SnapshotWorld {
     const volumes = [{ name: 'root', virtualDisk: name, target: { dev: 'vda' } }];
     const spec = guestMachine(this.node, await testGuest(), name, { ...options, spec: { volumes, ...options.spec } });
     await this.node.create(name, spec);
+    await this.node.until(name, (vm) => vm.status?.domain?.uuid !== undefined, `${name} to be defined`);
+  }
+
+  /** Does an operation; fails unless it succeeded. */
+  async operate(
+    machine: string,
+    verb: VirtualMachineOperationSpec['verb'],
+    spec: Partial<VirtualMachineOperationSpec> = {},
+  ): Promise<void> {
+    const { status } = await this.node.operate(machine, verb, spec);
+    if (status?.phase !== 'Succeeded') throw new Error(JSON.stringify(status));
   }
 
   /** Runs a command in a machine's guest; see guest-shell.ts. */
@@ -75,8 +87,7 @@ export class SnapshotWorld {
 
   /** Reverts, and waits until it is done; fails unless it succeeded. */
   async revert(machine: string, snapshot: string, more: object = {}): Promise<void> {
-    const over = await this.node.operate(machine, 'Revert', { revert: { snapshot, ...more } });
-    if (over.status?.phase !== 'Succeeded') throw new Error(JSON.stringify(over.status));
+    await this.operate(machine, 'Revert', { revert: { snapshot, ...more } });
   }
 
   async until<T extends KubeObject>(
@@ -100,16 +111,14 @@ export class SnapshotWorld {
   }
 
   /** Deletes an object, and waits until it is gone. */
-  async drop(client: ResourceClient<KubeObject>, name: string, timeoutMs = 60_000): Promise<void> {
+  async drop<T extends KubeObject>(client: ResourceClient<T>, name: string, timeoutMs = 60_000): Promise<void> {
     const found = await client.find(this.at(name));
     if (found === undefined) return;
     if (found.metadata.deletionTimestamp === undefined) await client.delete(this.at(name));
     const end = Date.now() + timeoutMs;
     for (let left = await client.find(this.at(name)); left !== undefined; left = await client.find(this.at(name))) {
       if (Date.now() > end) {
-        throw new Error(
-          `waited for ${name} to go: ${JSON.stringify(left.status)}\n${(await this.node.log()).slice(-3000)}`,
-        );
+        throw new Error(`waited for ${name} to go: ${JSON.stringify(left)}\n${(await this.node.log()).slice(-3000)}`);
       }
       await delay(50);
     }

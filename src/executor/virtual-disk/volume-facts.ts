@@ -1,4 +1,5 @@
 /** What libvirt says of volumes: looked up, and read. */
+import { readChain } from '../virtual-machine-snapshot/image-files.ts';
 import { memberAt, textOf, type DataObject } from '../virtual-machine/same-value.ts';
 import { analyse } from '../../analyser/analyse.ts';
 import { formatBytes } from '../../api/quantity.ts';
@@ -22,13 +23,14 @@ export async function describeVolume(volume: Volume, signal: AbortSignal) {
   const xml = analyse(await volume.xml({ signal })).value as DataObject;
   const backing = textOf(memberAt(xml, 'backingStore', 'path'));
   const format = textOf(memberAt(xml, 'target', 'format', 'type'));
+  const path = await volume.path({ signal });
   return {
     bytes: info.capacityBytes,
-    path: await volume.path({ signal }),
+    path,
     key: volume.key,
     format: format === '' ? 'raw' : format,
     capacity: formatBytes(info.capacityBytes),
     allocation: formatBytes(info.allocationBytes),
-    backingChain: backing === '' ? [] : [backing],
+    backingChain: backing === '' ? [] : await filesBelow(path, format, backing, signal),
   };
 }

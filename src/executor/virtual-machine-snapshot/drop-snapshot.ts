@@ -51,9 +51,10 @@ export async function dropSnapshot(
       const { items } = await context.disks.listAll({ namespace: current.metadata.namespace ?? '', signal });
       const progress = await mergeDisk(context, current, disk, { ...input, disks: items });
       if (!progress.isDone) return progress;
+      const { disks = [], merges = [] } = current.status ?? {};
       const status = {
-        disks: (current.status.disks ?? []).filter(({ target }) => target !== disk.target),
-        merges: (current.status.merges ?? []).filter(({ target }) => target !== disk.target),
+        disks: disks.filter(({ target }) => target !== disk.target),
+        merges: merges.filter(({ target }) => target !== disk.target),
         step: undefined,
         percent: undefined,
       };
@@ -61,13 +62,13 @@ export async function dropSnapshot(
       // What others have has changed with it.
       return { hold: false, requeueAfterMs: 0 };
     }
-    if (current.status.memoryFile !== undefined) await removeFile(current.status.memoryFile);
+    if (current.status?.memoryFile !== undefined) await removeFile(current.status.memoryFile);
     if (view !== undefined) await forgetAtLibvirt(current, view, signal);
     return await forget(context, current, signal);
   } catch (error) {
     const problem = error instanceof LibvirtError ? libvirtProblem(error) : error;
     if (!(problem instanceof StorageProblem)) throw error;
-    const isNew = snapshot.status?.message !== problem.message;
+    const isNew = snapshot.status.message !== problem.message;
     await reportSnapshot(
       context,
       snapshot,

@@ -321,7 +321,7 @@ async function finish(
   snapshot: VirtualMachineSnapshot,
   made: Snapshot,
   quiesced: boolean | undefined,
-  { libvirt, machine, signal, view }: TakeInput,
+  { libvirt, machine, signal, view, others }: TakeInput,
 ): Promise<void> {
   const xml = analyse(await made.xml({ signal }), { maxBytes: maxReportedBytes }).value as DataObject;
   const virtualDisks = await disksOfMachine(context, machine, signal);
@@ -333,6 +333,8 @@ async function finish(
   // Who froze it may have died.
   if (quiesced === undefined && view !== undefined) await thaw(snapshot, view, signal);
   const seconds = Number(textOf(xml['creationTime']));
+  const before = (await made.parent({ signal }))?.name;
+  const parent = others.find(({ status }) => status?.name === before && before !== undefined)?.metadata.name ?? before;
   await reportSnapshot(
     context,
     snapshot,
@@ -340,6 +342,8 @@ async function finish(
       status: {
         phase: 'Ready',
         step: undefined,
+        parent,
+        current: true,
         quiesced,
         creationTime: toKubernetesTime(Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : context.clock.now()),
       },
