@@ -33,10 +33,26 @@ export async function withKubeClient<T>(
     import('../kube/kube-client.ts'),
   ]);
   const { env, home, cwd } = context;
-  const client = new KubeClient(await selectConnection({ ...flags, env, home, cwd }));
+  const connection = await selectConnection({ ...flags, env, home, cwd });
+  const client = new KubeClient(connection, { onWarning: warner(context) });
   try {
     return await work(client);
   } finally {
     client.close();
   }
+}
+
+/** More than a server has to say; beyond it, it is not listened to. */
+const maxWarnings = 100;
+
+/** Shows each of the server's warnings once, as kubectl does. */
+function warner(context: Context): (text: string) => void {
+  const shown = new Set<string>();
+  return (text) => {
+    if (shown.has(text) || shown.size >= maxWarnings) return;
+    shown.add(text);
+    // One line, and nothing that steers the terminal.
+    // eslint-disable-next-line no-control-regex -- control characters are what is taken out
+    context.stderr.write(`Warning: ${text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ')}\n`);
+  };
 }

@@ -46,7 +46,8 @@ export function configure(command: Command, context: Context): void {
     await withKubeClient(context, flags, async (client) => {
       const isClusterWide = target?.resource.namespaced === false;
       const selection = {
-        namespace: flags.allNamespaces === true ? undefined : isClusterWide ? 'default' : client.namespace,
+        // Those about a cluster-wide object are in kube-system or default, by who wrote them.
+        namespace: flags.allNamespaces === true || isClusterWide ? undefined : client.namespace,
         fieldSelector:
           target === undefined
             ? undefined

@@ -11,7 +11,7 @@ import type { Connection } from './connection.ts';
 import { Credentials } from './credentials.ts';
 import type { Identity } from './credentials.ts';
 import { isUnauthorized, retryAfterMs, statusError, statusOf } from './status-error.ts';
-import { withDeadline } from '../base/abort.ts';
+import { onAbort, withDeadline } from '../base/abort.ts';
 import { backoffMs } from '../base/backoff.ts';
 import type { BackoffPolicy } from '../base/backoff.ts';
 import type { Clock } from '../base/clock.ts';
@@ -125,9 +125,9 @@ export class Transport {
     const timeoutMs = request.timeoutMs ?? this.#options.timeoutMs;
     const end = this.#options.clock.monotonicMs() + timeoutMs;
     const whole = new AbortController();
-    const onAbort = (): void => whole.abort(request.signal?.reason);
     request.signal?.throwIfAborted();
-    request.signal?.addEventListener('abort', onAbort, { once: true });
+    const forget =
+      request.signal === undefined ? undefined : onAbort(request.signal, () => whole.abort(request.signal?.reason));
     try {
       const response = await withDeadline(what, timeoutMs, request.signal, (signal) =>
         this.#repeat(request, signal, end, async () => {
@@ -137,10 +137,10 @@ export class Transport {
           throw this.#statusError(response, parseBody(text), what);
         }),
       );
-      response.once('close', () => request.signal?.removeEventListener('abort', onAbort));
+      response.once('close', () => forget?.());
       return response;
     } catch (error) {
-      request.signal?.removeEventListener('abort', onAbort);
+      forget?.();
       throw error;
     }
   }
@@ -277,7 +277,9 @@ export class Transport {
     const { onWarning } = this.#options;
     const header = response.headers.warning;
     if (onWarning === undefined || header === undefined) return;
-    for (const [, text] of header.matchAll(/299 \S+ "((?:[^"\\]|\\.)*)"/g)) {
+    // Node.js reads headers as Latin-1, the server writes UTF-8.
+    const decoded = Buffer.from(header, 'latin1').toString('utf8');
+    for (const [, text] of decoded.matchAll(/299 \S+ "((?:[^"\\]|\\.)*)"/g)) {
       if (text !== undefined) onWarning(text.replace(/\\(.)/g, '$1'));
     }
   }

@@ -5,12 +5,15 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { virtualMachineKind } from '../../src/api/kinds.ts';
+import { hypervisorKind, virtualMachineKind } from '../../src/api/kinds.ts';
 import type { KubeObject } from '../../src/api/meta.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { silentLogger } from '../../src/base/logger.ts';
 import { resourceOf } from '../../src/cli/resources/known-resources.ts';
 import { selectConnection } from '../../src/kube/connection.ts';
 import { KubeClient } from '../../src/kube/kube-client.ts';
 import { builtin } from '../../src/kube/resource-type.ts';
+import { EventRecorder, type KubeEvent } from '../../src/reconcile/event-recorder.ts';
 import { commandLine, type CommandResult, type CommandSurroundings } from '../support/command-line.ts';
 
 /** A server that the cases run against. */
@@ -391,6 +394,47 @@ export function resourceCommandCases(start: () => Promise<CaseServer>): void {
       ]);
       const none = await run(['events', '-n', ns, '--types=Normal']);
       expect([none.exitCode, none.stdout]).toEqual([0, '']);
+    });
+
+    it('find the events of a cluster-wide object wherever they were written', async () => {
+      const hypervisors = client.resource<KubeObject>(resourceOf(hypervisorKind));
+      const { metadata } = await hypervisors.create({
+        apiVersion: 'virtctl.dev/v1alpha1',
+        kind: 'Hypervisor',
+        metadata: { name: 'told' },
+        spec: {},
+      });
+      // The recorder's own way, which kube-apiserver takes to kube-system, and another's, to default.
+      const recorder = new EventRecorder({
+        events: client.resource<KubeEvent>(builtin.events),
+        controller: 'virtctl.dev/test',
+        instance: 'test',
+        clock: systemClock,
+        random: Math.random,
+        logger: silentLogger,
+      });
+      const stop = new AbortController();
+      const running = recorder.run(stop.signal);
+      const regarding = { apiVersion: 'virtctl.dev/v1alpha1', kind: 'Hypervisor', metadata };
+      recorder.record({ regarding, type: 'Warning', reason: 'NotReady', action: 'Watch', note: 'no sign of life' });
+      stop.abort();
+      await running;
+      await client.resource<KubeObject>({ ...builtin.events, group: '', version: 'v1' }).create({
+        apiVersion: 'v1',
+        kind: 'Event',
+        metadata: { name: 'told.1', namespace: 'default' },
+        involvedObject: { kind: 'Hypervisor', name: 'told', uid: metadata.uid },
+        type: 'Normal',
+        reason: 'Rebooted',
+        message: 'it was rebooted',
+        firstTimestamp: '2024-01-01T00:00:00Z',
+        lastTimestamp: '2024-01-01T00:00:00Z',
+      } as KubeObject);
+      const page = await ok(['describe', 'hv', 'told']);
+      expect(page).toMatch(/Warning +NotReady +\S+ +no sign of life/);
+      expect(page).toMatch(/Normal +Rebooted +\S+ +it was rebooted/);
+      expect(lines(await ok(['events', 'hv/told'])).map((cells) => cells[2])).toEqual(['REASON', 'Rebooted', 'NotReady']);
+      await hypervisors.delete({ name: 'told' });
     });
 
     it('end with 3 for what is not there, and never show a secret', async () => {

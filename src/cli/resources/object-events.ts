@@ -32,8 +32,8 @@ export async function eventsOf(
   const fields = [`involvedObject.kind=${object.kind}`, `involvedObject.name=${object.name}`];
   if (object.uid !== undefined) fields.push(`involvedObject.uid=${object.uid}`);
   const { items } = await client.resource<CoreEvent>(coreEvents).listAll({
-    // Events about a cluster-wide object are in the namespace default.
-    namespace: object.namespace ?? 'default',
+    // Events about a cluster-wide object may be in kube-system or default, by who wrote them: as kubectl, look everywhere.
+    namespace: object.namespace,
     fieldSelector: fields.join(','),
     signal: options.signal,
   });
