@@ -123,7 +123,7 @@ describe('networks on real libvirt', () => {
       expect(lab.condition(found, 'Synchronized'), name).toMatchObject({ status: 'True', reason: 'InSync' });
       expect(line(found), name).not.toHaveProperty('ignored');
       // Looking again changes nothing.
-      const before = await lab.virsh('net-dumpxml', '--inactive', `default.k-${name}`);
+      const before = await lab.dump(`default.k-${name}`, '--inactive');
       await lab.patch(`k-${name}`, { spec: { driftPolicy: 'Report' } });
       await lab.untilReady(`k-${name}`);
       const drifted = await lab.until(
@@ -131,7 +131,7 @@ describe('networks on real libvirt', () => {
         (one) => lab.condition(one, 'Synchronized')?.observedGeneration === 2,
       );
       expect(line(drifted), name).not.toHaveProperty('drift');
-      expect(withoutMark(await lab.virsh('net-dumpxml', '--inactive', `default.k-${name}`))).toBe(withoutMark(before));
+      expect(await lab.dump(`default.k-${name}`, '--inactive')).toBe(before);
     }
   });
 
@@ -177,7 +177,7 @@ describe('networks on real libvirt', () => {
       name,
       ip: `${subnet}.${last}`,
     });
-    const xml = (...more: string[]) => lab.virsh('net-dumpxml', ...more, 'default.live');
+    const xml = (...more: string[]) => lab.dump('default.live', ...more);
 
     beforeAll(async () => {
       await lab.make('live', {
@@ -301,20 +301,20 @@ describe('networks on real libvirt', () => {
     it('leaves a network alone that no object names, and takes over the one that spec.network.name names', async () => {
       await define(foreign('default', 'vf0', '10.50.0'), 'default');
       await define(foreign('default.taken', 'vf1', '10.50.1'), 'default.taken');
-      const before = await lab.virsh('net-dumpxml', '--inactive', 'default');
+      const before = await lab.dump('default', '--inactive');
       await lab.make('taken', { network: nat('vf9', '10.50.9') });
       const refused = await lab.untilReason('taken', 'Ready', 'ForeignNetwork');
       expect(line(refused)).toMatchObject({ state: 'Absent', reason: 'ForeignNetwork' });
       await lab.remove('taken');
       expect(await lab.virsh('net-list', '--name')).toContain('default.taken');
-      expect(await lab.virsh('net-dumpxml', '--inactive', 'default')).toBe(before);
+      expect(await lab.dump('default', '--inactive')).toBe(before);
       const uuid = await lab.virsh('net-uuid', 'default');
       await lab.make('adopted', {
         network: { name: 'default', dns: { host: [{ ip: '10.50.0.9', hostname: ['nine'] }] } },
       });
       const adopted = await lab.untilReady('adopted');
       expect(line(adopted)).toMatchObject({ name: 'default', uuid, bridge: 'vf0', state: 'Active' });
-      expect(await lab.virsh('net-dumpxml', 'default')).toContain('nine');
+      expect(await lab.dump('default')).toContain('nine');
       await lab.make('again', { network: { name: 'default' } });
       const second = await lab.untilReason('again', 'Ready', 'ForeignNetwork');
       expect(lab.condition(second, 'Ready')?.message).toContain('VirtualNetwork "default/adopted"');
@@ -343,5 +343,3 @@ describe('networks on real libvirt', () => {
     });
   });
 });
-
-const withoutMark = (xml: string): string => xml.replace(/<metadata>[^]*<\/metadata>/, '');

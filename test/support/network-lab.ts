@@ -85,6 +85,11 @@ export class NetworkLab {
     return this.node.libvirtd.virsh(...args);
   }
 
+  /** The running network, or with `--inactive` its definition, without our mark. */
+  async dump(name: string, ...more: string[]): Promise<string> {
+    return (await this.virsh('net-dumpxml', ...more, name)).replace(/<metadata>[^]*<\/metadata>/, '');
+  }
+
   close(): Promise<void> {
     return this.node.close();
   }

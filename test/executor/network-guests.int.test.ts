@@ -1,0 +1,160 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { testGuest, type Guest } from '../support/guest.ts';
+import { guestMachine } from '../support/guest-machine.ts';
+import { NetworkLab } from '../support/network-lab.ts';
+import type { NetworkInterface, VirtualMachine } from '../../src/api/virtual-machine.ts';
+import type { VirtualNetwork } from '../../src/api/virtual-network.ts';
+
+/** Real guests in a network of one node: leases, each other, static addresses, and what waits for them. */
+describe('guests in a network', () => {
+  let lab: NetworkLab;
+  let guest: Guest;
+  const line = (network: VirtualNetwork | undefined) => network?.status?.nodes?.[0];
+
+  const create = (name: string, interfaces: NetworkInterface[]): Promise<VirtualMachine> =>
+    lab.node.create(
+      name,
+      guestMachine(lab.node, guest, name, { spec: { interfaces, terminationGracePeriodSeconds: 0 } }),
+    );
+
+  /** Runs a program in the guest through its agent; what it printed. */
+  async function run(name: string, ...command: string[]): Promise<string> {
+    const ask = async (execute: string, args: object): Promise<Record<string, unknown>> => {
+      const message = JSON.stringify({ execute, arguments: args });
+      const answer = await lab.virsh('qemu-agent-command', `default.${name}`, message);
+      return (JSON.parse(answer) as { return: Record<string, unknown> }).return;
+    };
+    const [path = '', ...arg] = command;
+    const { pid } = await ask('guest-exec', { path, arg, 'capture-output': true });
+    for (;;) {
+      const status = await ask('guest-exec-status', { pid });
+      if (status['exited'] === true) {
+        const output = Buffer.from((status['out-data'] ?? '') as string, 'base64').toString();
+        if (status['exitcode'] !== 0) throw new Error(`${command.join(' ')} failed: ${output}`);
+        return output;
+      }
+      await delay(100);
+    }
+  }
+  const ipOf = (machine: VirtualMachine): string | undefined => machine.status?.interfaces?.[0]?.ips?.[0];
+  const untilAddress = (name: string, ip?: string): Promise<VirtualMachine> =>
+    lab.node.until(
+      name,
+      (vm) =>
+        (ip === undefined ? ipOf(vm) !== undefined : ipOf(vm) === ip) &&
+        lab.node.condition(vm, 'AgentConnected').status === 'True',
+      `the address ${ip ?? ''} of ${name}`,
+      120_000,
+    );
+
+  beforeAll(async () => {
+    guest = await testGuest();
+    lab = await NetworkLab.start();
+  });
+  afterAll(async () => {
+    await lab.close();
+  });
+
+  it('wait for their network, get their leases, and reach each other', async () => {
+    await create('one', [{ name: 'eth0', virtualNetwork: 'front' }]);
+    await create('two', [{ name: 'eth0', virtualNetwork: 'front', ip: '10.60.0.22' }]);
+    const waiting = await lab.node.untilStatus('one', 'ErrorNetwork');
+    expect(lab.node.condition(waiting, 'Ready')).toMatchObject({ reason: 'NetworkNotReady' });
+    await lab.make('front', {
+      network: {
+        ...{ forward: { mode: 'nat' }, bridge: { name: 'vg0' } },
+        ip: [{ address: '10.60.0.1', prefix: 24, dhcp: { range: [{ start: '10.60.0.100', end: '10.60.0.150' }] } }],
+      },
+    });
+    const [one, two] = await Promise.all([untilAddress('one'), untilAddress('two', '10.60.0.22')]);
+    expect(ipOf(one)).toMatch(/^10\.60\.0\.1[0-5]\d$/);
+    expect(await run('one', '/bin/busybox', 'ping', '-c', '1', '-W', '20', '10.60.0.22')).toContain(
+      '1 packets received',
+    );
+    expect(await run('two', '/bin/busybox', 'ping', '-c', '1', '-W', '20', ipOf(one) ?? '')).toContain(
+      '1 packets received',
+    );
+    const network = await lab.until('front', (found) => line(found)?.leases?.length === 2);
+    const macs = [one, two].map((vm) => vm.status?.interfaces?.[0]?.mac);
+    expect(
+      line(network)
+        ?.leases?.map(({ mac }) => mac)
+        .sort(),
+    ).toEqual(macs.sort());
+    expect(line(network)?.leases?.every(({ expiresAt }) => Date.parse(expiresAt ?? '') > Date.now())).toBe(true);
+    expect(line(network)?.attached).toEqual(['default/one', 'default/two']);
+  });
+
+  it('are told who else has the address that they ask for', async () => {
+    await create('three', [{ name: 'eth0', virtualNetwork: 'front', ip: '10.60.0.22' }]);
+    const refused = await lab.node.untilStatus('three', 'ErrorNetwork');
+    expect(lab.node.condition(refused, 'Ready').message).toContain(
+      '10.60.0.22 is that of virtual machine "default/two"',
+    );
+    await lab.node.patch('three', { interfaces: [{ name: 'eth0', virtualNetwork: 'front', ip: '10.99.0.1' }] });
+    await lab.node.until('three', (vm) => lab.node.condition(vm, 'Ready').message?.includes('10.60.0.0/24') === true);
+    await lab.node.delete('three');
+    expect(await lab.dump('default.front')).not.toContain('10.99.0.1');
+  });
+
+  it('keep their network as it is until it can be restarted', async () => {
+    await lab.patch('front', { spec: { network: { domain: { name: 'lab' }, mtu: { size: 1400 } } } });
+    const pending = await lab.untilReason('front', 'RestartRequired', 'FieldsPending');
+    expect(line(pending)?.restartRequired).toEqual(['domain', 'mtu']);
+    expect(lab.condition(pending, 'RestartRequired')?.message).toBe(
+      'node-1: domain, mtu; attached: default/one, default/two',
+    );
+    expect(await lab.dump('default.front')).not.toContain('1400');
+    expect(await lab.dump('default.front', '--inactive')).toContain('1400');
+    await lab.patch('front', { spec: { network: { domain: null, mtu: null } } });
+    await lab.untilReason('front', 'RestartRequired', 'NothingPending');
+    expect(await run('one', '/bin/busybox', 'ping', '-c', '1', '-W', '20', '10.60.0.22')).toContain(
+      '1 packets received',
+    );
+  });
+
+  it('are plugged into another network, and have another address reserved, while they run', async () => {
+    await lab.make('back', {
+      network: {
+        ...{ bridge: { name: 'vg1' } },
+        ip: [{ address: '10.61.0.1', prefix: 24, dhcp: { range: [{ start: '10.61.0.100', end: '10.61.0.150' }] } }],
+      },
+    });
+    await lab.node.patch('one', {
+      interfaces: [
+        { name: 'eth0', virtualNetwork: 'front', ip: '10.60.0.33' },
+        { name: 'eth1', virtualNetwork: 'back', ip: '10.61.0.7' },
+      ],
+    });
+    const plugged = await lab.node.until(
+      'one',
+      (vm) =>
+        vm.status?.interfaces?.some(({ ips, name }) => name === 'eth1' && ips?.includes('10.61.0.7') === true) === true,
+      'the second address',
+      120_000,
+    );
+    expect(plugged.status?.domain?.boots).toBe(1);
+    expect(await lab.dump('default.front')).toContain('10.60.0.33');
+    // The guest gives its card back, and its reservation goes.
+    await lab.until('back', (found) => line(found)?.attached?.length === 1);
+    await lab.node.patch('one', { interfaces: [{ name: 'eth0', virtualNetwork: 'front' }] });
+    await lab.until('back', (found) => line(found)?.attached === undefined);
+    expect(await lab.dump('default.back')).not.toContain('10.61.0.7');
+    await lab.remove('back');
+  });
+
+  it('are not left without their network when it is deleted', async () => {
+    await lab.networks.delete({ namespace: 'default', name: 'front' });
+    const waiting = await lab.untilReason('front', 'InUse', 'InUse');
+    expect(lab.condition(waiting, 'InUse')?.message).toBe('deletion waits for default/one, default/two');
+    expect(await lab.virsh('net-list', '--name')).toContain('default.front');
+    await lab.node.stopExecutor('SIGKILL');
+    await lab.node.startExecutor();
+    await lab.node.delete('one');
+    await lab.node.delete('two');
+    await lab.untilGone('front');
+    expect(await lab.virsh('net-list', '--all', '--name')).toBe('');
+    expect(await lab.node.libvirtd.exec('ip', '-br', 'link')).not.toContain('vg0');
+  });
+});
