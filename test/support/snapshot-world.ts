@@ -32,6 +32,21 @@ export class SnapshotWorld {
     return { namespace: this.node.namespace, name };
   }
 
+  /** Makes a pool that is a folder, and waits until it is ready. */
+  async pool(name: string, path: string): Promise<void> {
+    const pools = this.node.client.resource<VirtualPool>(resourceOf('VirtualPool'));
+    await pools.create({
+      apiVersion: 'virtctl.dev/v1alpha1',
+      kind: 'VirtualPool',
+      metadata: { name },
+      spec: { pool: { type: 'dir', target: { path } } },
+    });
+    for (const end = Date.now() + 30_000; (await pools.get({ name })).status?.summary !== '1/1';) {
+      if (Date.now() > end) throw new Error((await this.node.log()).slice(-2500));
+      await delay(50);
+    }
+  }
+
   /** A machine with one disk of its name, that runs when this returns. */
   async machine(name: string, disk: Partial<VirtualDiskSpec> = {}, options: GuestMachineOptions = {}): Promise<void> {
     await this.disks.create({
@@ -136,24 +151,13 @@ export class SnapshotWorld {
 }
 
 /** Starts a node with the pool `local`. */
-export async function startSnapshotWorld(
-  options: ExecutorNodeOptions & { readonly poolFolder?: (node: ExecutorNode) => string } = {},
-): Promise<SnapshotWorld> {
+export async function startSnapshotWorld(options: ExecutorNodeOptions = {}): Promise<SnapshotWorld> {
   const node = await startExecutorNode(options);
-  const folder = options.poolFolder?.(node) ?? join(node.libvirtd.dir, 'pool');
+  const folder = join(node.libvirtd.dir, 'pool');
   try {
-    const pools = node.client.resource<VirtualPool>(resourceOf('VirtualPool'));
-    await pools.create({
-      apiVersion: 'virtctl.dev/v1alpha1',
-      kind: 'VirtualPool',
-      metadata: { name: 'local' },
-      spec: { pool: { type: 'dir', target: { path: folder } } },
-    });
-    for (const end = Date.now() + 30_000; (await pools.get({ name: 'local' })).status?.summary !== '1/1';) {
-      if (Date.now() > end) throw new Error((await node.log()).slice(-2500));
-      await delay(50);
-    }
-    return new SnapshotWorld(node, folder);
+    const world = new SnapshotWorld(node, folder);
+    await world.pool('local', folder);
+    return world;
   } catch (error) {
     await node.close();
     throw error;

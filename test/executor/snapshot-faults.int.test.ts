@@ -1,0 +1,122 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startSnapshotWorld, type SnapshotWorld } from '../support/snapshot-world.ts';
+import { join } from 'node:path';
+import type { VirtualMachineSnapshot } from '../../src/api/virtual-machine-snapshot.ts';
+
+describe('snapshots and what can go wrong', () => {
+  let world: SnapshotWorld;
+  let small: string;
+
+  beforeAll(async () => {
+    world = await startSnapshotWorld({ sameMounts: true });
+    small = join(world.node.libvirtd.dir, 'small');
+    await world.node.libvirtd.exec('mkdir', small);
+    await world.node.libvirtd.exec('mount', '-t', 'tmpfs', '-o', 'size=44m', 'tmpfs', small);
+    await world.pool('small', small);
+  });
+  afterAll(async () => {
+    await world.node.close();
+  });
+
+  /** Kills the executor once something is so, and starts it again. */
+  async function killOnce(
+    name: string,
+    isSo: (snapshot: VirtualMachineSnapshot | undefined) => boolean,
+  ): Promise<void> {
+    for (const end = Date.now() + 60_000; !isSo(await world.snapshots.find(world.at(name)));) {
+      if (Date.now() > end) throw new Error(`${name} never came so far`);
+      await delay(5);
+    }
+    await world.node.stopExecutor('SIGKILL');
+    await world.node.startExecutor();
+  }
+  const isTaking = (one: VirtualMachineSnapshot | undefined): boolean => one?.status?.step === 'Taking';
+  const isMerging = (one: VirtualMachineSnapshot | undefined): boolean => one?.status?.merges?.length === 1;
+
+  it('goes on with a snapshot and a merge when the executor is killed in the middle of them', async () => {
+    const { node, disks, snapshots } = world;
+    await world.machine('killed');
+    await world.sh('killed', 'echo one >/data/a; sync');
+    await world.ask('killed', 'k1', { memory: true, mode: 'External' });
+    await killOnce('k1', isTaking);
+    await world.ready('k1');
+    await world.sh('killed', 'dd if=/dev/urandom of=/data/big bs=1M count=24 2>/dev/null; sync');
+    const sum = await world.sh('killed', 'sha256sum /data/a /data/big');
+    await world.take('killed', 'k2');
+    await world.sh('killed', 'echo three >/data/c; sync');
+
+    await snapshots.delete(world.at('k1'));
+    await killOnce('k1', isMerging);
+    await world.dropSnapshot('k1');
+    expect(await world.sh('killed', 'echo 3 >/proc/sys/vm/drop_caches; sha256sum /data/a /data/big; cat /data/c')).toBe(
+      `${sum}\nthree`,
+    );
+    const revert = await node.ask('killed', 'Revert', { revert: { snapshot: 'k2' } });
+    const name = revert.metadata.name ?? '';
+    await world.until(
+      node.operations,
+      name,
+      ({ status }) => status?.step === 'Switching' || status?.step === 'Starting',
+      'it',
+    );
+    await node.stopExecutor('SIGKILL');
+    await node.startExecutor();
+    expect((await node.untilOver(revert)).status).toMatchObject({ phase: 'Succeeded' });
+    expect(await world.sh('killed', 'sha256sum /data/a /data/big; ls /data')).toBe(`${sum}\na\nbig\nboots\nlost+found`);
+
+    await snapshots.delete(world.at('k2'));
+    await world.until(snapshots, 'k2', isMerging, 'the merge', 30_000).catch((error: unknown) => {
+      // It may be over already.
+      if (!String(error).includes('not found')) throw error;
+    });
+    await node.libvirtd.restart('KILL');
+    await world.dropSnapshot('k2');
+    expect(await world.sh('killed', 'sha256sum /data/a /data/big')).toBe(sum);
+    expect((await disks.get(world.at('killed'))).status?.backingChain).toEqual([]);
+    expect(await world.files('default.killed')).toEqual(['default.killed.qcow2']);
+    await world.operate('killed', 'Restart', { restart: { force: true } });
+    expect(await world.sh('killed', 'sha256sum /data/a /data/big')).toBe(sum);
+    await node.delete('killed');
+  });
+
+  it('takes a snapshot once when libvirtd is killed while it takes it', async () => {
+    const { node } = world;
+    await world.machine('daemon');
+    await world.sh('daemon', 'echo one >/data/a; sync');
+    await world.ask('daemon', 'd1', { memory: true, mode: 'External' });
+    await world.until(world.snapshots, 'd1', isTaking, 'it to begin');
+    await node.libvirtd.restart('KILL');
+    await world.ready('d1');
+    await world.sh('daemon', 'echo two >/data/b; sync');
+    await world.revert('daemon', 'd1');
+    expect(await world.sh('daemon', 'ls /data')).toBe('a\nboots\nlost+found');
+    await node.delete('daemon');
+    expect(await world.files('default.daemon')).toEqual(['default.daemon.qcow2']);
+  });
+
+  it('loses nothing when a merge runs out of space, and goes on when there is some', async () => {
+    const { node, snapshots } = world;
+    await world.machine('full', { pool: 'small', capacity: '32Mi' });
+    await world.sh('full', 'dd if=/dev/urandom of=/data/one bs=1M count=12 2>/dev/null; sync');
+    await world.take('full', 'f1');
+    await world.sh('full', 'dd if=/dev/urandom of=/data/two bs=1M count=12 2>/dev/null; sync');
+    const sums = await world.sh('full', 'sha256sum /data/one /data/two');
+    await node.libvirtd.exec('dd', 'if=/dev/zero', `of=${small}/ballast`, 'bs=1M', 'count=12', 'status=none');
+
+    await snapshots.delete(world.at('f1'));
+    const told = await world.until(
+      snapshots,
+      'f1',
+      ({ status }) => status?.conditions?.some(({ reason }) => reason === 'OutOfSpace') === true,
+      'the lack of space to be told',
+    );
+    expect(told.status?.message).toContain('nothing is lost');
+    expect(await world.sh('full', 'echo 3 >/proc/sys/vm/drop_caches; sha256sum /data/one /data/two')).toBe(sums);
+    await node.libvirtd.exec('rm', `${small}/ballast`);
+    await world.dropSnapshot('f1');
+    expect(await world.sh('full', 'echo 3 >/proc/sys/vm/drop_caches; sha256sum /data/one /data/two')).toBe(sums);
+    expect(await node.libvirtd.exec('ls', small)).toBe('default.full.qcow2');
+    await node.delete('full');
+  });
+});
