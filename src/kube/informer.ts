@@ -6,6 +6,7 @@ import { runReflector } from './reflector.ts';
 import type { ListWatchSource } from './reflector.ts';
 import type { Selection } from './resource-client.ts';
 import type { ObjectEvent } from './watch-stream.ts';
+import { onAbort } from '../base/abort.ts';
 import { systemClock } from '../base/clock.ts';
 import type { BackoffPolicy } from '../base/backoff.ts';
 import type { Clock } from '../base/clock.ts';
@@ -118,15 +119,14 @@ export class Informer<T extends KubeObject, Name extends string = never> {
    */
   async synced(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    let onAbort: () => void = () => undefined;
+    let forget: () => void = () => undefined;
     const aborted = new Promise<never>((_resolve, reject) => {
-      onAbort = () => reject(toError(signal.reason));
-      signal.addEventListener('abort', onAbort, { once: true });
+      forget = onAbort(signal, () => reject(toError(signal.reason)));
     });
     try {
       await Promise.race([this.#synced, aborted]);
     } finally {
-      signal.removeEventListener('abort', onAbort);
+      forget();
     }
   }
 

@@ -14,6 +14,7 @@ import { defaultLimiter } from './rate-limiter.ts';
 import type { RateLimiter } from './rate-limiter.ts';
 import { TerminalError } from './terminal-error.ts';
 import { WorkQueue } from './work-queue.ts';
+import { onAbort } from '../base/abort.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
 import { TimedOutError, toError } from '../base/errors.ts';
@@ -122,13 +123,12 @@ export class Controller {
       this.#queue.shutDown();
       timer = setTimeout(() => hurry.abort(signal.reason), drainMs);
     };
-    if (signal.aborted) onStop();
-    else signal.addEventListener('abort', onStop, { once: true });
+    const forget = onAbort(signal, onStop);
     try {
       await Promise.all(Array.from({ length: concurrency }, () => this.#work(signal, hurry.signal)));
     } finally {
       clearTimeout(timer);
-      signal.removeEventListener('abort', onStop);
+      forget();
     }
   }
 
@@ -150,9 +150,7 @@ export class Controller {
     let outcome: ReconcileOutcome = 'done';
     let failure: Error | undefined;
     const deadline = new AbortController();
-    const onHurry = (): void => deadline.abort(hurry.reason);
-    if (hurry.aborted) onHurry();
-    hurry.addEventListener('abort', onHurry, { once: true });
+    const forget = onAbort(hurry, () => deadline.abort(hurry.reason));
     // The reconcile is awaited in any case, so that the same key never runs twice; what ignores its signal is seen.
     const timer = setTimeout(() => {
       logger.warn('a reconcile reached its deadline', { timeoutMs });
@@ -178,7 +176,7 @@ export class Controller {
       }
     } finally {
       clearTimeout(timer);
-      hurry.removeEventListener('abort', onHurry);
+      forget();
     }
     const durationMs = this.#clock.monotonicMs() - startedMs;
     onReconciled?.({ controller: name, key, outcome, durationMs, waitedMs, error: failure });

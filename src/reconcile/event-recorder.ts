@@ -1,6 +1,7 @@
 import type { KubeObject, ObjectMeta, ObjectRef } from '../kube/object.ts';
 import type { ResourceClient } from '../kube/resource-client.ts';
 import { isAlreadyExists, isNotFound, statusOf } from '../kube/status-error.ts';
+import { onAbort } from '../base/abort.ts';
 import { backoffMs } from '../base/backoff.ts';
 import type { BackoffPolicy } from '../base/backoff.ts';
 import { toKubernetesMicroTime } from '../base/clock.ts';
@@ -149,8 +150,7 @@ export class EventRecorder {
       timer = setTimeout(() => end.abort(new TimedOutError('the last events took too long')), lastWritesMs);
       this.#wake();
     };
-    if (signal.aborted) onStop();
-    signal.addEventListener('abort', onStop, { once: true });
+    const forget = onAbort(signal, onStop);
     try {
       while (!isAborted(signal)) {
         for (const series of this.#due(false)) await this.#write(series, signal, end.signal);
@@ -168,7 +168,7 @@ export class EventRecorder {
       if (lost > 0) logger.warn('some events could not be written before the end', { events: lost });
     } finally {
       clearTimeout(timer);
-      signal.removeEventListener('abort', onStop);
+      forget();
     }
   }
 
