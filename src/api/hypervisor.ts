@@ -114,6 +114,11 @@ export const hypervisorStatus = object(
           machineTypes: list('The machine types, with their aliases.', string('A machine type.'), { maxItems: 4096 }),
           maxVcpus: integer('The most virtual CPUs.', { min: 0 }),
           cpuModels: list('CPU models that can be used here.', string('A model.'), { maxItems: 4096 }),
+          cpuFeatures: list(
+            "What a machine's CPU can have here, by libvirt's names; not known when left out.",
+            string('A feature.'),
+            { maxItems: 2048 },
+          ),
           firmware: list('Firmware that is installed.', string('bios or efi.')),
           secureBoot: boolean('Whether there is firmware with Secure Boot.'),
           devices: map(

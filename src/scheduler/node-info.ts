@@ -15,6 +15,8 @@ export interface Capability {
   readonly domainType: string;
   readonly machineTypes: ReadonlySet<string>;
   readonly cpuModels: ReadonlySet<string>;
+  /** Undefined when they are not known. */
+  readonly cpuFeatures: ReadonlySet<string> | undefined;
   readonly maxVcpus: number;
   readonly firmware: readonly string[] | undefined;
   readonly secureBoot: boolean | undefined;
@@ -35,7 +37,6 @@ export interface NodeTraits {
   readonly capabilities: readonly Capability[];
   readonly kvmUsable: boolean;
   readonly allowEmulation: boolean;
-  readonly features: ReadonlySet<string>;
   readonly pools: ReadonlyMap<string, boolean> | undefined;
   readonly networks: ReadonlySet<string> | undefined;
   readonly bridges: ReadonlySet<string> | undefined;
@@ -149,7 +150,6 @@ function readTraits({ metadata, spec, status }: Hypervisor): NodeTraits {
     capabilities: (status?.domainCapabilities ?? []).map(readCapability),
     kvmUsable: findCondition(status, 'KVMUsable')?.status === 'True',
     allowEmulation: given.allowEmulation === true,
-    features: new Set(status?.cpu?.features ?? []),
     pools: status?.pools === undefined ? undefined : new Map(status.pools.map((one) => [one.name, one.active ?? true])),
     networks: names(status?.networks),
     bridges:
@@ -166,6 +166,7 @@ function readCapability(one: DomainCapabilities): Capability {
     domainType: one.domainType,
     machineTypes: new Set(one.machineTypes ?? []),
     cpuModels: new Set(one.cpuModels ?? []),
+    cpuFeatures: one.cpuFeatures === undefined ? undefined : new Set(one.cpuFeatures),
     maxVcpus: one.maxVcpus ?? 0,
     firmware: one.firmware,
     secureBoot: one.secureBoot,

@@ -13,6 +13,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
+import { findFreePort } from './child-process.ts';
 import type { LibvirtdNode, LibvirtdOptions } from './libvirtd.ts';
 import { startLibvirtd } from './libvirtd.ts';
 import type { Hypervisor } from '../../src/api/hypervisor.ts';
@@ -306,7 +307,7 @@ export async function startExecutorNode(options: ExecutorNodeOptions = {}): Prom
     const connection = await selectConnection({ kubeconfig, env: {}, home: libvirtd.dir, cwd: libvirtd.dir });
     const client = new KubeClient(connection);
     const uri = options.testDriver === true ? libvirtd.testUri : libvirtd.uri;
-    const port = 20_000 + Math.floor(Math.random() * 20_000);
+    const port = await findFreePort();
     const node = new ExecutorNode(libvirtd, api, client, kubeconfig, uri, port, options.sameMounts);
     await ensureNamespace(client);
     if (options.idle !== true) await node.startExecutor();

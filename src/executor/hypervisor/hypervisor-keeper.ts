@@ -7,6 +7,7 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { findOrphans, maxToldOrphans } from './find-orphans.ts';
+import { readInventory, type HostInventory } from './host-inventory.ts';
 import { probeKvm, type KvmProbe, type KvmProbeOptions } from './kvm-probe.ts';
 import { readNodeFacts, type NodeFacts } from './node-facts.ts';
 import { mergePatchOf } from '../status-patch.ts';
@@ -19,7 +20,7 @@ import {
   type Hypervisor,
   type HypervisorStatus,
 } from '../../api/hypervisor.ts';
-import { parseQuantity } from '../../api/quantity.ts';
+import { formatBytes, parseQuantity } from '../../api/quantity.ts';
 import { toKubernetesTime, type Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { ResourceClient } from '../../kube/resource-client.ts';
@@ -205,17 +206,21 @@ export class HypervisorKeeper {
 
   #resources(
     { spec }: Hypervisor,
-    { cpus, memoryBytes }: NodeFacts,
+    { cpus, memoryBytes, numa }: NodeFacts,
   ): Pick<HypervisorStatus, 'capacity' | 'allocatable' | 'allocated'> {
     const { cpuPercent = defaults.cpuPercent, memoryPercent = defaults.memoryPercent } = spec.overcommit ?? {};
     const reservedCpu = amount(spec.reserved?.cpu) ?? 0;
     const reservedMemory = amount(spec.reserved?.memory) ?? Math.min(defaults.reservedMemory, memoryBytes / 4);
     const { machines, cpus: usedCpus, memoryBytes: usedMemory } = this.#options.allocation();
+    // Huge pages are taken from the memory for good, whoever uses them.
+    const { amounts: hugePages, bytes: hugeBytes } = hugePagesOf(numa);
+    const ordinaryBytes = memoryBytes - hugeBytes;
     return {
-      capacity: { cpu: String(cpus), memory: String(memoryBytes) },
+      capacity: { cpu: String(cpus), memory: String(memoryBytes), ...hugePages },
       allocatable: {
         cpu: String(Math.floor((Math.max(0, cpus - reservedCpu) * cpuPercent) / 100)),
-        memory: String(Math.floor((Math.max(0, memoryBytes - reservedMemory) * memoryPercent) / 100)),
+        memory: String(Math.floor((Math.max(0, ordinaryBytes - reservedMemory) * memoryPercent) / 100)),
+        ...hugePages,
       },
       allocated: { cpu: String(usedCpus), memory: String(usedMemory), domains: String(machines) },
     };
@@ -255,7 +260,7 @@ export class HypervisorKeeper {
     object: Hypervisor,
     libvirt: Libvirt,
     signal: AbortSignal,
-  ): Promise<Pick<HypervisorStatus, 'pools' | 'networks' | 'domains' | 'orphans'>> {
+  ): Promise<HostInventory & Pick<HypervisorStatus, 'domains' | 'orphans'>> {
     const options = { signal, timeoutMs: 30_000 };
     const [all, running] = await Promise.all([
       libvirt.domains.list(options),
@@ -269,26 +274,7 @@ export class HypervisorKeeper {
       foreign: Math.max(0, all.length - this.#options.ownDomains().size),
       ...(orphans === undefined ? {} : { orphaned: this.#orphans }),
     };
-    try {
-      const activeNetworks = new Set(
-        (await libvirt.networks.list({ active: true, ...options })).map(({ name }) => name),
-      );
-      const networks = (await libvirt.networks.list(options)).map(({ name }) => ({
-        name,
-        active: activeNetworks.has(name),
-      }));
-      const pools = await Promise.all(
-        (await libvirt.pools.list(options)).map(async (pool) => ({
-          name: pool.name,
-          active: await pool.isActive(options),
-        })),
-      );
-      return { domains, networks, pools, ...orphaned };
-    } catch (error) {
-      // A split daemon of networks or storage may be away; the machines are not.
-      this.#options.logger.debug('cannot list networks or pools', { error });
-      return { domains, ...orphaned };
-    }
+    return { domains, ...(await readInventory(libvirt, this.#options.logger, options)), ...orphaned };
   }
 }
 
@@ -309,6 +295,24 @@ async function tryKvm(libvirt: Libvirt, arch: string, options: KvmProbeOptions):
   const probe = await probeKvm(libvirt, options);
   const reason = probe.usable ? 'Usable' : /did not boot/.test(probe.message) ? 'GuestHung' : 'ProbeFailed';
   return { ...probe, reason };
+}
+
+/** All huge pages of a node by their size, as `hugepages-2Mi`: bytes. */
+function hugePagesOf(numa: NodeFacts['numa']): {
+  readonly amounts: Readonly<Record<string, string>>;
+  readonly bytes: number;
+} {
+  const bytes = new Map<string, number>();
+  for (const { pages } of numa) {
+    for (const [size, count] of Object.entries(pages ?? {})) {
+      if (count === 0) continue;
+      const pageBytes = parseQuantity(size) ?? 0;
+      const name = `hugepages-${formatBytes(pageBytes)}`;
+      bytes.set(name, (bytes.get(name) ?? 0) + pageBytes * count);
+    }
+  }
+  const amounts = Object.fromEntries([...bytes].map(([name, much]) => [name, String(much)]));
+  return { amounts, bytes: [...bytes.values()].reduce((sum, much) => sum + much, 0) };
 }
 
 function amount(value: string | number | undefined): number | undefined {

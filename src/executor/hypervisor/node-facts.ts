@@ -3,8 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { arch as nodeArch, hostname, networkInterfaces, release } from 'node:os';
 import type { HypervisorStatus } from '../../api/hypervisor.ts';
 import { version } from '../../base/version.ts';
+import { render } from '../../convertor/render.ts';
 import { LibvirtError } from '../../libvirt/errors.ts';
 import type { Libvirt } from '../../libvirt/libvirt.ts';
+import type { DomainCapabilitiesOptions } from '../../libvirt/objects/node.ts';
 import { parseElement, type XmlElement } from '../../xml/element.ts';
 import { maxReportedBytes } from '../../xml/reader.ts';
 
@@ -69,7 +71,9 @@ export async function readNodeFacts(libvirt: Libvirt, uri: string, options: Opti
       cores: info.cores,
       threads: info.threads,
       mhz: info.mhz,
-      features: children(cpu, 'feature').map((feature) => feature.attributes.get('name') ?? ''),
+      features: children(cpu, 'feature')
+        .map((feature) => feature.attributes.get('name') ?? '')
+        .slice(0, 2048),
     },
     cpus: info.cpus,
     memoryBytes: info.memoryKiB * 1024,
@@ -93,8 +97,27 @@ function numaCell(cell: XmlElement): NodeFacts['numa'][number] {
   };
 }
 
-/** For the node's own architecture, with KVM and without. */
+/** More architectures than this are not asked for; a host with every emulator of QEMU has about thirty. */
+const maxArchitectures = 8;
+
+/** For the node's own architecture first, then for the others that it has emulators of; with KVM and without. */
 async function readDomainCapabilities(
+  libvirt: Libvirt,
+  capabilities: XmlElement,
+  nodeArchitecture: string,
+  options: Options,
+): Promise<NodeFacts['domainCapabilities'][number][]> {
+  const others = children(capabilities, 'guest').map(
+    (guest) => child(guest, 'arch')?.attributes.get('name') ?? nodeArchitecture,
+  );
+  const found: NodeFacts['domainCapabilities'][number][] = [];
+  for (const arch of [...new Set([nodeArchitecture, ...others])].slice(0, maxArchitectures)) {
+    found.push(...(await readArchitecture(libvirt, capabilities, arch, options)));
+  }
+  return found;
+}
+
+async function readArchitecture(
   libvirt: Libvirt,
   capabilities: XmlElement,
   arch: string,
@@ -119,13 +142,16 @@ async function readDomainCapabilities(
       .filter((model) => model.attributes.get('usable') !== 'no')
       .map((model) => model.text.trim());
     const loader = child(os, 'loader');
+    const host = modes.find((mode) => mode.attributes.get('name') === 'host-model');
+    const cpuFeatures = await readCpuFeatures(libvirt, host, { arch, virtType, ...options });
     found.push({
       arch,
       domainType: virtType,
       ...named('emulator', textOf(child(root, 'path'))),
-      machineTypes: machineTypes(capabilities, arch),
+      machineTypes: machineTypes(capabilities, arch).slice(0, 4096),
       maxVcpus: Number(child(root, 'vcpu')?.attributes.get('max') ?? 0),
       cpuModels: models.slice(0, 4096),
+      ...(cpuFeatures === undefined ? {} : { cpuFeatures }),
       firmware: enumValues(os, 'firmware'),
       secureBoot: enumValues(loader, 'secure').includes('yes'),
       devices: deviceValues(child(root, 'devices')),
@@ -135,6 +161,33 @@ async function readDomainCapabilities(
     });
   }
   return found;
+}
+
+/** The features of the CPU that `host-model` stands for, those of its model included; undefined when they are not known. */
+async function readCpuFeatures(
+  libvirt: Libvirt,
+  host: XmlElement | undefined,
+  options: DomainCapabilitiesOptions,
+): Promise<string[] | undefined> {
+  const model = textOf(child(host, 'model'));
+  if (host?.attributes.get('supported') !== 'yes' || model === '') return undefined;
+  const feature = children(host, 'feature').map(({ attributes }) => ({
+    name: attributes.get('name') ?? '',
+    policy: attributes.get('policy') as 'require' | 'disable' | undefined,
+  }));
+  const xml = render('domain', { cpu: { model: { value: model }, feature } }, [], { pretty: false });
+  const cpu = xml.slice(xml.indexOf('<cpu'), xml.lastIndexOf('</domain>'));
+  try {
+    const expanded = await libvirt.node.baselineCpu([cpu], { ...options, expandFeatures: true });
+    return children(parseElement(expanded, { maxBytes: maxReportedBytes }), 'feature')
+      .filter(({ attributes }) => attributes.get('policy') !== 'disable')
+      .map(({ attributes }) => attributes.get('name') ?? '')
+      .slice(0, 2048);
+  } catch (error) {
+    // Not for this architecture, or by an older QEMU: then its features are not held against the node.
+    if (error instanceof LibvirtError) return undefined;
+    throw error;
+  }
 }
 
 function deviceValues(devices: XmlElement | undefined): Record<string, string[]> {

@@ -142,10 +142,17 @@ export class Node {
     return word === 'unknown' ? 'error' : word;
   }
 
-  /** virConnectBaselineHypervisorCPU: the CPU that all of these hosts can offer, as XML. */
-  async baselineCpu(cpuXmls: readonly string[], options: DomainCapabilitiesOptions = {}): Promise<string> {
-    const { emulator = null, arch = null, machine = null, virtType = null } = options;
-    const args = { emulator, arch, machine, virttype: virtType, xmlCPUs: cpuXmls, flags: 0 };
+  /**
+   * virConnectBaselineHypervisorCPU: the CPU that all of these hosts can offer, as XML.
+   *
+   * @param options.expandFeatures Lists the features of its model too, not only those beyond it.
+   */
+  async baselineCpu(
+    cpuXmls: readonly string[],
+    options: DomainCapabilitiesOptions & { readonly expandFeatures?: boolean } = {},
+  ): Promise<string> {
+    const { emulator = null, arch = null, machine = null, virtType = null, expandFeatures = false } = options;
+    const args = { emulator, arch, machine, virttype: virtType, xmlCPUs: cpuXmls, flags: expandFeatures ? 1 : 0 };
     return (await this.#rpc.call('connectBaselineHypervisorCpu', args, options)).cpu;
   }
 }

@@ -23,7 +23,7 @@ export const capabilities: Filter = (machine) => {
     const found = capabilityFor(domain.type, ofArch, node);
     if ('reason' in found) return found;
     for (const check of checks) {
-      const failure = check(machine, found, node);
+      const failure = check(machine, found);
       if (failure !== undefined) return failure;
     }
     return undefined;
@@ -55,11 +55,7 @@ function checkMachineType({ spec }: MachineInfo, { machineTypes, maxVcpus }: Cap
   return maxVcpus > 0 && cpus > maxVcpus ? { reason: `limited to ${maxVcpus} CPUs a machine` } : undefined;
 }
 
-function checkCpu(
-  { spec }: MachineInfo,
-  { cpuModels, domainType }: Capability,
-  { traits }: NodeInfo,
-): Failure | undefined {
+function checkCpu({ spec }: MachineInfo, { cpuModels, cpuFeatures }: Capability): Failure | undefined {
   const cpu = spec.domain?.cpu;
   const model = cpu?.model?.value;
   const isExact = cpu?.mode === undefined || cpu.mode === 'custom';
@@ -73,9 +69,8 @@ function checkCpu(
   ) {
     return { reason: `without CPU model ${model}` };
   }
-  // A list that has not even the floating-point unit names only what goes beyond the CPU's model.
-  if (domainType !== 'kvm' || !traits.features.has('fpu')) return undefined;
-  const missing = cpu?.feature?.find(({ policy, name = '' }) => policy === 'require' && !traits.features.has(name));
+  if (cpuFeatures === undefined) return undefined;
+  const missing = cpu?.feature?.find(({ policy, name = '' }) => policy === 'require' && !cpuFeatures.has(name));
   return missing === undefined ? undefined : { reason: `without CPU feature ${missing.name ?? ''}` };
 }
 
