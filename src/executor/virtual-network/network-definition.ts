@@ -30,11 +30,13 @@ export interface HostEntry {
  * What a network is to be: what spec says, and the addresses that machines reserve.
  *
  * @param uuid Of the network that exists already.
+ * @param applied What was asked for before: a subnet that only a reservation was asked for in stays when that goes.
  */
 export function wantedNetwork(
   object: VirtualNetwork,
   uuid: string | undefined,
   hosts: readonly HostEntry[],
+  applied: DataObject = {},
 ): DataObject {
   const given = canonicalNetwork((object.spec.network ?? {}) as DataObject);
   const own = uuid ?? object.metadata.uid;
@@ -43,7 +45,28 @@ export function wantedNetwork(
     name: networkName(object),
     ...(given['uuid'] === undefined && own !== undefined ? { uuid: own } : {}),
   };
-  return hosts.reduce(withHost, wanted);
+  return hosts.reduce(withHost, withSubnets(wanted, applied));
+}
+
+/** Names the subnets, and the DHCP servers, that reservations alone named before: they are not ours to take away. */
+function withSubnets(wanted: DataObject, applied: DataObject): DataObject {
+  const isReserved = (ip: DataObject): boolean =>
+    isObject(ip['dhcp']) && Object.keys(ip['dhcp']).every((key) => key === 'host');
+  const ips = listAt(wanted, 'ip');
+  const named = ips.map((ip) => {
+    const before = listAt(applied, 'ip').find((one) => memberAt(one, 'address') === memberAt(ip, 'address'));
+    if (!isObject(ip) || !isObject(before) || ip['dhcp'] !== undefined || !isReserved(before)) return ip;
+    return { ...ip, dhcp: { host: [] } };
+  });
+  const others = listAt(applied, 'ip').flatMap((ip): DataObject[] => {
+    if (!isObject(ip) || !isReserved(ip) || Object.keys(ip).some((key) => key !== 'address' && key !== 'dhcp'))
+      return [];
+    const isNamed = ips.some((one) => memberAt(one, 'address') === ip['address']);
+    return isNamed ? [] : [{ ...ip, dhcp: { host: [] } }];
+  });
+  // Where spec says what subnets there are, it says all of them.
+  const all = ips.length > 0 ? named : others;
+  return all.length === 0 ? wanted : { ...wanted, ip: all };
 }
 
 function withHost(network: DataObject, { subnet, ...host }: HostEntry): DataObject {

@@ -303,10 +303,11 @@ class NetworkRound {
     this.isOwn = true;
     const { namespace = '', name = '' } = object.metadata;
     const { view } = this;
-    const plain = wantedNetwork(object, view?.network.uuid, []);
-    const base = mergeNetwork(view?.mark?.applied ?? {}, plain, view?.inactive);
+    const applied = view?.mark?.applied ?? {};
+    const plain = wantedNetwork(object, view?.network.uuid, [], applied);
+    const base = mergeNetwork(applied, plain, view?.inactive);
     this.reservations = reserveAddresses(base, this.#context.usersOf(namespace, name), this.#context.nodeName);
-    const wanted = wantedNetwork(object, view?.network.uuid, this.reservations.hosts);
+    const wanted = wantedNetwork(object, view?.network.uuid, this.reservations.hosts, applied);
     await this.#findClashes(base);
     await this.#apply(wanted);
     await this.#power(wanted);
