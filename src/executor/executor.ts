@@ -30,6 +30,7 @@ import { LongWork } from './virtual-machine-snapshot/long-work.ts';
 import { MachineSnapshots } from './virtual-machine-snapshot/machine-snapshots.ts';
 import { machineKeyOf } from './virtual-machine-snapshot/snapshot-context.ts';
 import type { DiskUser } from './virtual-machine/disk-claims.ts';
+import { sweepScratch } from './plan/sweep-scratch.ts';
 import { StorageAgent } from './virtual-pool/storage-agent.ts';
 import type { StorageUser } from './virtual-pool/storage-context.ts';
 import { leaseNamespace, type Hypervisor } from '../api/hypervisor.ts';
@@ -346,6 +347,7 @@ class Executor {
       this.#networks.follow(background.signal),
       this.#followLibvirt(),
       this.#keepHypervisor(background.signal),
+      this.#sweepScratch(background.signal),
       this.#keepLease(background.signal),
     ];
     try {
@@ -533,12 +535,26 @@ class Executor {
     }
   }
 
+  /** What killed plans left on this node; once, for the connection that is there first. */
+  async #sweepScratch(signal: AbortSignal): Promise<void> {
+    try {
+      const libvirt = await this.#supervisor.connected(signal);
+      await sweepScratch(libvirt, this.#clock, this.#logger, signal);
+    } catch (error) {
+      if (!isAborted(signal)) this.#logger.warn('cannot take scratch definitions away', { error: toError(error) });
+    }
+  }
+
   async #keepHypervisor(signal: AbortSignal): Promise<void> {
     const resync = { atMs: this.#clock.monotonicMs() + resyncMs };
     while (!signal.aborted) {
       let waitMs = hypervisorMs;
+      const couldKvm = this.#keeper.traits.kvmUsable;
       try {
         await this.#keeper.refresh(signal);
+        waitMs = Math.min(waitMs, this.#keeper.probeInMs ?? Infinity);
+        // Machines may have waited for it.
+        if (this.#keeper.traits.kvmUsable !== couldKvm) this.#enqueueAll();
       } catch (error) {
         if (isAborted(signal)) return;
         this.#logger.warn('cannot keep the Hypervisor object', { error: toError(error) });

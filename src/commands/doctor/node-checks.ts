@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { access, constants } from 'node:fs/promises';
+import { access, constants, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Check, Finding } from './check.ts';
 import { oneLine } from './check.ts';
 import { formatBytesRounded } from '../../api/quantity.ts';
+import { kvmDeviceProblem } from '../../executor/hypervisor/kvm-device.ts';
 import { probeKvm } from '../../executor/hypervisor/kvm-probe.ts';
 import { isNotFound } from '../../libvirt/errors.ts';
 import type { Libvirt } from '../../libvirt/libvirt.ts';
@@ -64,16 +65,23 @@ function isOlder(version: string, least: readonly number[]): boolean {
 }
 
 async function checkKvm(libvirt: Libvirt, signal: AbortSignal): Promise<Finding> {
+  const emulation = "or set spec.allowEmulation on the node's Hypervisor and accept slow guests";
+  const device = await kvmDeviceProblem();
+  if (device?.problem === 'missing') {
+    return { status: 'warn', message: device.message, fix: `${device.fix}; ${emulation}` };
+  }
   const folder = join(tmpdir(), `virtctl-doctor-${randomBytes(4).toString('hex')}`);
-  const { usable, message } = await probeKvm(libvirt, { folder, id: randomBytes(4).toString('hex'), signal });
-  if (usable) return { status: 'ok', message };
-  return {
-    status: 'warn',
-    message: oneLine(message),
-    fix:
-      'enable virtualisation in the firmware, or nested virtualisation on the outer host; or set spec.allowEmulation ' +
-      "on the node's Hypervisor and accept slow guests",
-  };
+  try {
+    const { usable, message } = await probeKvm(libvirt, { folder, id: randomBytes(4).toString('hex'), signal });
+    if (usable && device === undefined) return { status: 'ok', message };
+    if (usable) return { status: 'warn', message: `${message}, but ${device?.message ?? ''}`, fix: device?.fix ?? '' };
+    const words = `/dev/kvm is there, but guests cannot run: ${oneLine(message)}`;
+    if (device !== undefined) return { status: 'warn', message: `${words}; ${device.message}`, fix: device.fix };
+    const fix = `enable virtualisation in the firmware, or nested virtualisation on the outer host; ${emulation}`;
+    return { status: 'warn', message: words, fix };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 async function checkResources(libvirt: Libvirt, signal: AbortSignal): Promise<Finding> {

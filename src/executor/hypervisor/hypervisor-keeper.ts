@@ -4,10 +4,9 @@
  *
  *   connected ──▶ facts (once a connection) ──▶ KVM probe (cached) ──▶ status ──▶ every 5 min, or on a change
  */
-import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
 import { findOrphans, maxToldOrphans } from './find-orphans.ts';
 import { readInventory, type HostInventory } from './host-inventory.ts';
+import { kvmDeviceProblem } from './kvm-device.ts';
 import { probeKvm, type KvmProbe, type KvmProbeOptions } from './kvm-probe.ts';
 import { readNodeFacts, type NodeFacts } from './node-facts.ts';
 import { mergePatchOf } from '../status-patch.ts';
@@ -21,6 +20,7 @@ import {
   type HypervisorStatus,
 } from '../../api/hypervisor.ts';
 import { formatBytes, parseQuantity } from '../../api/quantity.ts';
+import { backoffMs, type BackoffPolicy } from '../../base/backoff.ts';
 import { toKubernetesTime, type Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { ResourceClient } from '../../kube/resource-client.ts';
@@ -57,8 +57,8 @@ export interface HypervisorKeeperOptions {
   readonly newId: () => string;
 }
 
-/** KVM that did not work is tried again after this long: a module may have been loaded. In milliseconds. */
-const probeAgainMs = 10 * 60_000;
+/** KVM that did not work is tried again after so long: a module may have been loaded, or a mode put right. */
+const probeBackoff: BackoffPolicy = { initialMs: 60_000, maxMs: 30 * 60_000, factor: 2, jitter: 0 };
 /** 1 GiB is the node's own unless the administrator says otherwise. */
 const defaults = { ...overcommitDefaults, reservedMemory: 1024 ** 3 };
 
@@ -66,7 +66,7 @@ const defaults = { ...overcommitDefaults, reservedMemory: 1024 ** 3 };
 export class HypervisorKeeper {
   readonly #options: HypervisorKeeperOptions;
   #facts: { readonly of: Libvirt; readonly facts: NodeFacts } | undefined;
-  #probe: { readonly result: ProbeResult; readonly atMs: number } | undefined;
+  #probe: { readonly result: ProbeResult; readonly atMs: number; readonly failures: number } | undefined;
   #allowEmulation = false;
   #orphans = 0;
   /** One at a time: two probes would write the same disk. */
@@ -88,6 +88,14 @@ export class HypervisorKeeper {
       kvmUsable,
       kvmMessage: probe?.message ?? 'not tried yet',
     };
+  }
+
+  /** In how many milliseconds KVM that did not work is tried again; undefined when it worked, or was not tried yet. */
+  get probeInMs(): number | undefined {
+    if (this.#probe === undefined || this.#probe.result.usable) return undefined;
+    const { atMs, failures } = this.#probe;
+    const waitMs = backoffMs(probeBackoff, failures - 1, () => 0);
+    return Math.max(0, atMs + waitMs - this.#options.clock.monotonicMs());
   }
 
   get facts(): NodeFacts | undefined {
@@ -112,10 +120,7 @@ export class HypervisorKeeper {
     }
     const { emulator, arch } = this.#facts.facts;
     const { folder, newId } = this.#options;
-    const nowMs = this.#options.clock.monotonicMs();
-    const isStale =
-      this.#probe === undefined || (!this.#probe.result.usable && nowMs - this.#probe.atMs > probeAgainMs);
-    if (!isStale) return;
+    if (this.#probe !== undefined && this.probeInMs !== 0) return;
     const result: ProbeResult =
       emulator === undefined
         ? { usable: false, reason: 'NoDevice', message: 'this driver of libvirt has no KVM' }
@@ -126,7 +131,8 @@ export class HypervisorKeeper {
               .slice(0, 8),
             signal,
           });
-    this.#probe = { result, atMs: this.#options.clock.monotonicMs() };
+    const failures = result.usable ? 0 : (this.#probe?.failures ?? 0) + 1;
+    this.#probe = { result, atMs: this.#options.clock.monotonicMs(), failures };
     this.#options.logger.info('tried KVM', { usable: result.usable, reason: result.reason, message: result.message });
   }
 
@@ -284,17 +290,15 @@ interface ProbeResult extends KvmProbe {
 }
 
 async function tryKvm(libvirt: Libvirt, arch: string, options: KvmProbeOptions): Promise<ProbeResult> {
-  try {
-    await access('/dev/kvm', constants.F_OK);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    return { usable: false, reason: 'NoDevice', message: 'there is no /dev/kvm' };
-  }
+  const device = await kvmDeviceProblem();
+  if (device?.problem === 'missing') return { usable: false, reason: 'NoDevice', message: device.message };
   if (arch !== 'x86_64')
     return { usable: true, reason: 'Usable', message: `/dev/kvm is there; no guest was tried on ${arch}` };
   const probe = await probeKvm(libvirt, options);
-  const reason = probe.usable ? 'Usable' : /did not boot/.test(probe.message) ? 'GuestHung' : 'ProbeFailed';
-  return { ...probe, reason };
+  if (probe.usable) return { ...probe, reason: 'Usable' };
+  const reason = /did not boot/.test(probe.message) ? 'GuestHung' : 'ProbeFailed';
+  const message = device === undefined ? probe.message : `${probe.message}; ${device.message}`;
+  return { usable: false, message, reason };
 }
 
 /** All huge pages of a node by their size, as `hugepages-2Mi`: bytes. */

@@ -41,12 +41,12 @@ export async function scratchDefine(
   } finally {
     // Also when the answer to the define was lost, or the user interrupted: then by its UUID, without the signal.
     domain ??= await libvirt.domains.byUuid(uuid, { timeoutMs: 10_000 }).catch(() => undefined);
-    if (domain !== undefined) await undefine(domain);
+    if (domain !== undefined) await undefineScratch(domain);
   }
 }
 
-/** Keeps NVRAM and TPM state: their paths may be those of the real machine. */
-async function undefine(domain: Domain): Promise<void> {
+/** Takes a scratch definition away. Keeps NVRAM and TPM state: their paths may be those of the real machine. */
+export async function undefineScratch(domain: Domain): Promise<void> {
   const options = { timeoutMs: 10_000 };
   try {
     await domain.undefine({ keepNvram: true, keepTpm: true, ...options });
