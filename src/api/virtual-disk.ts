@@ -82,15 +82,25 @@ export const virtualDiskSpec = object(
             ]),
           },
         ),
-        snapshot: object('The disk of a VirtualMachineSnapshot.', {
-          name: objectName("The snapshot's name in this namespace."),
-          volume: string(
-            'Which of its disks: the name in the spec.volumes of the machine, or the device name as vda.',
-            {
-              minLength: 1,
-            },
-          ),
-        }),
+        snapshot: object(
+          'The disk of a VirtualMachineSnapshot.',
+          {
+            name: objectName("The snapshot's name in this namespace."),
+            volume: string(
+              'Which of its disks: the name in the spec.volumes of the machine, or the device name as vda.',
+              {
+                minLength: 1,
+              },
+            ),
+          },
+          {
+            mode: words(
+              'Copy: all of it. Overlay: only what differs is stored, and the snapshot stays until this disk is gone. ' +
+                'Copy when left out.',
+              ['Copy', 'Overlay'],
+            ),
+          },
+        ),
         import: object(
           'What exists on the node. Exactly one of volume and path.',
           {},

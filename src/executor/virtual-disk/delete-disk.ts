@@ -1,4 +1,5 @@
 /** A disk that is to go: when nobody uses it any more, with its volume unless that is to stay. */
+import { snapshotsOfDisk } from './snapshot-origin.ts';
 import { overlaysOf, poolHere } from './disk-places.ts';
 import { domainsWith } from './disk-users.ts';
 import { reportDisk } from './report-disk.ts';
@@ -39,7 +40,8 @@ export async function deleteDisk(
     path === undefined || machines.length > 0
       ? []
       : (await domainsWith(libvirt, path, false, signal)).map(({ domain }) => `domain ${domain.name}`);
-  const users = [...machines, ...domains, ...overlaysOf(context, disk, path)];
+  const snapshots = await snapshotsOfDisk(context, disk, signal);
+  const users = [...machines, ...domains, ...overlaysOf(context, disk, path), ...snapshots];
   if (users.length > 0) {
     await reportDisk(context, disk, { phase: 'Deleting', waitsFor: users }, signal);
     return { requeueAfterMs: waitMs };

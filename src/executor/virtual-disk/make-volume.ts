@@ -4,6 +4,7 @@ import { originOf } from './origin.ts';
 import { reportDisk } from './report-disk.ts';
 import { formatOf, volumeName, volumeXml } from './volume-definition.ts';
 import { describeVolume, findVolume } from './volume-facts.ts';
+import { exportInternal } from '../virtual-machine-snapshot/image-files.ts';
 import { textOf } from '../virtual-machine/same-value.ts';
 import { readPool } from '../virtual-pool/pool-definition.ts';
 import { libvirtOf, longMs, StorageProblem, type StorageContext } from '../virtual-pool/storage-context.ts';
@@ -62,6 +63,8 @@ export async function makeVolume(
     { phase: 'Creating', ready, status: { nodeName, pool: there.name, volume: name } },
     signal,
   );
+  // The snapshot waits for a copy that status tells of: one that was being merged before must not be copied.
+  if (disk.spec.source?.snapshot !== undefined) await originOf(context, disk, format, signal);
   if (found !== undefined) await found.delete({ signal });
   const xml = volumeXml(disk, name, format, origin.bytes, origin.backing);
   const flags = {
@@ -82,6 +85,10 @@ export async function makeVolume(
     await own.close();
   }
   volume = await there.volume(name, { signal });
+  if (origin.inside !== undefined) {
+    const { path, snapshot } = origin.inside;
+    await exportInternal(path, snapshot, { path: await volume.path({ signal }), format }, signal);
+  }
   const { capacityBytes } = await volume.info({ signal });
   if (capacityBytes < origin.bytes) await volume.resize(origin.bytes, { signal, timeoutMs: longMs });
   await done(context, started, pool, there, volume, signal);

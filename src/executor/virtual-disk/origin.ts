@@ -1,6 +1,7 @@
 /** What a new disk begins with: nothing, an image, another disk, a file of the node. */
 import { domainsWith } from './disk-users.ts';
 import { isOnThisNode } from './disk-places.ts';
+import { snapshotFile } from './snapshot-origin.ts';
 import { wantedBytes, type BackingFile } from './volume-definition.ts';
 import { memberAt, textOf, type DataObject } from '../virtual-machine/same-value.ts';
 import { namesOf } from '../virtual-pool/names-of.ts';
@@ -20,6 +21,8 @@ export interface Origin {
   readonly backing?: BackingFile | undefined;
   /** The volume is a copy of it. */
   readonly copyOf?: Volume | undefined;
+  /** The volume is a copy of a snapshot inside of a qcow2 file. */
+  readonly inside?: { readonly path: string; readonly snapshot: string } | undefined;
 }
 
 /** Where a source is, and the format that it was made in. */
@@ -44,10 +47,7 @@ export async function originOf(
   const { image, clone, snapshot, import: imported } = disk.spec.source ?? {};
   const wanted = wantedBytes(disk);
   const libvirt = libvirtOf(context);
-  if (snapshot !== undefined) {
-    throw new StorageProblem('SourceNotReady', 'disks of snapshots cannot be copied yet', { isFinal: true });
-  }
-  if (image === undefined && clone === undefined && imported?.path === undefined) {
+  if (image === undefined && clone === undefined && snapshot === undefined && imported?.path === undefined) {
     const given = disk.spec.volume?.capacity;
     const bytes = wanted ?? Number(given?.value ?? 0);
     if (wanted === undefined && given?.unit !== undefined && given.unit !== 'bytes') {
@@ -65,23 +65,30 @@ export async function originOf(
   } else if (clone !== undefined) {
     ({ path, format: known } = await cloneFile(context, libvirt, namespace, clone, signal));
     mode = clone.mode ?? 'Copy';
+  } else if (snapshot !== undefined) {
+    const found = await snapshotFile(context, libvirt, namespace, snapshot, signal);
+    if (found.inside !== undefined) {
+      if (wanted !== undefined && wanted < found.inside.bytes) throw tooSmall(found.inside.bytes, wanted);
+      return { bytes: Math.max(wanted ?? 0, found.inside.bytes), inside: found.inside };
+    }
+    ({ path, format: known } = found);
+    mode = snapshot.mode ?? 'Copy';
   } else path = imported?.path ?? '';
   const source = await trustedSource(libvirt, path, known, signal);
   const { capacityBytes, format: sourceFormat } = source;
   if (imported !== undefined) refuseForeign(source.xml, imported.format, sourceFormat, path);
-  if (wanted !== undefined && wanted < capacityBytes) {
-    throw new StorageProblem(
-      'CreateFailed',
-      `its source is ${formatBytesRounded(capacityBytes)} large and does not fit into ${formatBytesRounded(wanted)}`,
-      { isFinal: true },
-    );
-  }
+  if (wanted !== undefined && wanted < capacityBytes) throw tooSmall(capacityBytes, wanted);
   const bytes = Math.max(wanted ?? 0, capacityBytes);
   if (mode === 'Copy') return { bytes, copyOf: source.volume };
   if (format !== 'qcow2') {
     throw new StorageProblem('CreateFailed', `an overlay has to be qcow2, not ${format}`, { isFinal: true });
   }
   return { bytes, backing: { path, format: sourceFormat === '' ? 'raw' : sourceFormat } };
+}
+
+function tooSmall(sourceBytes: number, wanted: number): StorageProblem {
+  const message = `its source is ${formatBytesRounded(sourceBytes)} large and does not fit into ${formatBytesRounded(wanted)}`;
+  return new StorageProblem('CreateFailed', message, { isFinal: true });
 }
 
 /** A volume that may be copied. */

@@ -34,3 +34,9 @@ export async function describeVolume(volume: Volume, signal: AbortSignal) {
     backingChain: backing === '' ? [] : await filesBelow(path, format, backing, signal),
   };
 }
+
+/** All that lies below a volume, nearest first: libvirt tells the nearest only, and no more of a volume that is no file. */
+async function filesBelow(path: string, format: string, backing: string, signal: AbortSignal): Promise<string[]> {
+  if (!path.startsWith('/')) return [backing];
+  return (await readChain(path, format, signal)).slice(1).map((header) => header.path);
+}

@@ -18,6 +18,7 @@ import { kinds } from '../../api/kinds.ts';
 import { group, version } from '../../api/meta.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
+import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import type { VirtualPool } from '../../api/virtual-pool.ts';
 import type { Clock } from '../../base/clock.ts';
 import { FailedError, toError } from '../../base/errors.ts';
@@ -89,6 +90,7 @@ export class StorageAgent {
       pools: client.resource<VirtualPool>(typeOf('VirtualPool')),
       disks: client.resource<VirtualDisk>(typeOf('VirtualDisk')),
       images: client.resource<VirtualImage>(typeOf('VirtualImage')),
+      snapshots: client.resource<VirtualMachineSnapshot>(typeOf('VirtualMachineSnapshot')),
       secrets: client.resource<SecretObject>(builtin.secrets),
       nodes: () =>
         this.#nodes.list().map(({ metadata }) => ({ name: metadata.name ?? '', labels: metadata.labels ?? {} })),
