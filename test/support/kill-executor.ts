@@ -6,6 +6,8 @@
 import { bootsOf, guestMachine, untilBoots } from './guest-machine.ts';
 import { startExecutorNode, type ExecutorNode } from './executor-node.ts';
 import { testGuest, type Guest } from './guest.ts';
+import type { KubeObject } from '../../src/kube/object.ts';
+import { builtin } from '../../src/kube/resource-type.ts';
 import type { OperationVerb, VirtualMachineOperationSpec } from '../../src/api/virtual-machine-operation.ts';
 
 /** What is going on when the executor is killed. */
@@ -21,6 +23,7 @@ export const stories = [
   'soft-reboot',
   'inject-nmi',
   'send-key',
+  'set-password',
   'delete',
 ] as const;
 
@@ -43,9 +46,14 @@ interface Plot {
   readonly status: string;
   /** Done to a running machine before the story. */
   readonly before?: OperationVerb;
+  /** Its guest answers through the agent. */
+  readonly agent?: boolean;
   /** It can neither be repeated nor seen: when it was cut off, it has to say so. */
   readonly mayBeUnknown?: boolean;
 }
+
+/** The Secret with the password that `set-password` sets. */
+const passwordSecret = 'password-of-victims';
 
 const plots: Readonly<Record<Exclude<Story, 'create' | 'delete'>, Plot>> = {
   start: { verb: 'Start', before: 'Stop', boots: 1, status: 'Running' },
@@ -63,6 +71,13 @@ const plots: Readonly<Record<Exclude<Story, 'create' | 'delete'>, Plot>> = {
     boots: 0,
     status: 'Running',
     mayBeUnknown: true,
+  },
+  'set-password': {
+    verb: 'SetUserPassword',
+    spec: { setUserPassword: { user: 'root', secretRef: { name: passwordSecret } } },
+    boots: 0,
+    status: 'Running',
+    agent: true,
   },
 };
 
@@ -86,7 +101,8 @@ export async function tellStory(
     await node.startExecutor();
     return acted;
   };
-  const spec = guestMachine(node, guest, name, { runStrategy: story === 'create' ? 'Always' : 'Manual', agent: false });
+  const agent = story !== 'create' && story !== 'delete' && plots[story].agent === true;
+  const spec = guestMachine(node, guest, name, { runStrategy: story === 'create' ? 'Always' : 'Manual', agent });
   let boots = 1;
   if (story === 'create') {
     await killed(() => node.create(name, spec));
@@ -106,6 +122,10 @@ export async function tellStory(
       const first = await node.operate(name, plot.before, plot.before === 'Stop' ? { stop: { force: true } } : {});
       if (first.status?.phase !== 'Succeeded') throw new Error(`${plot.before}: ${JSON.stringify(first.status)}`);
     }
+    if (agent) {
+      await putPassword(node);
+      await node.until(name, (vm) => node.condition(vm, 'AgentConnected').status === 'True', 'the agent');
+    }
     const { verb = 'Start' } = plot;
     const operation = await node.untilOver(await killed(() => node.ask(name, verb, plot.spec)));
     const isTold = plot.mayBeUnknown === true && operation.status?.reason === 'OutcomeUnknown';
@@ -118,6 +138,16 @@ export async function tellStory(
   await settle(node, name, boots);
   await node.delete(name);
   return { story, killedAfterMs: killAfterMs, boots };
+}
+
+async function putPassword(node: ExecutorNode): Promise<void> {
+  const secret: KubeObject & { readonly stringData: Readonly<Record<string, string>> } = {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name: passwordSecret, namespace: node.namespace },
+    stringData: { password: 'of no worth' },
+  };
+  await node.client.resource<typeof secret>(builtin.secrets).apply(secret, { force: true });
 }
 
 /** A spurious boot takes a few seconds to show. */
