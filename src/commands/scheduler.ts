@@ -11,7 +11,7 @@ import type { KubeFlags } from '../cli/kube-options.ts';
 export function configure(command: Command, context: Context): void {
   addKubeOptions(command);
   command
-    .option('--lease-namespace <name>', "the namespace of the leader's lease", 'kube-system')
+    .option('--lease-namespace <name>', "the namespace of the leader's lease", 'virtctl-system')
     .action(async (flags: KubeFlags & { readonly leaseNamespace: string }) => {
       const { runScheduler } = await import('../scheduler/run-scheduler.ts');
       const write = (line: string): void => void context.stderr.write(line);

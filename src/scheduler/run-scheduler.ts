@@ -9,6 +9,7 @@ import type { VirtualImage } from '../api/virtual-image.ts';
 import type { VirtualMachine } from '../api/virtual-machine.ts';
 import type { VirtualNetwork } from '../api/virtual-network.ts';
 import type { VirtualPool } from '../api/virtual-pool.ts';
+import { backoffMs, reconnectBackoff } from '../base/backoff.ts';
 import { systemClock } from '../base/clock.ts';
 import { FailedError, toError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -17,8 +18,9 @@ import type { KubeClient } from '../kube/kube-client.ts';
 import type { KubeObject } from '../kube/object.ts';
 import { builtin } from '../kube/resource-type.ts';
 import type { ResourceClient } from '../kube/resource-client.ts';
+import { isAlreadyExists, statusOf } from '../kube/status-error.ts';
 import { EventRecorder, type KubeEvent } from '../reconcile/event-recorder.ts';
-import { LeaderElector, LeadershipLostError } from '../reconcile/leader-election.ts';
+import { LeaderElector, LeadershipLostError, type LeaderElectionOptions } from '../reconcile/leader-election.ts';
 import type { Lease } from '../reconcile/lease.ts';
 
 /** Options of {@link placeMachines}. */
@@ -34,13 +36,16 @@ export interface PlaceMachinesOptions {
 
 /** Options of {@link runScheduler}. */
 export interface RunSchedulerOptions extends PlaceMachinesOptions {
-  /** The namespace of the leader's lease. */
+  /** The namespace of the leader's lease; made when it is not there. */
   readonly namespace: string;
+  /** Other times for the leader's election, for tests. */
+  readonly election?: Pick<LeaderElectionOptions, 'leaseDurationMs' | 'renewDeadlineMs' | 'retryPeriodMs'> | undefined;
 }
 
 /** Runs a scheduler until the signal aborts: waits to lead, places machines, and waits again when the lead is lost. */
 export async function runScheduler(options: RunSchedulerOptions, signal: AbortSignal): Promise<void> {
   const { client, identity, namespace, logger } = options;
+  await ensureNamespace(client, namespace, logger, signal);
   while (!signal.aborted) {
     const elector = new LeaderElector({
       leases: client.resource<Lease>(builtin.leases),
@@ -49,6 +54,7 @@ export async function runScheduler(options: RunSchedulerOptions, signal: AbortSi
       clock: systemClock,
       random: Math.random,
       logger,
+      ...options.election,
     });
     try {
       await elector.run((leading) => placeMachines(options, leading), signal);
@@ -127,8 +133,29 @@ export async function placeMachines(
   await Promise.all(running);
 }
 
+/** Tries until it is known to be there, or that it may not be made here: then the lease's own error says what is wrong. */
+async function ensureNamespace(client: KubeClient, name: string, logger: Logger, signal: AbortSignal): Promise<void> {
+  const namespaces = client.resource(builtin.namespaces);
+  for (let attempt = 0; !signal.aborted; attempt += 1) {
+    try {
+      if ((await namespaces.find({ name }, { signal })) !== undefined) return;
+      await namespaces.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } }, { signal });
+      return;
+    } catch (error) {
+      if (isAborted(signal) || isAlreadyExists(error) || statusOf(error)?.code === 403) return;
+      logger.warn('cannot make the namespace, trying again', { name, error: toError(error) });
+      await systemClock.sleep(backoffMs(reconnectBackoff, attempt, Math.random), signal).catch(() => undefined);
+    }
+  }
+}
+
 function typeOf(kind: string): Parameters<KubeClient['resource']>[0] {
   const info = kinds.find((one) => one.kind === kind);
   if (info === undefined) throw new FailedError(`there is no kind ${kind}`);
   return { group, version, kind, plural: info.plural, namespaced: info.namespaced };
+}
+
+/** A function, because the compiler does not know that a signal changes while one waits. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
 }

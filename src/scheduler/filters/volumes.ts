@@ -30,9 +30,9 @@ function diskTests(name: string, machine: MachineInfo, snapshot: Snapshot, depth
   // It is made where its first machine is placed.
   const users = snapshot.diskUsers(namespace, name).filter((node) => snapshot.nodeOf(uid) !== node);
   if (users.length > 0) return [only(users, `VirtualDisk "${name}" will be on ${users.join(', ')}`), ...tests];
-  const source = disk.spec.source?.clone?.name;
-  const ofSource = source === undefined || depth > 4 ? [] : diskTests(source, machine, snapshot, depth + 1);
-  return [...tests, ...ofSource];
+  const { clone, image } = disk.spec.source ?? {};
+  const ofClone = clone === undefined || depth > 4 ? [] : diskTests(clone.name, machine, snapshot, depth + 1);
+  return [...tests, ...ofClone, ...(image === undefined ? [] : imageTests(image.name, machine, snapshot))];
 }
 
 function imageTests(name: string, { namespace }: MachineInfo, { surroundings }: Snapshot): NodeTest[] {
@@ -46,15 +46,22 @@ function imageTests(name: string, { namespace }: MachineInfo, { surroundings }: 
   ];
 }
 
+/** States of a pool in which nothing can be made in it or read from it, as libvirt calls them. */
+const unusable = ['inactive', 'inaccessible', 'absent'];
+
 function poolTests(name: string, { surroundings }: Snapshot): NodeTest[] {
   const pool = surroundings.pool(name);
   if (pool === undefined) return [];
   const { nodeSelector } = pool.spec;
+  const states = new Map((pool.status?.nodes ?? []).map(({ nodeName, state }) => [nodeName, state ?? '']));
   return [
-    ({ traits }: NodeInfo): Failure | undefined =>
-      nodeSelector !== undefined && !matchesSelector(nodeSelector, traits.labels)
-        ? { reason: `without VirtualPool "${name}"` }
-        : undefined,
+    (node: NodeInfo): Failure | undefined => {
+      if (nodeSelector !== undefined && !matchesSelector(nodeSelector, node.traits.labels)) {
+        return { reason: `without VirtualPool "${name}"` };
+      }
+      const state = states.get(node.name) ?? '';
+      return unusable.includes(state) ? { reason: `where VirtualPool "${name}" is ${state}` } : undefined;
+    },
   ];
 }
 
