@@ -34,7 +34,7 @@ export async function withKubeClient<T>(
   ]);
   const { env, home, cwd } = context;
   const connection = await selectConnection({ ...flags, env, home, cwd });
-  const client = new KubeClient(connection, { onWarning: warner(context) });
+  const client = new KubeClient(connection, { onWarning: warner(context), useSocket: true });
   try {
     return await work(client);
   } finally {

@@ -65,6 +65,7 @@ export class KubeClient {
       timeoutMs: options.timeoutMs ?? 30_000,
       maxResponseBytes: options.maxResponseBytes ?? 256 * 1024 * 1024,
       maxRetries: options.maxRetries ?? 5,
+      useSocket: options.useSocket ?? false,
       onWarning: options.onWarning,
     });
   }

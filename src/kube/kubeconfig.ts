@@ -15,7 +15,15 @@ export interface KubeconfigCluster {
   readonly insecureSkipTlsVerify: boolean;
   readonly tlsServerName: string | undefined;
   readonly proxyUrl: string | undefined;
+  /** The path of a socket on which this machine's `virtctl standalone` is the same server, without TLS. */
+  readonly socket?: string | undefined;
 }
+
+/**
+ * The extension of a cluster that names its socket: `{ path, server }`. Other programs pass it over. It stands for one
+ * address: a kubeconfig whose `server` was changed, for a proxy or a tunnel, does not go past it.
+ */
+export const socketExtension = 'virtctl.dev/socket';
 
 /** `user.exec`: a program that prints credentials (client.authentication.k8s.io). */
 export interface ExecPlugin {
@@ -124,7 +132,19 @@ function readCluster(read: Reader, fields: Fields, at: string): KubeconfigCluste
     insecureSkipTlsVerify: fields['insecure-skip-tls-verify'] === true,
     tlsServerName: read.text(fields['tls-server-name'], `${at}.tls-server-name`),
     proxyUrl: read.text(fields['proxy-url'], `${at}.proxy-url`),
+    ...readSocket(read, fields, at),
   };
+}
+
+function readSocket(read: Reader, fields: Fields, at: string): Pick<KubeconfigCluster, 'socket'> {
+  for (const [index, entry] of read.list(fields['extensions'], `${at}.extensions`).entries()) {
+    const { name, extension } = read.record(entry, `${at}.extensions[${index}]`);
+    if (name !== socketExtension) continue;
+    const own = `${at}.extensions[${index}].extension`;
+    const { path, server } = read.record(extension, own);
+    if (server === fields['server']) return { socket: read.path(path, `${own}.path`) };
+  }
+  return {};
 }
 
 function readUser(read: Reader, fields: Fields, at: string): KubeconfigUser {

@@ -10,7 +10,7 @@
  * and by tests; nothing else in here is meant to be called from outside. What differs from a real kube-apiserver is
  * in docs/conformance-differences.md.
  */
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { DiscoveryDocuments } from './discovery/documents.ts';
 import { GarbageCollector } from './collect/garbage-collector.ts';
 import { listen } from './http/listener.ts';
@@ -114,12 +114,13 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     address: () => address,
     problems: () => [],
   });
-  const listener = await listen({ state, hub, credentials, documents, logger, host, port: options.port ?? 0 });
+  const socket = socketIn(folder);
+  const listener = await listen({ state, hub, credentials, documents, logger, host, port: options.port ?? 0, socket });
   const reached = isAny(host) ? loopback : host;
   address = `${reached.includes(':') ? `[${reached}]` : reached}:${listener.port}`;
   const url = `https://${address}`;
   const kubeconfig = join(folder, kubeconfigName);
-  writeKubeconfig(kubeconfig, url, credentials);
+  writeKubeconfig(kubeconfig, url, credentials, socket);
   return {
     url,
     kubeconfig,
@@ -134,6 +135,12 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       unlock();
     },
   };
+}
+
+/** The socket of a data folder; undefined where the folder's name is too long for one (108 bytes on Linux, 104 on BSD). */
+function socketIn(folder: string): string | undefined {
+  const path = resolve(folder, 'api.sock');
+  return Buffer.byteLength(path) < 104 ? path : undefined;
 }
 
 function isAny(host: string): boolean {

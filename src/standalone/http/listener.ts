@@ -1,6 +1,10 @@
-/** The HTTPS side of the server: authenticates, finds out what a request is about, and answers errors as Status. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Server } from 'node:https';
+/**
+ * The HTTP side of the server: authenticates, finds out what a request is about, and answers errors as Status. Over TLS
+ * on a port, and without on a socket in the data folder, which only its owner may open.
+ */
+import { chmodSync, rmSync } from 'node:fs';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Socket } from 'node:net';
@@ -31,6 +35,8 @@ export interface ListenerOptions {
   readonly host: string;
   /** 0 for any free one. */
   readonly port: number;
+  /** The path of the socket; none when left out. Whoever may open it is the administrator. */
+  readonly socket?: string | undefined;
 }
 
 /** A listening server. */
@@ -39,10 +45,30 @@ export interface Listener {
   readonly close: () => Promise<void>;
 }
 
-/** @throws UnreachableError when the address cannot be listened on. */
+/** @throws UnreachableError when the address or the socket cannot be listened on. */
 export async function listen(options: ListenerOptions): Promise<Listener> {
+  const authenticator = new Authenticator(options.credentials, options.state.now);
+  const port = await listenOnPort(options, authenticator);
+  try {
+    const local =
+      options.socket === undefined ? undefined : await listenOnSocket(options, authenticator, options.socket);
+    return {
+      port: port.port,
+      close: async () => {
+        await Promise.all([port.close(), local?.close()]);
+      },
+    };
+  } catch (error) {
+    await port.close();
+    throw error;
+  }
+}
+
+/** What both servers have. */
+const serverOptions = { keepAliveTimeout: 120_000 };
+
+async function listenOnPort(options: ListenerOptions, authenticator: Authenticator): Promise<Listener> {
   const { credentials } = options;
-  const authenticator = new Authenticator(credentials, options.state.now);
   const server = createServer(
     {
       cert: credentials.server.certificate,
@@ -51,7 +77,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       requestCert: true,
       rejectUnauthorized: false,
       minVersion: 'TLSv1.2',
-      keepAliveTimeout: 120_000,
+      ...serverOptions,
     },
     (request, response) => void answer(options, authenticator, request, response),
   );
@@ -71,6 +97,33 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   return { port: (server.address() as AddressInfo).port, close: () => close(server, sockets) };
 }
 
+async function listenOnSocket(
+  options: ListenerOptions,
+  authenticator: Authenticator,
+  path: string,
+): Promise<Omit<Listener, 'port'>> {
+  // Whoever could open it is the administrator; a token that is given has to be right all the same.
+  const local = {
+    authenticate: (request: IncomingMessage) =>
+      request.headers.authorization === undefined || authenticator.authenticate(request),
+  };
+  const server = createHttpServer(serverOptions, (request, response) => void answer(options, local, request, response));
+  server.maxConnections = maxConnections;
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  // What a crash left; the folder is locked.
+  rmSync(path, { force: true });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => reject(new UnreachableError(`cannot listen on ${path}`, { cause: error })));
+    server.listen(path, resolve);
+  });
+  chmodSync(path, 0o600);
+  return { close: () => close(server, sockets) };
+}
+
 function close(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
@@ -84,7 +137,7 @@ function close(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
 
 async function answer(
   options: ListenerOptions,
-  authenticator: Authenticator,
+  authenticator: Pick<Authenticator, 'authenticate'>,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {

@@ -9,6 +9,7 @@ import { toError } from '../../base/errors.ts';
 import type { KeyPair } from '../../base/pki/certificate.ts';
 import { issueCertificate } from '../../base/pki/certificate.ts';
 import { dayMs, isFor, isPair, isSignedBy, remainingDays } from '../../base/pki/key-pair.ts';
+import { socketExtension } from '../../kube/kubeconfig.ts';
 import { StorageFailedError } from '../storage/storage-error.ts';
 
 const authorityDays = 3650;
@@ -76,14 +77,27 @@ export function ensureCredentials(options: CredentialsOptions): Credentials {
   }
 }
 
-/** Writes the administrator's kubeconfig for `server`, a URL, with mode 0600. */
-export function writeKubeconfig(path: string, server: string, credentials: Credentials): void {
+/**
+ * Writes the administrator's kubeconfig for `server`, a URL, with mode 0600.
+ *
+ * @param socket Where the same server is without TLS, for virtctl on this machine (`socketExtension` in src/kube).
+ */
+export function writeKubeconfig(path: string, server: string, credentials: Credentials, socket?: string): void {
   const base64 = (text: string): string => Buffer.from(text).toString('base64');
   const kubeconfig = {
     apiVersion: 'v1',
     kind: 'Config',
     clusters: [
-      { name: 'virtctl', cluster: { server, 'certificate-authority-data': base64(credentials.authority.certificate) } },
+      {
+        name: 'virtctl',
+        cluster: {
+          server,
+          'certificate-authority-data': base64(credentials.authority.certificate),
+          ...(socket === undefined
+            ? {}
+            : { extensions: [{ name: socketExtension, extension: { path: socket, server } }] }),
+        },
+      },
     ],
     users: [
       {
