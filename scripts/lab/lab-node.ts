@@ -77,6 +77,7 @@ export class LabNode {
         ...['executor', '--node-name', this.name, '--kubeconfig', kubeconfig, '--log-level', 'debug'],
         // In a folder that each node has for itself, as on machines of their own.
         ...['--data-dir', '/var/lib/libvirt/virtctl'],
+        ...['--migration-uri', `qemu+tcp://${this.name}/system`],
         ...(leaseSeconds === undefined ? [] : ['--lease-duration', `${leaseSeconds}s`]),
       ],
       env,

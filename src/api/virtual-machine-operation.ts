@@ -244,4 +244,9 @@ export const virtualMachineOperationReasons = {
   DeadlineExceeded: 'DeadlineExceeded',
   Unsupported: 'Unsupported',
   NodeLost: 'NodeLost',
+  TargetRefused: 'TargetRefused',
+  TargetUnreachable: 'TargetUnreachable',
+  StorageNotShared: 'StorageNotShared',
+  MigrationFailed: 'MigrationFailed',
+  Aborted: 'Aborted',
 } as const;

@@ -13,6 +13,7 @@ interface ExecutorFlags extends KubeFlags {
   readonly dataDir: string;
   readonly metricsAddress: string;
   readonly leaseDuration: number;
+  readonly migrationUri?: string;
   readonly logLevel: LogLevel;
 }
 
@@ -28,6 +29,10 @@ export function configure(command: Command, context: Context): void {
       'how long without a sign of life before the node counts as lost',
       parseSeconds,
       40,
+    )
+    .option(
+      '--migration-uri <uri>',
+      "how other nodes' libvirts reach this one; qemu+tls://HOSTNAME/system when left out",
     )
     .addOption(new Option('--log-level <level>', 'the least lines of the log').choices([...logLevels]).default('info'));
   addKubeOptions(command);
@@ -59,6 +64,7 @@ export function configure(command: Command, context: Context): void {
           dataFolder: flags.dataDir,
           metricsAddress: flags.metricsAddress === '' ? undefined : flags.metricsAddress,
           leaseSeconds: flags.leaseDuration,
+          migrationUri: flags.migrationUri ?? `qemu+tls://${hostname()}/system`,
           logger,
         },
         context.signal,

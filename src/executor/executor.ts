@@ -22,7 +22,9 @@ import { domainMetrics } from './metrics/domain-metrics.ts';
 import { Counter, expose, Histogram } from './metrics/exposition.ts';
 import { openOutlet } from './metrics/outlet.ts';
 import { Media } from './virtual-machine/media.ts';
+import { MigrationReceiver } from './migration/receive-machine.ts';
 import { MachineReconciler } from './virtual-machine/reconciler.ts';
+import type { MachineReconcilerOptions } from './virtual-machine/round.ts';
 import type { ConfigMapObject, SecretObject } from './virtual-machine/volumes.ts';
 import { NetworkAgent } from './virtual-network/network-agent.ts';
 import type { NetworkUser } from './virtual-network/reservations.ts';
@@ -71,6 +73,8 @@ export interface ExecutorOptions {
   readonly metricsAddress?: string | undefined;
   /** Seconds without a sign of life after which the controller takes the node for lost; 40 when left out. */
   readonly leaseSeconds?: number | undefined;
+  /** How other nodes' libvirtds reach this node's, for migration; `qemu+tls://NODE/system` when left out. */
+  readonly migrationUri?: string | undefined;
   readonly logger: Logger;
   readonly clock?: Clock | undefined;
   readonly connect?: ConnectOptions | undefined;
@@ -139,6 +143,7 @@ class Executor {
   readonly #storage: StorageAgent;
   readonly #networks: NetworkAgent;
   readonly #controller: Controller;
+  readonly #receiver: Controller;
   readonly #reaper: Controller;
   readonly #reconciles = new Counter();
   readonly #durations = new Histogram();
@@ -257,7 +262,7 @@ class Executor {
       clock,
       work: this.#snapshotWork,
     });
-    const reconciler = new MachineReconciler({
+    const parts: MachineReconcilerOptions = {
       nodeName,
       machines: client.resource<VirtualMachine>(typeOf('VirtualMachine')),
       operations,
@@ -276,6 +281,19 @@ class Executor {
       record,
       clock,
       newId: randomUUID,
+    };
+    const reconciler = new MachineReconciler(parts);
+    const receiver = new MigrationReceiver({
+      parts,
+      migrationUri: options.migrationUri ?? `qemu+tls://${nodeName}/system`,
+    });
+    this.#receiver = new Controller({
+      name: 'migration',
+      reconcile: (key, context) => receiver.reconcile(key, context),
+      logger,
+      clock,
+      concurrency,
+      onReconciled,
     });
     this.#controller = new Controller({
       name: 'virtualmachine',
@@ -357,6 +375,7 @@ class Executor {
       onReady?.({ metricsUrl: outlet?.url });
       await Promise.all([
         this.#controller.run(signal),
+        this.#receiver.run(signal),
         this.#reaper.run(signal),
         this.#orphans.run(signal),
         this.#storage.run(signal),
@@ -423,6 +442,7 @@ class Executor {
     });
     this.#operations.onChange(({ type, object }) => {
       if (type === 'deleted') return;
+      if (object.spec.nodes.includes(nodeName)) this.#receiver.enqueue(objectKey(object));
       const machine = `${object.metadata.namespace ?? ''}/${object.spec.virtualMachine}`;
       if (this.#machines.get(machine)?.spec.nodeName !== nodeName) return;
       if (isFinished(object)) this.#reaper.enqueue(objectKey(object));
@@ -495,6 +515,7 @@ class Executor {
       if (this.#machines.get(machineKeyOf(snapshot)) === undefined) this.#orphans.enqueue(objectKey(snapshot));
     }
     for (const operation of this.#operations.list()) {
+      if (operation.spec.nodes.includes(this.#options.nodeName)) this.#receiver.enqueue(objectKey(operation));
       if (isFinished(operation)) this.#reaper.enqueue(objectKey(operation));
     }
   }
@@ -587,6 +608,8 @@ class Executor {
     const namespaces = client.resource(builtin.namespaces);
     while (!isAborted(signal)) {
       try {
+        // It may be allowed to read it only, where an installation has made it.
+        if ((await namespaces.find({ name: leaseNamespace }, { signal })) !== undefined) break;
         await namespaces.create(
           { apiVersion: 'v1', kind: 'Namespace', metadata: { name: leaseNamespace } },
           { signal },

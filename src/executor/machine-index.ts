@@ -38,7 +38,12 @@ export interface SlimMachine extends KubeObject {
 
 /** An operation as the cache has it. */
 export interface SlimOperation extends KubeObject {
-  readonly spec: { readonly virtualMachine: string; readonly ttlSeconds: number };
+  readonly spec: {
+    readonly virtualMachine: string;
+    readonly ttlSeconds: number;
+    /** The nodes that a migration is between, as far as they are known. */
+    readonly nodes: readonly string[];
+  };
   readonly status: { readonly phase: string; readonly completionTime: string | undefined };
 }
 
@@ -106,6 +111,10 @@ export function slimOperation(object: KubeObject): SlimOperation {
     spec: {
       virtualMachine: spec.virtualMachine,
       ttlSeconds: spec.ttlSecondsAfterFinished ?? defaultTtlSeconds,
+      nodes:
+        spec.verb === 'Migrate'
+          ? [status?.context?.['source'], status?.context?.['target']].filter((node) => node !== undefined)
+          : [],
     },
     status: { phase: status?.phase ?? 'Pending', completionTime: status?.completionTime },
   };

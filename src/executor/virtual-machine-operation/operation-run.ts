@@ -2,6 +2,9 @@
  * One operation while it is worked on: what the verbs (verbs/*.ts) read, do and write. Every write goes to the operation's
  * status before what it announces begins.
  */
+import type { RunningMigrations } from '../migration/running-migrations.ts';
+import type { VirtualDisk } from '../../api/virtual-disk.ts';
+import type { VirtualMachine } from '../../api/virtual-machine.ts';
 import type { VirtualMachineOperation } from '../../api/virtual-machine-operation.ts';
 import type { virtualMachineOperationReasons } from '../../api/virtual-machine-operation.ts';
 import { toKubernetesTime } from '../../base/clock.ts';
@@ -31,6 +34,9 @@ export class OperationFailedError extends FailedError {
 
 /** What an operation works with. */
 export interface OperationContext {
+  readonly machines: ResourceClient<VirtualMachine>;
+  readonly disks: ResourceClient<VirtualDisk>;
+  readonly migrations: RunningMigrations;
   readonly operations: ResourceClient<VirtualMachineOperation>;
   readonly secrets: ResourceClient<SecretObject>;
   readonly status: MachineStatus;
@@ -41,6 +47,8 @@ export interface OperationContext {
   readonly wanted: DataObject | undefined;
   /** Why it is undefined. */
   readonly notReady: Error | undefined;
+  /** What lasts one run of the machine is new for the next; see renew-volumes.ts. */
+  readonly renewVolumes: (view: DomainView) => Promise<void>;
   readonly nodeName: string;
   /** Milliseconds since 1970. */
   readonly now: () => number;

@@ -76,7 +76,13 @@ function checkDeadline({ operation, notes, context }: OperationRun): void {
   if (machineUid !== undefined && machineUid !== context.status.machine.metadata.uid) {
     throw new OperationFailedError('MachineReplaced', 'the machine was deleted and made anew meanwhile');
   }
-  if (activeDeadlineSeconds === undefined || startTime === undefined) return;
+  if (
+    activeDeadlineSeconds === undefined ||
+    startTime === undefined ||
+    verbs[operation.spec.verb].endsItself === true
+  ) {
+    return;
+  }
   if (context.now() - Date.parse(startTime) > activeDeadlineSeconds * 1000) {
     throw new OperationFailedError('DeadlineExceeded', `not done after ${activeDeadlineSeconds} s`);
   }

@@ -4,6 +4,8 @@ import { OperationFailedError, type OperationRun, type StepProgress } from './op
 export interface Verb {
   /** The name of its first step. */
   readonly firstStep: string;
+  /** It looks at deadlines by itself: what it began must be taken back before it ends. */
+  readonly endsItself?: boolean;
   /**
    * Looks whether it can be done, before its first step is written.
    *

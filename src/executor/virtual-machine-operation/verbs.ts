@@ -1,5 +1,6 @@
 import type { OperationVerb } from '../../api/virtual-machine-operation.ts';
 import type { Verb } from './verb.ts';
+import { migrate } from './verbs/migrate.ts';
 import { pause, unpause } from './verbs/pause.ts';
 import { restart } from './verbs/restart.ts';
 import { revert } from './verbs/revert.ts';
@@ -8,7 +9,6 @@ import { sendKey } from './verbs/send-key.ts';
 import { setUserPassword } from './verbs/set-user-password.ts';
 import { start } from './verbs/start.ts';
 import { stop } from './verbs/stop.ts';
-import { unsupported } from './verbs/unsupported.ts';
 import { injectNmi, reset, softReboot } from './verbs/while-paused.ts';
 
 /** How each verb of an operation is done. */
@@ -25,5 +25,5 @@ export const verbs: Readonly<Record<OperationVerb, Verb>> = {
   SendKey: sendKey,
   Save: save,
   Revert: revert,
-  Migrate: unsupported,
+  Migrate: migrate,
 };

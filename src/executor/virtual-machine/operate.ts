@@ -1,12 +1,15 @@
 import { noticeEnd } from './notice-end.ts';
+import { renewVolumes } from './renew-volumes.ts';
 import { lookAgain, readAgain, retryMs, tellEvent, type Round } from './round.ts';
+import type { OperationContext } from '../virtual-machine-operation/operation-run.ts';
 import { isOver, outcome, stepOperation } from '../virtual-machine-operation/step-operation.ts';
+import type { VirtualMachineOperation } from '../../api/virtual-machine-operation.ts';
 import { isBeingDeleted } from '../../reconcile/finalizers.ts';
 
 /** Goes on with the oldest operation that is not over; whether one goes on still. */
 export async function operate(round: Round): Promise<boolean> {
   const { key, status, signal } = round;
-  const { operations, secrets, clock, newId, nodeName } = round.parts;
+  const { operations } = round.parts;
   const { namespace } = status.machine.metadata;
   // Bounded: each turn ends one operation of those that were seen.
   for (const name of round.parts.openOperations(key)) {
@@ -15,35 +18,51 @@ export async function operate(round: Round): Promise<boolean> {
     const isFirst = operation.status?.phase !== 'Running';
     if (isFirst)
       tellEvent(round, 'Normal', 'OperationStarted', operation.spec.verb, `operation ${name}: ${operation.spec.verb}`);
-    const progress = await stepOperation(operation, round.view, {
-      operations,
-      secrets,
-      status,
-      requests: round.memory.requests,
-      revert: { snapshots: round.parts.snapshots.context, libvirt: round.libvirt },
-      wanted: round.wanted ?? round.view?.mark?.applied,
-      notReady: round.trouble,
-      nodeName,
-      now: () => clock.now(),
-      newId,
-      options: round.options,
-      signal,
-    });
+    const progress = await stepOperation(operation, round.view, operationContext(round));
     if (!progress.isOver) {
       lookAgain(round, progress.requeueAfterMs ?? retryMs);
       await readAgain(round);
       return true;
     }
-    const failed = progress.operation.status?.phase === 'Failed';
-    tellEvent(
-      round,
-      failed ? 'Warning' : 'Normal',
-      failed ? 'OperationFailed' : 'OperationSucceeded',
-      operation.spec.verb,
-      outcome(progress.operation),
-    );
+    tellOutcome(round, progress.operation);
     await readAgain(round);
     noticeEnd(round);
   }
   return false;
+}
+
+/** What an operation on the machine works with. */
+export function operationContext(round: Round): OperationContext {
+  const { status, signal } = round;
+  const { operations, machines, disks, secrets, clock, newId, nodeName } = round.parts;
+  return {
+    machines,
+    disks,
+    migrations: round.memory.migrations,
+    operations,
+    secrets,
+    status,
+    requests: round.memory.requests,
+    revert: { snapshots: round.parts.snapshots.context, libvirt: round.libvirt },
+    wanted: round.wanted ?? round.view?.mark?.applied,
+    notReady: round.trouble,
+    renewVolumes: (view) => renewVolumes({ ...round, view }),
+    nodeName,
+    now: () => clock.now(),
+    newId,
+    options: round.options,
+    signal,
+  };
+}
+
+/** Records how an operation ended, as an Event. */
+export function tellOutcome(round: Round, operation: VirtualMachineOperation): void {
+  const failed = operation.status?.phase === 'Failed';
+  tellEvent(
+    round,
+    failed ? 'Warning' : 'Normal',
+    failed ? 'OperationFailed' : 'OperationSucceeded',
+    operation.spec.verb,
+    outcome(operation),
+  );
 }

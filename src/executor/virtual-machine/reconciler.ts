@@ -6,8 +6,10 @@
  *   its operations ─┼─▶ reconcile ─▶ libvirt ─▶ look ─┤
  *   libvirt domain ─┘       │                         └─▶ status, Events
  *                           │
- *     finalizer ─▶ notice-end ─▶ snapshots (../virtual-machine-snapshot) ─▶ resolve-machine ─▶ define-machine ─▶ change-live ─▶ operate ─▶ or keep-power ─▶ report
+ *     finalizer ─▶ follow-migration (../migration; while it moves, that is all)
  *               └▶ delete-machine, when the object is being deleted
+ *               └▶ notice-end ─▶ snapshots (../virtual-machine-snapshot) ─▶ resolve-machine ─▶ define-machine
+ *                  ─▶ change-live ─▶ operate ─▶ or keep-power ─▶ report
  *
  *   steps:    each takes the round (round.ts) and leaves it further on
  *   pure:     same-value, list-identity, compare, merge, live-plan, power-policy, crash-backoff, printable-status
@@ -36,6 +38,8 @@ import {
   type Memory,
   type Round,
 } from './round.ts';
+import { followMigration } from '../migration/follow-migration.ts';
+import { RunningMigrations } from '../migration/running-migrations.ts';
 import { domainName } from '../../api/virtual-machine.ts';
 import { toError } from '../../base/errors.ts';
 import { parseObjectKey } from '../../kube/object.ts';
@@ -53,6 +57,7 @@ export class MachineReconciler {
     requests: new ShutdownRequests(),
     guests: new GuestRequests(),
     refusals: new Map(),
+    migrations: new RunningMigrations(),
   };
 
   constructor(options: MachineReconcilerOptions) {
@@ -88,6 +93,7 @@ export class MachineReconciler {
         requeueAfterMs: undefined,
       };
       await readMachineDomain(round);
+      if (await followMigration(round)) return { requeueAfterMs: round.requeueAfterMs };
       if (isBeingDeleted(machine)) await deleteMachine(round);
       else await runMachine(round);
       return { requeueAfterMs: round.requeueAfterMs };

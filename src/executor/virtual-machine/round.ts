@@ -11,6 +11,7 @@ import type { MachineStatus } from './machine-status.ts';
 import type { Media } from './media.ts';
 import type { ShutdownRequests } from './power.ts';
 import type { DataObject } from './same-value.ts';
+import type { RunningMigrations } from '../migration/running-migrations.ts';
 import type { MachineSnapshots } from '../virtual-machine-snapshot/machine-snapshots.ts';
 import type { ConfigMapObject, ResolvedVolume, SecretObject } from './volumes.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
@@ -59,6 +60,7 @@ export interface Memory {
   readonly guests: GuestRequests;
   /** How often a machine's live changes were refused, one after the other. */
   readonly refusals: Map<string, number>;
+  readonly migrations: RunningMigrations;
 }
 
 /** One reconcile's state. */

@@ -1,0 +1,329 @@
+/**
+ * The source's steps of a migration; see migration-notes.ts for the whole. Each may be done again, and each is noted before
+ * it begins. What libvirt does goes on without the executor: one that comes back finds the job, or sees how it ended.
+ */
+import { migrationFinalizer, migrationNotes, type MigrationNotes } from './migration-notes.ts';
+import { networksOf, planDisks } from './migration-disks.ts';
+import { deleteDomain } from '../virtual-machine/delete-domain.ts';
+import type { DomainView } from '../virtual-machine/domain-view.ts';
+import {
+  OperationFailedError,
+  type OperationRun,
+  type StepProgress,
+} from '../virtual-machine-operation/operation-run.ts';
+import { toKubernetesTime } from '../../base/clock.ts';
+import { FailedError } from '../../base/errors.ts';
+import { refOf } from '../../kube/object.ts';
+import { isInvalidState, isNotFound, LibvirtError } from '../../libvirt/errors.ts';
+import type { JobStats } from '../../libvirt/objects/domain-job.ts';
+import { addFinalizer, isBeingDeleted } from '../../reconcile/finalizers.ts';
+
+/** The target's executor has this long to answer before it counts as unreachable, in milliseconds. */
+const prepareMs = 60_000;
+/** A migration that failed ends even if the target does not say that it has nothing, after this long. */
+const withdrawMs = 20_000;
+/** How often a migration is looked at. */
+const pollMs = 400;
+/** libvirt's own deadlines and the operation's end a migration, not ours. */
+const callMs = 7 * 24 * 3_600_000;
+
+/** Whether it can be moved at all, before anything is written. */
+export async function checkMigration(run: OperationRun): Promise<void> {
+  const { nodeName } = run.context;
+  if (run.state !== 'running' && run.state !== 'paused') {
+    throw new OperationFailedError('NotRunning', 'only a running machine is moved; the machine is not running');
+  }
+  if (run.operation.spec.migrate?.nodeName === nodeName) {
+    throw new OperationFailedError('Unsupported', `it is on ${nodeName} already`);
+  }
+  await planned(run);
+}
+
+/** Does the step that the operation is at. */
+export async function stepMigration(run: OperationRun): Promise<StepProgress> {
+  switch (run.step) {
+    case 'Preparing':
+      return prepare(run);
+    case 'Migrating':
+      return move(run);
+    default:
+      return settle(run);
+  }
+}
+
+/** Says what the guest has, and waits for the target to say that it is ready for it. */
+async function prepare(run: OperationRun): Promise<StepProgress> {
+  const { context } = run;
+  const { spec } = run.operation;
+  run.operation = await addFinalizer(context.operations, run.operation, migrationFinalizer, context.signal);
+  if (run.state !== 'running' && run.state !== 'paused') {
+    throw new OperationFailedError('NotRunning', 'it ended before it was moved');
+  }
+  let notes = migrationNotes(run.operation);
+  if (notes.disks === undefined) {
+    const { disks, networks } = await planned(run);
+    const target = spec.migrate?.nodeName;
+    await run.write({
+      context: {
+        ...run.notes,
+        source: context.nodeName,
+        disks: JSON.stringify(disks),
+        networks: JSON.stringify(networks),
+        ...(target === undefined ? {} : { target }),
+      },
+    });
+    notes = migrationNotes(run.operation);
+  }
+  const over = endOf(run);
+  if (over !== undefined) throw over;
+  if (notes.refusal !== undefined) {
+    throw new OperationFailedError('TargetRefused', `${notes.target ?? ''}: ${notes.refusal}`);
+  }
+  const waitedMs = context.now() - Date.parse(run.operation.status?.stepTime ?? '');
+  if (notes.target === undefined || notes.destination === undefined) {
+    if (waitedMs <= prepareMs) return pollMs;
+    const message =
+      notes.target === undefined
+        ? `no node was found for it in ${prepareMs / 1000} s`
+        : `the executor of ${notes.target} did not answer in ${prepareMs / 1000} s`;
+    throw new OperationFailedError('TargetUnreachable', message);
+  }
+  if (!context.migrations.hasRoom) return 1_000;
+  return run.goTo('Migrating');
+}
+
+/** Has libvirt move the guest, and looks how far it is. */
+async function move(run: OperationRun): Promise<StepProgress> {
+  const { migrations } = run.context;
+  const uuid = run.view?.domain.uuid ?? '';
+  const call = migrations.get(keyOf(run));
+  if (call === undefined) {
+    const { view } = run;
+    if (view === undefined || view.state === 'off') return ask(run);
+    const job = await outgoingJob(view);
+    if (job === undefined) {
+      if (isHeldByLibvirt(view)) return ask(run);
+      // One that was begun, and of which nothing is to be seen: it failed while nobody looked.
+      if (migrationNotes(run.operation).hasBegun) {
+        return ask(run, 'libvirt gave it up while the executor was away');
+      }
+      const over = endOf(run);
+      if (over !== undefined) throw over;
+      await run.write({ context: { ...run.notes, begun: uuid } });
+      begin(run, view);
+      return 100;
+    }
+    await abortIfAsked(run, view);
+    await tellProgress(run, job);
+    return pollMs;
+  }
+  if (call.outcome === 'running') {
+    const { view } = run;
+    const job = view === undefined ? undefined : await outgoingJob(view);
+    if (view !== undefined && job !== undefined) {
+      await abortIfAsked(run, view);
+      await tellProgress(run, job);
+      const isDue = Number(job.raw['memory_iteration'] ?? 0) >= 2;
+      if (run.operation.spec.migrate?.postCopy === true && isDue && !call.isPostCopy) {
+        call.isPostCopy = true;
+        await ifJob(() => view.domain.job.startPostCopy(run.context.options));
+      }
+    }
+    return pollMs;
+  }
+  const { outcome } = call;
+  const progress = await ask(run, outcome === 'done' ? undefined : outcome.message);
+  migrations.forget(keyOf(run));
+  return progress;
+}
+
+/** Finds out where the guest is, and makes that so for good. */
+async function settle(run: OperationRun): Promise<StepProgress> {
+  const { context, view } = run;
+  const notes = migrationNotes(run.operation);
+  const target = notes.target ?? '';
+  if (context.nodeName === target) return run.done(`it runs on ${target}`);
+  const { answer } = notes;
+  const isGone = view === undefined || view.state === 'off';
+  if (!isGone && !isHeldByLibvirt(view)) {
+    const waitedMs = context.now() - Date.parse(run.operation.status?.stepTime ?? '');
+    if (answer === undefined && waitedMs < withdrawMs) return pollMs;
+    return keep(run, notes);
+  }
+  // Only the target knows; until it says so nothing is started, resumed or removed here.
+  if (answer === undefined) return 1_000;
+  if (!isGone && answer !== 'running') {
+    await orAgain(() => view.domain.resume(context.options));
+    return keep(run, notes);
+  }
+  if (answer === 'none') throw failureOf(run, notes, 'the guest ended while it was moved');
+  // What is here is paused for good, or only a definition: the guest itself is on the target.
+  if (view !== undefined && !isGone) await orAgain(() => view.domain.destroy(context.options));
+  if (view !== undefined) await orAgain(() => deleteDomain(view.domain, context.options));
+  await handOver(run, target);
+  return run.done(`it ${answer === 'running' ? 'runs' : 'is'} on ${target}`);
+}
+
+/** The guest stays here; a copy on the target is nobody's. */
+async function keep(run: OperationRun, notes: MigrationNotes): Promise<never> {
+  await run.write({ context: { ...run.notes, holder: 'source' } });
+  throw failureOf(run, notes, 'libvirt did not move it');
+}
+
+/** Gives the machine to the target. Each of the two writes may be repeated. */
+async function handOver(run: OperationRun, target: string): Promise<void> {
+  const { machines, status, nodeName, signal, now } = run.context;
+  const { machine } = status;
+  const { uid } = machine.metadata;
+  const migration = {
+    phase: 'Succeeded',
+    operation: run.operation.metadata.name,
+    sourceNode: nodeName,
+    targetNode: target,
+    completionTime: toKubernetesTime(now()),
+    percent: 100,
+    message: null,
+  };
+  // First what is, then what is wanted: validation takes it as the proof that the domain has left this node.
+  await machines.mergePatch(
+    refOf(machine),
+    { metadata: { uid }, status: { nodeName: target, migration } },
+    { subresource: 'status', signal },
+  );
+  await machines.mergePatch(refOf(machine), { metadata: { uid }, spec: { nodeName: target } }, { signal });
+}
+
+function begin(run: OperationRun, view: DomainView): void {
+  const { destination = '', disks = [] } = migrationNotes(run.operation);
+  const { copyStorage, postCopy, autoConverge, bandwidthMiBPerSecond, maxDowntimeMilliseconds, ...more } =
+    run.operation.spec.migrate ?? {};
+  const copied = disks.filter(({ copy }) => copy).map(({ target }) => target);
+  const connections = more.parallelConnections;
+  const { job } = view.domain;
+  run.context.migrations.start(keyOf(run), async () => {
+    if (maxDowntimeMilliseconds !== undefined) await job.setMaxDowntime(maxDowntimeMilliseconds);
+    await job.migrateToUri(destination, {
+      live: true,
+      persistDest: true,
+      undefineSource: true,
+      // The machine is nobody else's to change while it moves.
+      changeProtection: true,
+      ...(copied.length === 0
+        ? {}
+        : { ...(copyStorage === 'All' ? { nonSharedDisk: true } : { nonSharedInc: true }), disks: copied }),
+      // libvirt takes only what it knows as a network's file system for shared; we know pools, and were told of the rest.
+      unsafe: disks.some(({ copy, isMade }) => !copy && !isMade),
+      ...(postCopy === true ? { postcopy: true } : {}),
+      ...(autoConverge === true ? { autoConverge: true } : {}),
+      ...(connections !== undefined && connections > 1 ? { parallel: true, connections } : {}),
+      ...(more.compression === undefined ? {} : { compressed: true, compression: [more.compression] }),
+      ...(bandwidthMiBPerSecond === undefined ? {} : { bandwidthMiB: bandwidthMiBPerSecond }),
+      timeoutMs: callMs,
+    });
+  });
+}
+
+/** Goes on to ask the target where the guest is. */
+function ask(run: OperationRun, failure?: string): Promise<'next'> {
+  const text = failure === undefined ? {} : { failure: failure.slice(0, 1024) };
+  return run.goTo('Switching', { ...run.notes, ...text, asked: run.context.newId() });
+}
+
+/** What is to be known of the guest's disks and networks. @throws OperationFailedError when it cannot be moved. */
+async function planned(run: OperationRun): Promise<Pick<MigrationNotes, 'disks' | 'networks'>> {
+  const { context, view } = run;
+  const { machine } = context.status;
+  const live = view?.live;
+  if (view === undefined || live === undefined) return { disks: [], networks: [] };
+  const { namespace } = machine.metadata;
+  const sharedDisks = new Set<string>();
+  for (const { virtualDisk: name } of machine.spec.volumes ?? []) {
+    if (name === undefined) continue;
+    const disk = await context.disks.find({ namespace, name }, { signal: context.signal });
+    if (disk?.status?.path !== undefined && (disk.status.nodeName ?? '') === '') sharedDisks.add(name);
+  }
+  const plan = planDisks({
+    machine,
+    live,
+    volumes: new Map((machine.status?.volumes ?? []).map(({ target, name }) => [target ?? '', name])),
+    sharedDisks,
+    copyStorage: run.operation.spec.migrate?.copyStorage ?? 'Auto',
+  });
+  if ('refusal' in plan) throw new OperationFailedError('StorageNotShared', plan.refusal);
+  const disks = await Promise.all(
+    plan.disks.map(async (disk) =>
+      disk.copy
+        ? { ...disk, bytes: (await view.domain.blocks.info(disk.target, context.options)).capacityBytes }
+        : disk,
+    ),
+  );
+  return { disks, networks: networksOf(live) };
+}
+
+/** Why it is to end although it did not fail; undefined as long as it may go on. */
+function endOf(run: OperationRun): OperationFailedError | undefined {
+  const { operation, context } = run;
+  const { activeDeadlineSeconds, migrate } = operation.spec;
+  if (isBeingDeleted(operation) || isBeingDeleted(context.status.machine)) {
+    return new OperationFailedError('Aborted', 'it was called off; the machine stays where it was');
+  }
+  const limits = [activeDeadlineSeconds, migrate?.timeoutSeconds].filter((limit) => limit !== undefined);
+  const seconds = Math.min(...limits);
+  const ranMs = context.now() - Date.parse(operation.status?.startTime ?? '');
+  if (ranMs <= seconds * 1000) return undefined;
+  return Number.isFinite(seconds)
+    ? new OperationFailedError('DeadlineExceeded', `not done after ${seconds} s; the machine stays where it was`)
+    : undefined;
+}
+
+async function abortIfAsked(run: OperationRun, view: DomainView): Promise<void> {
+  if (endOf(run) !== undefined) await ifJob(() => view.domain.job.abort(run.context.options));
+}
+
+function failureOf(run: OperationRun, { failure }: MigrationNotes, otherwise: string): OperationFailedError {
+  return endOf(run) ?? new OperationFailedError('MigrationFailed', failure ?? otherwise);
+}
+
+/** The job that moves a domain away; undefined when there is none. */
+async function outgoingJob({ domain }: DomainView): Promise<JobStats | undefined> {
+  const stats = await ifJob(() => domain.job.stats());
+  const goesOn = stats?.type === 'bounded' || stats?.type === 'unbounded';
+  return goesOn && stats.operation === 'migration-out' ? stats : undefined;
+}
+
+/** Paused by a migration whose outcome libvirt does not know: the guest may be executing on the target. */
+function isHeldByLibvirt({ libvirtState: { state, reason } }: DomainView): boolean {
+  return state === 'paused' && ['migration', 'postcopy', 'postcopy-failed'].includes(reason);
+}
+
+async function tellProgress(run: OperationRun, { totalBytes = 0, remainingBytes = 0 }: JobStats): Promise<void> {
+  if (totalBytes === 0) return;
+  const percent = Math.max(0, Math.min(99, Math.floor((100 * (totalBytes - remainingBytes)) / totalBytes)));
+  if (percent !== run.operation.status?.percent) await run.write({ percent });
+}
+
+/** Something that needs a job; that there is none (any more) is no mistake. */
+async function ifJob<T>(act: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await act();
+  } catch (error) {
+    if (isInvalidState(error) || isNotFound(error)) return undefined;
+    throw new FailedError('cannot look at the migration', { cause: error });
+  }
+}
+
+/** What libvirt refuses here does not end the operation: it is tried again. */
+async function orAgain(act: () => Promise<void>): Promise<void> {
+  try {
+    await act();
+  } catch (error) {
+    if (error instanceof LibvirtError && !isNotFound(error)) {
+      throw new FailedError('cannot put right what a migration left', { cause: error });
+    }
+    if (!isNotFound(error)) throw error;
+  }
+}
+
+function keyOf({ operation }: OperationRun): string {
+  return operation.metadata.uid ?? '';
+}

@@ -1,0 +1,78 @@
+/**
+ * Which disks of a guest are sent to the target and which are there already; pure.
+ *
+ *   a network's or a shared pool's           there
+ *   made for the machine (emptyDisk, image)  sent; what is read-only is made again
+ *   a file of the host                       sent, or said to be shared by `copyStorage: None`
+ *   a VirtualDisk of a node's own pool,      refused
+ *   a block device of the node
+ */
+import { devicesOf } from '../virtual-machine/domain-view.ts';
+import { memberAt, textOf, type DataObject } from '../virtual-machine/same-value.ts';
+import type { MovedDisk } from './migration-notes.ts';
+import type { VirtualMachine, Volume } from '../../api/virtual-machine.ts';
+import type { VirtualMachineOperationSpec } from '../../api/virtual-machine-operation.ts';
+
+/** How disks are sent, when any is. */
+export type CopyStorage = NonNullable<NonNullable<VirtualMachineOperationSpec['migrate']>['copyStorage']>;
+
+/** What {@link planDisks} looks at. */
+export interface DiskPlanInput {
+  readonly machine: VirtualMachine;
+  /** The running domain. */
+  readonly live: DataObject;
+  /** Names of volumes by their device in the guest, as `vda`. */
+  readonly volumes: ReadonlyMap<string, string>;
+  /** VirtualDisks that are on all nodes. */
+  readonly sharedDisks: ReadonlySet<string>;
+  readonly copyStorage: CopyStorage;
+}
+
+/** The disks with a file, or why the guest cannot be moved. */
+export function planDisks(input: DiskPlanInput): { readonly disks: MovedDisk[] } | { readonly refusal: string } {
+  const disks: MovedDisk[] = [];
+  for (const disk of devicesOf(input.live, 'disk')) {
+    const type = textOf(memberAt(disk, 'type'));
+    const path = textOf(memberAt(disk, 'source', 'file')) || textOf(memberAt(disk, 'source', 'dev'));
+    // Empty drives have no path, and what is reached over the network is the same from everywhere.
+    if (path === '' || type === 'network') continue;
+    const target = textOf(memberAt(disk, 'target', 'dev'));
+    const name = input.volumes.get(target);
+    const volume = input.machine.spec.volumes?.find((one) => one.name === name);
+    const readOnly = memberAt(disk, 'readonly') !== undefined || textOf(memberAt(disk, 'device')) === 'cdrom';
+    const place = placeOf(volume, type === 'block', readOnly, input);
+    if ('refusal' in place) return { refusal: `disk ${target} (${path}): ${place.refusal}` };
+    disks.push({ target, path, format: textOf(memberAt(disk, 'driver', 'type')) || 'raw', ...place });
+  }
+  return { disks };
+}
+
+function placeOf(
+  volume: Volume | undefined,
+  isBlock: boolean,
+  readOnly: boolean,
+  { sharedDisks, copyStorage }: DiskPlanInput,
+): { readonly copy: boolean; readonly isMade: boolean } | { readonly refusal: string } {
+  const disk = volume?.virtualDisk;
+  if (disk !== undefined) {
+    if (sharedDisks.has(disk)) return { copy: false, isMade: false };
+    return { refusal: `VirtualDisk "${disk}" is in a pool of this node only; a shared pool would be on all nodes` };
+  }
+  const isMade = volume !== undefined && volume.hostPath === undefined;
+  if (readOnly) return { copy: false, isMade };
+  if (isMade) {
+    if (copyStorage !== 'None') return { copy: true, isMade: true };
+    return { refusal: 'it is in a file of this node, and copyStorage None has nothing copied' };
+  }
+  if (copyStorage === 'None') return { copy: false, isMade: false };
+  if (isBlock) return { refusal: 'a block device is not copied; copyStorage None says that all nodes have it' };
+  return { copy: true, isMade: false };
+}
+
+/** The libvirt networks that a guest is plugged into. */
+export function networksOf(live: DataObject): string[] {
+  const names = devicesOf(live, 'interface')
+    .filter((one) => textOf(memberAt(one, 'type')) === 'network')
+    .map((one) => textOf(memberAt(one, 'source', 'network')));
+  return [...new Set(names)].filter((name) => name !== '');
+}

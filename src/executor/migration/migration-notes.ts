@@ -1,0 +1,93 @@
+/**
+ * Live migration of a machine to another node: the operation Migrate. Two executors and the scheduler take part, and talk
+ * through the operation's status only; each writes keys of its own into `status.context`, so nobody undoes another's note.
+ *
+ *   step        source (owns the machine: spec.nodeName)          target                        keys written
+ *   ----------  ------------------------------------------------  ----------------------------  ---------------------------
+ *   Preparing   says what the guest has (disks, networks)         –                             source, disks, networks
+ *               [the scheduler chooses a node where none is given]                              target
+ *               waits                                             makes files, looks whether     destination, made | refusal
+ *                                                                 all is there
+ *   Migrating   libvirt moves the guest, peer to peer             –                             begun, failure
+ *   Switching   asks where the guest is                           looks, and says so            asked; answer
+ *               status.nodeName, then spec.nodeName               has the machine
+ *   Failed      keeps the guest                                   removes what is left          holder; cleaned
+ *
+ * Of two copies at most one ever executes: libvirt lets the target's CPUs run only after the source's stopped for good,
+ * and where its outcome is not known the source asks the target before it lets its own copy go on or removes it. Nobody
+ * concludes anything from silence while the source's copy is paused or gone. spec.nodeName changes only in Switching, by
+ * the source, after the target said that it has the guest; each write of it is the same however often it is repeated.
+ *
+ * A finalizer keeps the operation: deleting it is how a migration is called off.
+ *
+ *   migration-disks.ts      which disks are copied, pure            migrate-machine.ts    the source's steps
+ *   running-migrations.ts   calls to libvirt that take long         receive-machine.ts    the target's part
+ *   follow-migration.ts     called by the machine's reconcile; nothing else is done to a machine that moves
+ */
+import type { VirtualMachineOperation } from '../../api/virtual-machine-operation.ts';
+
+/** What keeps an operation Migrate until both sides know how it ended. */
+export const migrationFinalizer = 'virtctl.dev/migration';
+
+/** Where a guest is, as the target says. */
+export type Arrival = 'running' | 'off' | 'none';
+
+/** What is noted of a disk. */
+export interface MovedDisk {
+  /** As `vda`. */
+  readonly target: string;
+  /** Its file on both sides. */
+  readonly path: string;
+  readonly format: string;
+  /** Whether its content is sent. */
+  readonly copy: boolean;
+  /** Whether the target's executor makes it from the volume's definition (media.ts). */
+  readonly isMade: boolean;
+  /** What a file must have that it is copied to, in bytes. */
+  readonly bytes?: number | undefined;
+}
+
+/** `status.context` of an operation Migrate. */
+export interface MigrationNotes {
+  readonly source: string | undefined;
+  readonly target: string | undefined;
+  readonly disks: readonly MovedDisk[] | undefined;
+  readonly networks: readonly string[];
+  /** How the source's libvirtd reaches the target's. */
+  readonly destination: string | undefined;
+  /** Files that the target made, and removes again when it fails. */
+  readonly made: readonly string[];
+  /** Why the target does not take it. */
+  readonly refusal: string | undefined;
+  readonly hasBegun: boolean;
+  readonly failure: string | undefined;
+  /** The question that is to be answered. */
+  readonly asked: string | undefined;
+  /** The answer to that question, not to an older one. */
+  readonly answer: Arrival | undefined;
+  /** Whether the source has the guest, and a copy on the target is nobody's. */
+  readonly isHeld: boolean;
+  readonly isCleaned: boolean;
+}
+
+/** Reads what was noted. */
+export function migrationNotes({ status }: VirtualMachineOperation): MigrationNotes {
+  const notes: Readonly<Record<string, string | undefined>> = status?.context ?? {};
+  const { source, target, disks, networks, destination, refusal, failure, asked, made } = notes;
+  const [question, word] = (notes['answer'] ?? '').split(' ');
+  return {
+    ...{ source, target, destination, refusal, failure, asked },
+    disks: disks === undefined ? undefined : (JSON.parse(disks) as MovedDisk[]),
+    networks: networks === undefined ? [] : (JSON.parse(networks) as string[]),
+    made: made === undefined ? [] : (JSON.parse(made) as string[]),
+    hasBegun: notes['begun'] !== undefined,
+    answer: asked !== undefined && question === asked ? (word as Arrival) : undefined,
+    isHeld: notes['holder'] === 'source',
+    isCleaned: notes['cleaned'] !== undefined,
+  };
+}
+
+/** The answer to a question, as it is noted. */
+export function answerTo(asked: string, arrival: Arrival): { readonly answer: string } {
+  return { answer: `${asked} ${arrival}` };
+}

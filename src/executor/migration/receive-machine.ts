@@ -1,0 +1,244 @@
+/**
+ * The target's part of a migration; see migration-notes.ts for the whole. It answers what the source asks, makes the files
+ * that the guest needs here, and removes what is left when it did not come. It never starts a guest.
+ */
+import { execFile } from 'node:child_process';
+import { rm, stat } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { answerTo, migrationFinalizer, migrationNotes, type Arrival, type MovedDisk } from './migration-notes.ts';
+import { deleteDomain } from '../virtual-machine/delete-domain.ts';
+import { findDomain, readDomain, type DomainView, type LibvirtCallOptions } from '../virtual-machine/domain-view.ts';
+import { NotReadyError } from '../virtual-machine/not-ready-error.ts';
+import { isForeign, messageOf, type MachineReconcilerOptions } from '../virtual-machine/round.ts';
+import { resolveVolumes } from '../virtual-machine/volumes.ts';
+import { machineUuid } from '../../api/machine-uuid.ts';
+import type { VirtualMachineOperation } from '../../api/virtual-machine-operation.ts';
+import { domainName, type VirtualMachine } from '../../api/virtual-machine.ts';
+import { FailedError, InvalidInputError, toError } from '../../base/errors.ts';
+import { parseObjectKey, refOf } from '../../kube/object.ts';
+import { isInvalidState, isNotFound, LibvirtError } from '../../libvirt/errors.ts';
+import type { Libvirt } from '../../libvirt/libvirt.ts';
+import type { ReconcileContext, ReconcileResult } from '../../reconcile/controller.ts';
+import { removeFinalizer } from '../../reconcile/finalizers.ts';
+
+/** What it works with. */
+export interface ReceiverOptions {
+  readonly parts: MachineReconcilerOptions;
+  /** How the libvirtds of other nodes reach this node's, as `qemu+tls://node-2/system`. */
+  readonly migrationUri: string;
+}
+
+/** A guest that is still coming is looked for this often, in milliseconds. */
+const pollMs = 300;
+const callMs = 30_000;
+
+/** The target refuses; the message goes to the operation. */
+class RefusedError extends FailedError {}
+
+interface Arriving {
+  readonly operation: VirtualMachineOperation;
+  readonly machine: VirtualMachine;
+  readonly libvirt: Libvirt;
+  readonly options: LibvirtCallOptions;
+  readonly signal: AbortSignal;
+}
+
+/** See the head of this file. */
+export class MigrationReceiver {
+  readonly #parts: MachineReconcilerOptions;
+  readonly #migrationUri: string;
+
+  constructor({ parts, migrationUri }: ReceiverOptions) {
+    this.#parts = parts;
+    this.#migrationUri = migrationUri;
+  }
+
+  /** Looks at one operation Migrate, by `namespace/name`. */
+  async reconcile(key: string, { signal }: ReconcileContext): Promise<ReconcileResult | undefined> {
+    const { operations, machines, nodeName } = this.#parts;
+    const libvirt = this.#parts.libvirt();
+    // Everything is looked at again when the connection is back.
+    if (libvirt === undefined) return undefined;
+    const operation = await operations.find(parseObjectKey(key), { signal });
+    if (operation?.spec.verb !== 'Migrate') return undefined;
+    const { source, target } = migrationNotes(operation);
+    if (source !== nodeName && target !== nodeName) return undefined;
+    const { namespace } = operation.metadata;
+    const machine = await machines.find({ namespace, name: operation.spec.virtualMachine }, { signal });
+    const isThis = machine?.metadata.uid === operation.status?.context?.['machineUid'];
+    const phase = operation.status?.phase;
+    if (phase === 'Succeeded' || phase === 'Failed') {
+      if (target === nodeName && phase === 'Failed' && machine !== undefined && isThis) {
+        await this.#clean({ operation, machine, libvirt, signal, options: { signal, timeoutMs: callMs } });
+      }
+      await removeFinalizer(operations, operation, migrationFinalizer, signal);
+      return undefined;
+    }
+    if (target !== nodeName || machine === undefined || !isThis) return undefined;
+    const arriving = { operation, machine, libvirt, signal, options: { signal, timeoutMs: callMs } };
+    if (operation.status?.step === 'Preparing') return this.#prepare(arriving);
+    if (operation.status?.step === 'Switching') return this.#answer(arriving);
+    return undefined;
+  }
+
+  /** Makes what the guest needs here, and says where it is to be sent; or why it cannot come. */
+  async #prepare(arriving: Arriving): Promise<undefined> {
+    const { operation, machine, libvirt, options } = arriving;
+    const { destination, refusal, disks, networks } = migrationNotes(operation);
+    if (destination !== undefined || refusal !== undefined || disks === undefined) return;
+    const made: string[] = [];
+    try {
+      const { traits } = this.#parts;
+      const type = machine.spec.domain?.type ?? 'kvm';
+      if (type === 'kvm' && !traits().kvmUsable) throw new RefusedError(`KVM cannot be used: ${traits().kvmMessage}`);
+      await this.#makeRoom(arriving);
+      for (const name of networks) await requireNetwork(libvirt, name, options);
+      await this.#makeVolumes(arriving, disks);
+      for (const disk of disks) if (!disk.isMade) await prepareFile(disk, made);
+      const notes = { destination: this.#migrationUri, made: JSON.stringify(made) };
+      await this.#note(arriving, notes);
+    } catch (error) {
+      const known = error instanceof RefusedError || error instanceof NotReadyError;
+      if (!known && !(error instanceof LibvirtError) && !(error instanceof InvalidInputError)) throw error;
+      for (const path of made) await rm(path, { force: true });
+      await this.#note(arriving, { refusal: messageOf(toError(error)).slice(0, 1024) });
+    }
+  }
+
+  /** A definition that an earlier migration left goes; anything else of this name is in the way. */
+  async #makeRoom(arriving: Arriving): Promise<void> {
+    const { machine, options } = arriving;
+    const view = await find(arriving);
+    if (view === undefined) {
+      // What was made for it when it was here before is not what the guest has now.
+      await this.#parts.media.remove(machineUuid(machine));
+      return;
+    }
+    const name = domainName(machine);
+    if (isForeign(machine, view)) throw new RefusedError(`there is a domain "${name}" that belongs to somebody else`);
+    if (view.state !== 'off') throw new RefusedError(`a domain "${name}" is active there already`);
+    await deleteDomain(view.domain, options);
+    await this.#parts.media.remove(machineUuid(machine));
+  }
+
+  async #makeVolumes({ machine, signal }: Arriving, disks: readonly MovedDisk[]): Promise<void> {
+    if (machine.spec.volumes === undefined) return;
+    const volumes = await resolveVolumes(machine, this.#parts, signal);
+    for (const { name, target, path } of volumes) {
+      const there = disks.find((disk) => disk.target === target);
+      if (there === undefined || path === undefined || there.path === path) continue;
+      throw new RefusedError(
+        `volume ${name} would be ${path} there and is ${there.path} here; the paths must be equal`,
+      );
+    }
+  }
+
+  /** Says where the guest is, as far as this node is concerned. */
+  async #answer(arriving: Arriving): Promise<ReconcileResult | undefined> {
+    const { asked, answer } = migrationNotes(arriving.operation);
+    if (asked === undefined || answer !== undefined) return undefined;
+    const view = await find(arriving);
+    // It is neither here nor not here yet.
+    if (view !== undefined && view.state !== 'off' && (await isComing(view, arriving.options))) {
+      return { requeueAfterMs: pollMs };
+    }
+    const arrival: Arrival = view === undefined ? 'none' : view.state === 'off' ? 'off' : 'running';
+    await this.#note(arriving, answerTo(asked, arrival));
+    return undefined;
+  }
+
+  /** The guest did not come: nothing of it stays here. */
+  async #clean(arriving: Arriving): Promise<void> {
+    const { operation, machine, options } = arriving;
+    const { isHeld, isCleaned, made, destination } = migrationNotes(operation);
+    if (isCleaned || destination === undefined || machine.spec.nodeName === this.#parts.nodeName) return;
+    if (await this.#isComingAgain(arriving)) return;
+    const view = await find(arriving);
+    if (view !== undefined && isForeign(machine, view)) return;
+    if (view !== undefined && view.state !== 'off') {
+      // Only where the source said that it has the guest: a second copy is nobody's.
+      if (!isHeld) return;
+      await view.domain.destroy(options);
+    }
+    if (view !== undefined) await deleteDomain(view.domain, options);
+    for (const path of made) await rm(path, { force: true });
+    await this.#parts.media.remove(machineUuid(machine));
+    await this.#note(arriving, { cleaned: this.#parts.nodeName });
+  }
+
+  /** Whether a later migration of the machine has this node for its target: then what is here is that one's. */
+  async #isComingAgain({ operation, signal }: Arriving): Promise<boolean> {
+    const { namespace, name: own } = operation.metadata;
+    for (const name of this.#parts.openOperations(`${namespace ?? ''}/${operation.spec.virtualMachine}`)) {
+      if (name === own) continue;
+      const other = await this.#parts.operations.find({ namespace, name }, { signal });
+      if (other === undefined || other.spec.verb !== 'Migrate') continue;
+      const { target = other.spec.migrate?.nodeName } = migrationNotes(other);
+      if (target === undefined || target === this.#parts.nodeName) return true;
+    }
+    return false;
+  }
+
+  async #note({ operation, signal }: Arriving, context: Readonly<Record<string, string>>): Promise<void> {
+    const patch = { metadata: { uid: operation.metadata.uid }, status: { context } };
+    await this.#parts.operations.mergePatch(refOf(operation), patch, { subresource: 'status', signal });
+  }
+}
+
+async function find({ libvirt, machine, options }: Arriving): Promise<DomainView | undefined> {
+  const domain = await findDomain(libvirt, domainName(machine), machineUuid(machine), options);
+  return domain === undefined ? undefined : readDomain(domain, options);
+}
+
+async function requireNetwork(libvirt: Libvirt, name: string, options: LibvirtCallOptions): Promise<void> {
+  try {
+    const network = await libvirt.networks.byName(name, options);
+    if (!(await network.isActive(options))) throw new RefusedError(`the network "${name}" is not active there`);
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+    throw new RefusedError(`there is no network "${name}"`);
+  }
+}
+
+/** A file that is to be copied to must not be there, one that is not copied must. */
+async function prepareFile({ path, copy, bytes, format }: MovedDisk, made: string[]): Promise<void> {
+  const isThere = await exists(path);
+  if (!copy) {
+    if (!isThere) throw new RefusedError(`${path} is not there`);
+    return;
+  }
+  if (isThere) {
+    throw new RefusedError(
+      `${path} exists there and would be overwritten; copyStorage None says that it is shared storage`,
+    );
+  }
+  try {
+    await promisify(execFile)('qemu-img', ['create', '-q', '-f', format, path, String(bytes ?? 0)], {
+      timeout: 60_000,
+    });
+  } catch (error) {
+    throw new RefusedError(`${path} cannot be made there: ${toError(error).message}`, { cause: error });
+  }
+  made.push(path);
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return false;
+    throw error;
+  }
+}
+
+async function isComing({ domain }: DomainView, options: LibvirtCallOptions): Promise<boolean> {
+  try {
+    const { type, operation } = await domain.job.stats(options);
+    return operation === 'migration-in' && (type === 'bounded' || type === 'unbounded');
+  } catch (error) {
+    if (isInvalidState(error) || isNotFound(error)) return false;
+    throw error;
+  }
+}

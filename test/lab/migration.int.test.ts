@@ -1,0 +1,150 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { VirtualMachineOperation } from '../../src/api/virtual-machine-operation.ts';
+import type { VirtualMachine, VirtualMachineSpec } from '../../src/api/virtual-machine.ts';
+import { testGuest, type Guest } from '../support/guest.ts';
+import { idleMachine, startLabCluster, type LabCluster } from '../support/lab-cluster.ts';
+import { runProgram } from '../support/run-program.ts';
+
+let cluster: LabCluster;
+let guest: Guest;
+
+beforeAll(async () => {
+  guest = await testGuest();
+  cluster = await startLabCluster();
+  const spec = { overcommit: { cpuPercent: 5000 } };
+  for (const { name } of cluster.lab.nodes) await cluster.hypervisors.mergePatch({ name }, { spec });
+});
+afterAll(() => cluster.close());
+
+/** A real guest that writes its boots to its first disk, and to a file that all nodes see. */
+function guestSpec(name: string, spec: Partial<VirtualMachineSpec> = {}): VirtualMachineSpec {
+  return {
+    runStrategy: 'Always',
+    nodeName: 'node-1',
+    ...spec,
+    domain: {
+      type: 'qemu',
+      memory: { unit: 'MiB', value: 160 },
+      os: {
+        type: { arch: 'x86_64', machine: 'q35', value: 'hvm' },
+        ...{ kernel: guest.kernel, initrd: guest.initrd, cmdline: guest.cmdline },
+      },
+      features: { acpi: {} },
+      devices: { serial: [{ type: 'file', source: [{ path: consoleOf(name), append: true }] }] },
+    },
+  };
+}
+
+function consoleOf(name: string): string {
+  return join(cluster.lab.shared, `${name}.log`);
+}
+
+async function untilSaid(name: string, text: string): Promise<void> {
+  await expect
+    .poll(() => readFile(consoleOf(name), 'utf8').catch(() => ''), { timeout: 90_000, interval: 100 })
+    .toContain(text);
+}
+
+async function boots(name: string): Promise<number> {
+  return (await readFile(consoleOf(name), 'utf8')).split('virtctl-guest ready').length - 1;
+}
+
+const idle = { ...idleMachine, nodeName: 'node-1' };
+const isAt = (step: string) => (operation: VirtualMachineOperation) => operation.status?.step === step;
+const settled = (vm: VirtualMachine): unknown => ({
+  wanted: vm.spec.nodeName,
+  is: vm.status?.nodeName,
+  status: vm.status?.printableStatus,
+});
+
+describe('a machine that is migrated', () => {
+  it('runs on on the other node, with a disk that both have', async () => {
+    const path = join(cluster.lab.shared, 'web.qcow2');
+    await runProgram('qemu-img', ['create', '-q', '-f', 'qcow2', path, '32M']);
+    const volumes = [{ name: 'root', hostPath: { path, format: 'qcow2' } }] as const;
+    await cluster.create('web', guestSpec('web', { volumes: [...volumes] }));
+    await untilSaid('web', 'boots=1');
+    const { bootedAt } = (await cluster.untilStatus('web', 'Running')).status?.domain ?? {};
+    const asked = await cluster.ask('web', 'Migrate', { migrate: { nodeName: 'node-2', copyStorage: 'None' } });
+    const over = await cluster.untilOver(asked);
+    expect(over.status).toMatchObject({ phase: 'Succeeded', message: 'it runs on node-2' });
+    expect(over.metadata.finalizers ?? []).toEqual([]);
+    const moved = await cluster.until('web', 'node-2', (vm) => vm.status?.printableStatus === 'Running');
+    expect(settled(moved)).toEqual({ wanted: 'node-2', is: 'node-2', status: 'Running' });
+    expect(moved.status?.migration).toMatchObject({ phase: 'Succeeded', sourceNode: 'node-1', targetNode: 'node-2' });
+    expect(moved.status?.domain?.bootedAt).toBe(bootedAt);
+    expect(await cluster.domains('web')).toEqual({ 'node-2': 'running' });
+    expect(await boots('web')).toBe(1);
+  });
+
+  it('is the other node’s to look after: it changes, restarts and goes there', async () => {
+    await cluster.patch('web', { domain: { title: 'moved' } });
+    await expect
+      .poll(() => cluster.lab.node('node-2').libvirtd.virsh('desc', 'default.web', '--title'), { timeout: 60_000 })
+      .toBe('moved');
+    const restart = await cluster.untilOver(await cluster.ask('web', 'Restart', { restart: { force: true } }));
+    expect(restart.status?.phase).toBe('Succeeded');
+    await untilSaid('web', 'boots=2');
+    await cluster.delete('web');
+    expect(await cluster.domains('web')).toEqual({});
+  });
+
+  it('takes what its node made for it with it: empty disks with their content, cloud-init', async () => {
+    const volumes = [
+      { name: 'data', emptyDisk: { capacity: '32Mi' }, target: { dev: 'vda' } },
+      { name: 'seed', cloudInit: { userData: '#cloud-config\n' } },
+    ];
+    await cluster.create('own', guestSpec('own', { volumes }));
+    await untilSaid('own', 'boots=1');
+    const over = await cluster.untilOver(await cluster.ask('own', 'Migrate', { migrate: { nodeName: 'node-3' } }));
+    expect(over.status).toMatchObject({ phase: 'Succeeded' });
+    await cluster.until('own', 'node-3', (vm) => vm.status?.nodeName === 'node-3');
+    expect(await cluster.domains('own')).toEqual({ 'node-3': 'running' });
+    expect(await boots('own')).toBe(1);
+    // What it counted on the other node is on the disk here.
+    await cluster.untilOver(await cluster.ask('own', 'Reset'));
+    await untilSaid('own', 'boots=2');
+    await cluster.delete('own');
+  });
+});
+
+describe('a migration that cannot be', () => {
+  it('is refused where something else is in the way, and the machine stays', async () => {
+    await cluster.create('stay', idle);
+    await cluster.untilStatus('stay', 'Running');
+    const id = await cluster.domainId('node-1', 'stay');
+    const { libvirtd } = cluster.lab.node('node-2');
+    const path = join(cluster.lab.shared, 'foreign.xml');
+    const xml = "<domain type='qemu'><name>default.stay</name><memory>1024</memory><os><type>hvm</type></os></domain>";
+    await runProgram('sh', ['-c', 'printf %s "$1" > "$2"', 'sh', xml, path]);
+    await libvirtd.virsh('define', path);
+    const over = await cluster.untilOver(await cluster.ask('stay', 'Migrate', { migrate: { nodeName: 'node-2' } }));
+    expect(over.status).toMatchObject({ phase: 'Failed', reason: 'TargetRefused' });
+    expect(over.status?.message).toBe('node-2: there is a domain "default.stay" that belongs to somebody else');
+    expect(await cluster.domains('stay')).toEqual({ 'node-1': 'running', 'node-2': 'shut off' });
+    await libvirtd.virsh('undefine', 'default.stay');
+    expect(await cluster.domainId('node-1', 'stay')).toBe(id);
+  });
+
+  it('is refused where it is already, and while it is off', async () => {
+    const here = await cluster.untilOver(await cluster.ask('stay', 'Migrate', { migrate: { nodeName: 'node-1' } }));
+    expect(here.status).toMatchObject({ phase: 'Failed', message: 'it is on node-1 already' });
+    await cluster.create('off', { ...idle, runStrategy: 'Halted' });
+    await cluster.untilStatus('off', 'Stopped');
+    const off = await cluster.untilOver(await cluster.ask('off', 'Migrate', { migrate: { nodeName: 'node-2' } }));
+    expect(off.status).toMatchObject({ phase: 'Failed', reason: 'NotRunning' });
+    await cluster.delete('off');
+  });
+
+  it('is given up in time when the target is cut off, and the machine stays', async () => {
+    await cluster.lab.node('node-3').partition();
+    const migrate = { nodeName: 'node-3', timeoutSeconds: 3 };
+    const over = await cluster.untilOver(await cluster.ask('stay', 'Migrate', { migrate }));
+    expect(over.status).toMatchObject({ phase: 'Failed', reason: 'DeadlineExceeded' });
+    await cluster.lab.node('node-3').heal();
+    expect(await cluster.domains('stay')).toEqual({ 'node-1': 'running' });
+    await cluster.delete('stay');
+  });
+});
