@@ -10,6 +10,7 @@ import {
 import { findCondition } from './meta.ts';
 import type { Problems } from './problem.ts';
 import { parseQuantity } from './quantity.ts';
+import { checkAddresses } from './rules-network.ts';
 import { checkScheduling } from './rules-scheduling.ts';
 import {
   checkExactlyOne,
@@ -42,6 +43,7 @@ export function checkVirtualMachine(input: RuleInput<VirtualMachine>): void {
   if (old !== undefined) checkNodeName(input, old);
   if (old !== undefined) checkIdentity(object, old, problems);
   checkDiskUsers(input);
+  checkAddresses(input);
 }
 
 /** Refuses a machine of too much YAML, with its size in the message. */
@@ -70,6 +72,13 @@ function checkVolume(volume: Volume, path: string, { object, lookup, problems }:
   const secret = volume.cloudInit?.secretRef?.name;
   checkReference(lookup, 'Secret', namespace, secret, `${path}.cloudInit.secretRef.name`, problems);
   checkHostPath(volume.hostPath?.path, `${path}.hostPath.path`, problems);
+  if (volume.emptyDisk?.pool !== undefined) {
+    problems.add(
+      `${path}.emptyDisk.pool`,
+      'Forbidden',
+      "cannot be used yet: an empty disk is made in the executor's data folder; leave it out, or use a VirtualDisk",
+    );
+  }
   if (volume.emptyDisk !== undefined && parseQuantity(volume.emptyDisk.capacity) === 0) {
     problems.add(`${path}.emptyDisk.capacity`, 'Invalid', 'must be more than 0');
   }

@@ -110,6 +110,8 @@ function synchronised(machine: VirtualMachine | undefined, generation: number): 
     if ((condition.observedGeneration ?? generation) < generation) continue;
     // The guest is about it; the executor says so when it gives up.
     if (condition.reason === virtualMachineReasons.LiveChangePending) return false;
+    // A disk that is being made, or that another machine gives back.
+    if (condition.reason === virtualMachineReasons.VolumeNotReady) return false;
     throw new FailedError(`${condition.reason ?? type}: ${condition.message ?? ''}`);
   }
   return true;

@@ -1,4 +1,6 @@
 import { Option, type Command } from 'commander';
+import { disksOfMachine } from './delete/machine-disks.ts';
+import { virtualDiskKind, virtualMachineKind } from '../api/kinds.ts';
 import { UsageError, InvalidInputError } from '../base/errors.ts';
 import { parseInteger } from '../cli/resources/parse-integer.ts';
 import { addBooleanFlag } from '../cli/boolean-flags.ts';
@@ -6,7 +8,7 @@ import type { Context } from '../cli/context.ts';
 import { parseDuration } from '../cli/duration.ts';
 import { addExamples } from '../cli/examples.ts';
 import { addKubeOptions, withKubeClient } from '../cli/kube-options.ts';
-import { printedName, type KnownResource } from '../cli/resources/known-resources.ts';
+import { printedName, resourceOf, type KnownResource } from '../cli/resources/known-resources.ts';
 import {
   addChoiceOptions,
   addDryRunOption,
@@ -29,6 +31,8 @@ interface DeleteFlags extends ChoiceFlags {
   readonly force?: boolean;
   readonly cascade: string;
   readonly ignoreNotFound?: boolean;
+  readonly withDisks?: boolean;
+  readonly keepDisks?: boolean;
   readonly dryRun: DryRun;
   readonly output?: string;
 }
@@ -58,6 +62,8 @@ export function configure(command: Command, context: Context): void {
         .preset('background')
         .default('background'),
     )
+    .option('--with-disks', "also delete the machine's VirtualDisks, once it is gone; not those that others use")
+    .option('--keep-disks', 'keep its VirtualDisks, as when left out')
     .option('--ignore-not-found', 'a name that does not exist is no error')
     .option('-o, --output <format>', 'name: print only KIND/NAME of what was deleted')
     .addOption(
@@ -68,14 +74,17 @@ export function configure(command: Command, context: Context): void {
   addKubeOptions(command);
   addExamples(command, [
     ['Shut a machine down and delete it', 'virtctl delete vm web'],
+    ['With the VirtualDisks of its volumes', 'virtctl delete vm web --with-disks'],
     ['Delete machines by a label at once', 'virtctl delete vm -l app=test --force --wait=false'],
   ]);
   command.action(async (words: readonly string[], flags: DeleteFlags) => {
     if (flags.output !== undefined && flags.output !== 'name')
       throw new UsageError(`-o ${flags.output}: only "name" is known here`);
+    if (flags.withDisks === true && flags.keepDisks === true)
+      throw new UsageError('give --with-disks or --keep-disks, not both');
     await withKubeClient(context, flags, async (client) => {
       const { targets, failed } = await targetsOf(context, client, words, flags);
-      await forEachReported(context, targets, (target) => deleteOne(context, client, target, flags), failed);
+      await forEachReported(context, targets, (target) => deleteWithDisks(context, client, target, flags), failed);
       if (targets.length === 0 && failed.length === 0) context.stderr.write('No resources found.\n');
     });
   });
@@ -132,6 +141,27 @@ async function namedTargets(
     signal: context.signal,
   });
   return items.map((item) => ({ resource, ref: refOf(item) }));
+}
+
+async function deleteWithDisks(
+  context: Context,
+  client: KubeClient,
+  target: NamedTarget,
+  flags: DeleteFlags,
+): Promise<void> {
+  const isMachine = target.resource.kind === virtualMachineKind.kind;
+  const machine =
+    isMachine && flags.withDisks === true
+      ? await client.resource<KubeObject>(target.resource).find(target.ref, { signal: context.signal })
+      : undefined;
+  const disks = machine === undefined ? [] : await disksOfMachine(context, client, machine);
+  await deleteOne(context, client, target, flags);
+  const resource = resourceOf(virtualDiskKind);
+  for (const name of disks) {
+    const ref = { namespace: target.ref.namespace, name };
+    // A disk that was never made, or is gone already, is no reason to stop.
+    await deleteOne(context, client, { resource, ref }, { ...flags, ignoreNotFound: true });
+  }
 }
 
 async function deleteOne(context: Context, client: KubeClient, target: NamedTarget, flags: DeleteFlags): Promise<void> {

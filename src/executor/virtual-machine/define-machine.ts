@@ -1,5 +1,6 @@
 import { compareDefinition, define, refreshMark, toFieldChange, toKnown } from './definition.ts';
 import type { DomainView } from './domain-view.ts';
+import { NotReadyError } from './not-ready-error.ts';
 import { messageOf, readMachineDomain, retryMs, tellEvent, type Round } from './round.ts';
 import { tellDrift } from './tell-drift.ts';
 import { domainName } from '../../api/virtual-machine.ts';
@@ -11,12 +12,7 @@ export async function defineMachine(round: Round): Promise<void> {
   const { status, libvirt, wanted, options } = round;
   const { machine } = status;
   if (wanted === undefined) {
-    status.condition(
-      'Synchronized',
-      false,
-      round.trouble instanceof InvalidInputError ? 'InvalidSpec' : 'DefineFailed',
-      messageOf(round.trouble),
-    );
+    status.condition('Synchronized', false, reasonOf(round.trouble), messageOf(round.trouble));
     return;
   }
   const view = round.view;
@@ -75,4 +71,10 @@ class NameTakenEffectError extends InvalidInputError {
       },
     ]);
   }
+}
+
+/** Why there is nothing to define: what is merely not there yet is no failure, and who waits goes on waiting. */
+function reasonOf(trouble: Error | undefined): 'InvalidSpec' | 'DefineFailed' | NotReadyError['reason'] {
+  if (trouble instanceof NotReadyError) return trouble.reason;
+  return trouble instanceof InvalidInputError ? 'InvalidSpec' : 'DefineFailed';
 }

@@ -38,6 +38,13 @@ export async function deleteMachine(round: Round): Promise<void> {
   const hasFiles = !isOthers || round.view?.domain.uuid !== machineUuid(machine);
   if (isOthers) round.view = undefined;
   const { view } = round;
+  if (machine.spec.deletionProtection === true && view !== undefined) {
+    // An API server without our admission let it through: what it guards is still there.
+    const message = 'it is protected: nothing is stopped or removed until spec.deletionProtection is false';
+    tellEvent(round, 'Warning', 'DeletionProtected', 'Delete', message);
+    await tellTerminating(round, message);
+    return;
+  }
   if (view !== undefined && view.state !== 'off') {
     await stopMachine(round, true);
     if (isOn(round)) {

@@ -7,6 +7,7 @@ import { failureNotes, failuresOf, lastEnd } from './failure-notes.ts';
 import { noticeEnd } from './notice-end.ts';
 import { powerAction } from './power-policy.ts';
 import { beginStart, beginStop, continueStart, continueStop, destroy } from './power.ts';
+import { renewVolumes } from './renew-volumes.ts';
 import { lookAgain, messageOf, tellEvent, type Round } from './round.ts';
 import { LibvirtError } from '../../libvirt/errors.ts';
 
@@ -39,6 +40,7 @@ export async function keepPower(round: Round): Promise<void> {
       return;
     case 'start':
       if (round.wanted === undefined || round.view === undefined) return;
+      await renewVolumes(round);
       await status.note({ power: beginStart(round.parts.newId()), printableStatus: 'Starting' });
       await startMachine(round);
       return;

@@ -60,7 +60,7 @@ export class Media {
       const source = join(work, 'files');
       await mkdir(source);
       for (const { name, content } of files) {
-        if (!/^[A-Za-z0-9._/-]+$/.test(name) || name.includes('..') || name.startsWith('/')) {
+        if (!isFileName(name)) {
           throw new FailedError(`"${name}" cannot be the name of a file in an image`);
         }
         await mkdir(join(source, name, '..'), { recursive: true });
@@ -99,19 +99,23 @@ export class Media {
     return path;
   }
 
-  /** An overlay over an image that is not to be written to. */
+  /**
+   * An overlay over an image that is not to be written to.
+   *
+   * @param base With `isNew`, what was written to the overlay before is thrown away.
+   */
   async overlay(
     uid: string,
     volume: string,
-    base: string,
-    baseFormat: string,
+    base: { readonly path: string; readonly format: string; readonly isNew: boolean },
     signal: AbortSignal | undefined,
   ): Promise<string> {
     const folder = this.folderOf(uid);
     const path = join(folder, `${volume}.overlay.qcow2`);
-    if (this.#isDry || (await exists(path))) return path;
+    if (this.#isDry || (!base.isNew && (await exists(path)))) return path;
     await mkdir(folder, { recursive: true, mode: 0o711 });
-    await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', base, '-F', baseFormat, `${path}.new`], signal);
+    const args = ['create', '-q', '-f', 'qcow2', '-b', base.path, '-F', base.format, `${path}.new`];
+    await run('qemu-img', args, signal);
     await rename(`${path}.new`, path);
     return path;
   }
@@ -130,6 +134,11 @@ export class Media {
   async remove(uid: string): Promise<void> {
     await rm(this.folderOf(uid), { recursive: true, force: true });
   }
+}
+
+/** Whether it names a file below a folder: keys of ConfigMaps and Secrets, and the paths of cloud-init. */
+function isFileName(name: string): boolean {
+  return /^[A-Za-z0-9._/-]+$/.test(name) && name.split('/').every((part) => !['', '.', '..'].includes(part));
 }
 
 async function exists(path: string): Promise<boolean> {

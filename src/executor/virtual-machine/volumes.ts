@@ -41,6 +41,8 @@ export interface ResolvedVolume {
   /** Its file, where it has one. */
   readonly path: string | undefined;
   readonly target: string;
+  /** Throws away what the guest wrote: for what lasts one run of the machine. */
+  readonly renew?: ((signal: AbortSignal) => Promise<void>) | undefined;
 }
 
 /** What stands behind a volume. */
@@ -50,6 +52,9 @@ export interface VolumeSource {
   readonly isBlock?: boolean;
   readonly isMedium?: boolean;
   readonly readOnly?: boolean;
+  /** The pool and volume at libvirt, of what is no file or device of the node. */
+  readonly volume?: { readonly pool: string; readonly volume: string };
+  readonly renew?: (signal: AbortSignal) => Promise<void>;
 }
 
 /**
@@ -69,6 +74,8 @@ export async function resolveVolumes(
     ),
   );
   for (const { target } of machine.spec.volumes ?? []) if (target?.dev !== undefined) taken.add(target.dev);
+  const places = knownPlaces(machine, taken);
+  for (const place of places.values()) taken.add(place);
   const resolved: ResolvedVolume[] = [];
   for (const volume of machine.spec.volumes ?? []) {
     const source = await sourceOf(machine, volume, sources, signal);
@@ -76,18 +83,34 @@ export async function resolveVolumes(
     // virtio has no drives with media: there it is a disk that cannot be written to.
     const isCdrom = volume.cdrom ?? (source.isMedium === true && volume.target?.bus !== 'virtio');
     const bus = volume.target?.bus ?? (isCdrom ? 'sata' : 'virtio');
-    const target = volume.target?.dev ?? nextTarget(bus, taken);
+    const target = volume.target?.dev ?? placeOn(bus, places.get(volume.name)) ?? nextTarget(bus, taken);
     taken.add(target);
     resolved.push({
       name: volume.name,
       disk: diskDevice({ ...volume, cdrom: isCdrom, target: { bus, dev: target } }, source),
       path: source.path,
       target,
+      renew: source.renew,
     });
   }
   const used = new Set(resolved.flatMap(({ path }) => (path === undefined ? [] : [path])));
   await sources.media.prune(machineUuid(machine), used);
   return resolved;
+}
+
+/** Where volumes without a place of their own are already: taking one out moves no other. */
+function knownPlaces({ spec, status }: VirtualMachine, taken: ReadonlySet<string>): ReadonlyMap<string, string> {
+  const names = new Set((spec.volumes ?? []).flatMap(({ name, target }) => (target?.dev === undefined ? [name] : [])));
+  return new Map(
+    (status?.volumes ?? []).flatMap(({ name, target }) =>
+      target !== undefined && names.has(name) && !taken.has(target) ? [[name, target] as const] : [],
+    ),
+  );
+}
+
+/** A known place, if it is one of this bus. */
+function placeOn(bus: string, place: string | undefined): string | undefined {
+  return place?.startsWith(prefixes[bus] ?? 'sd') === true ? place : undefined;
 }
 
 /** The element of a volume whose place in the guest is known. */
@@ -96,10 +119,10 @@ export function diskDevice(volume: Volume, source: VolumeSource): DataObject {
   const isCdrom = volume.cdrom === true;
   const readOnly = isCdrom || volume.readOnly === true || source.readOnly === true || source.isMedium === true;
   return {
-    type: source.isBlock === true ? 'block' : 'file',
+    type: source.volume !== undefined ? 'volume' : source.isBlock === true ? 'block' : 'file',
     device: isCdrom ? 'cdrom' : 'disk',
     driver: { name: 'qemu', type: source.format, ...(cache === undefined ? {} : { cache }) },
-    source: source.isBlock === true ? { dev: source.path } : { file: source.path },
+    source: source.volume ?? (source.isBlock === true ? { dev: source.path } : { file: source.path }),
     target: { ...target },
     ...(bootOrder === undefined ? {} : { boot: { order: bootOrder } }),
     ...(serial === undefined ? {} : { serial }),
@@ -109,9 +132,11 @@ export function diskDevice(volume: Volume, source: VolumeSource): DataObject {
   };
 }
 
+/** What device names begin with, where it is not sd. */
+const prefixes: Readonly<Record<string, string>> = { virtio: 'vd', ide: 'hd', fdc: 'fd', xen: 'xvd' };
+
 /** The first free device name of a bus: vda, vdb … vdaa. */
 function nextTarget(bus: string, taken: ReadonlySet<string>): string {
-  const prefixes: Readonly<Record<string, string>> = { virtio: 'vd', ide: 'hd', fdc: 'fd', xen: 'xvd' };
   const prefix = prefixes[bus] ?? 'sd';
   for (let index = 0; ; index += 1) {
     let letters = '';
@@ -152,7 +177,15 @@ async function sourceOf(
         `volume ${volume.name}: VirtualDisk "${name}" is the base of ${names}, which writing to it would destroy; use it readOnly`,
       );
     }
-    return { path, format: format ?? 'raw', isBlock: path.startsWith('/dev/') };
+    const { pool, volume: libvirtVolume } = disk.status ?? {};
+    // Of a pool over the network (rbd, iscsi-direct, gluster): libvirt knows its hosts and password.
+    const isRemote = !path.startsWith('/') && pool !== undefined && libvirtVolume !== undefined;
+    return {
+      path,
+      format: format ?? 'raw',
+      isBlock: path.startsWith('/dev/'),
+      ...(isRemote ? { volume: { pool, volume: libvirtVolume } } : {}),
+    };
   }
   if (volume.virtualImage !== undefined) {
     const name = volume.virtualImage;
@@ -164,7 +197,13 @@ async function sourceOf(
     }
     const format = (image.status as { format?: string } | undefined)?.format ?? 'raw';
     if (volume.readOnly === true || volume.cdrom === true) return { path: here.path, format, readOnly: true };
-    return { path: await sources.media.overlay(uid, volume.name, here.path, format, signal), format: 'qcow2' };
+    const base = here.path;
+    const make = (inner: AbortSignal, isNew: boolean) =>
+      sources.media.overlay(uid, volume.name, { path: base, format, isNew }, inner);
+    const renew = async (inner: AbortSignal): Promise<void> => {
+      await make(inner, true);
+    };
+    return { path: await make(signal, false), format: 'qcow2', renew };
   }
   if (volume.cloudInit !== undefined) {
     const { label, files } = await cloudInitFiles(machine, volume.name, volume.cloudInit, sources, signal);

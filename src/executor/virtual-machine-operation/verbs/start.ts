@@ -32,6 +32,7 @@ export async function startMachine(run: OperationRun, parameters: StartParameter
     throw new OperationFailedError('LibvirtError', notReady?.message ?? 'its domain is not defined');
   }
   if (power.boot !== boot) {
+    await run.context.renewVolumes(view);
     await status.note({ power: beginStart(boot), printableStatus: 'Starting', failures: null });
   }
   const how = { paused: parameters.paused === true, discardSavedState: parameters.discardSavedState === true };
