@@ -15,6 +15,7 @@ const packages: Readonly<Record<string, string>> = {
   iptables: '/usr/sbin/iptables',
   iproute2: '/usr/sbin/ip',
   ovmf: '/usr/share/OVMF/OVMF_CODE_4M.fd',
+  'swtpm-tools': '/usr/bin/swtpm_setup',
   'etcd-server': '/usr/bin/etcd',
   'busybox-static': '/usr/bin/busybox',
   cpio: '/usr/bin/cpio',

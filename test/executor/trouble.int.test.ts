@@ -119,7 +119,7 @@ describe('what can go wrong with a machine', () => {
   });
 
   it('deletes in every state', async () => {
-    const names = ['paused', 'saved', 'off', 'snapshot', 'looping'];
+    const names = ['running', 'paused', 'saved', 'off'];
     for (const name of names)
       await node.create(
         name,
@@ -130,9 +130,6 @@ describe('what can go wrong with a machine', () => {
     await node.operate('saved', 'Save');
     await node.patch('off', { runStrategy: 'Halted' });
     await node.untilStatus('off', 'Stopped');
-    await node.libvirtd
-      .virsh('snapshot-create-as', 'default.snapshot', 'first', '--no-metadata')
-      .catch(() => undefined);
     await Promise.all(names.map((name) => node.delete(name)));
     expect(await node.libvirtd.virsh('list', '--all', '--name')).toBe('');
   });
