@@ -85,7 +85,8 @@ function prefixOf(
 
 /** What a VirtualNetwork takes. */
 export function claimOfNetwork({ metadata, spec }: VirtualNetwork): NetworkClaim {
-  return claimOf(`VirtualNetwork "${metadata.namespace ?? ''}/${metadata.name ?? ''}"`, spec.network ?? {});
+  const key = [metadata.namespace ?? '', metadata.name ?? ''].filter((part) => part !== '').join('/');
+  return claimOf(`VirtualNetwork "${key}"`, spec.network ?? {});
 }
 
 /** Whom a network would clash with. */

@@ -8,29 +8,7 @@ import {
   checkReference,
   type RuleInput,
 } from './rules.ts';
-import { checkLabelSelector } from './rules-scheduling.ts';
 import type { VirtualMachineSnapshot } from './virtual-machine-snapshot.ts';
-import { networkName, type VirtualNetwork } from './virtual-network.ts';
-
-/** The rules of a VirtualNetwork beyond its schema. */
-export function checkNetwork({ object, old, problems }: RuleInput<VirtualNetwork>): void {
-  const { spec } = object;
-  const given = spec.network?.name;
-  checkLibvirtName(networkName(object), given === undefined ? 'metadata.name' : 'spec.network.name', problems);
-  const bridge = spec.network?.bridge?.name;
-  if (bridge !== undefined && (bridge.length > 15 || /[/\s]/.test(bridge))) {
-    problems.add(
-      'spec.network.bridge.name',
-      'Invalid',
-      'a network device has at most 15 characters, no slash and no space',
-    );
-  }
-  checkLabelSelector(spec.nodeSelector, 'spec.nodeSelector', problems);
-  checkOverlay('network', spec.overlay, problems);
-  if (old !== undefined && given !== old.spec.network?.name) {
-    problems.add('spec.network.name', 'Forbidden', 'cannot be changed');
-  }
-}
 
 /** The members of a snapshot's spec that can be changed after it was taken. */
 const changeable: readonly string[] = ['ttlSeconds', 'retainPolicy', 'schedule', 'description'];

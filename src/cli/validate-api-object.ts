@@ -1,5 +1,6 @@
 import { headProblems, metadataProblems } from './object-problems.ts';
 import type { ObjectDocument } from './input/source-document.ts';
+import type { Lookup } from '../api/lookup.ts';
 import { validateObject } from '../api/validate.ts';
 import { InvalidInputError } from '../base/errors.ts';
 import { nearestName } from '../model/nearest.ts';
@@ -25,9 +26,10 @@ export function isApiObject(value: unknown): value is Values {
  * Checks an object of the API by the schemas and rules of our kinds; of another group nothing is known. Apart from
  * validate-input.ts, so that what only writes objects need not load the XML side.
  *
+ * @param lookup What other objects there are; without it nothing about them is checked.
  * @throws InvalidInputError with every problem and its place.
  */
-export function validateApiObject(document: ObjectDocument, object: Values): Valid {
+export function validateApiObject(document: ObjectDocument, object: Values, lookup?: Lookup): Valid {
   const { apiVersion: version, kind } = object;
   const named = `${String(kind)} ${nameOf(object)}`;
   const group = typeof version === 'string' ? (version.split('/')[0] ?? '') : '';
@@ -36,7 +38,7 @@ export function validateApiObject(document: ObjectDocument, object: Values): Val
     if (near === undefined) return { name: named, warnings: [], foreign: true };
   }
   const head = headProblems(object);
-  const found = head.length > 0 ? [] : validateObject(object);
+  const found = head.length > 0 ? [] : validateObject(object, { lookup });
   const errors = [...head, ...found.filter(({ severity }) => severity === 'error'), ...metadataProblems(object)];
   if (errors.length > 0) throw new InvalidInputError(document.problems(errors));
   const warnings = document.problems(found).map(({ line, column, path, message }) => {

@@ -4,6 +4,7 @@ import { requireDocumentKind } from '../cli/convert/libvirt-kinds.ts';
 import { addExamples } from '../cli/examples.ts';
 import { visitInputs } from '../cli/input/visit-inputs.ts';
 import { exitCodeOf, ReportedFailure } from '../cli/reported-failure.ts';
+import { SeenObjects } from '../cli/seen-objects.ts';
 import { validateInput } from '../cli/validate-input.ts';
 import { writeResult } from '../cli/write-result.ts';
 import { documentKinds } from '../model/document-kind.ts';
@@ -31,9 +32,10 @@ export function configure(command: Command, context: Context): void {
   command.action(async (args: readonly string[], _options: unknown, self: Command) => {
     const flags = self.optsWithGlobals<Flags>();
     const kind = flags.kind === undefined ? undefined : requireDocumentKind(flags.kind);
+    const seen = new SeenObjects();
     const errors = await visitInputs(context, args, flags.verbose === true, {
       document: async (document) => {
-        const { name, warnings, foreign } = validateInput(document, kind);
+        const { name, warnings, foreign } = validateInput(document, kind, seen);
         for (const warning of warnings) context.stderr.write(`warning: ${warning}\n`);
         if (foreign) context.stderr.write(`warning: ${document.file}: ${name}: not checked, not a kind of virtctl\n`);
         else if (flags.quiet !== true) await writeResult(context, `${document.file}: ${name}: valid\n`);

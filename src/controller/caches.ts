@@ -2,11 +2,12 @@
 import type { Hypervisor } from '../api/hypervisor.ts';
 import { leaseNamespace } from '../api/hypervisor.ts';
 import { kinds } from '../api/kinds.ts';
-import { disksOf } from '../api/lookup.ts';
+import { disksOf, networksOf } from '../api/lookup.ts';
 import type { KubeObject } from '../api/meta.ts';
 import { apiVersion, group, version } from '../api/meta.ts';
 import type { VirtualMachine } from '../api/virtual-machine.ts';
 import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
+import type { VirtualNetwork } from '../api/virtual-network.ts';
 import type { Clock } from '../base/clock.ts';
 import { FailedError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -25,7 +26,7 @@ export function resourceOfKind(kind: string): ResourceType {
 /** Informers that run together. */
 export class Caches {
   /** Without `spec.domain` and `spec.overlay`, which nobody here looks at and which are nearly all of its size. */
-  readonly machines: Informer<VirtualMachine, 'disk' | 'node'>;
+  readonly machines: Informer<VirtualMachine, 'disk' | 'network' | 'node'>;
   readonly operations: Informer<VirtualMachineOperation>;
   readonly hypervisors: Informer<Hypervisor>;
   /** The executors' signs of life. */
@@ -35,11 +36,12 @@ export class Caches {
   constructor(client: KubeClient, options: { readonly logger: Logger; readonly clock: Clock }) {
     const informer = <T extends KubeObject>(kind: string, transform?: (object: T) => T): Informer<T> =>
       new Informer<T>({ source: client.resource<T>(resourceOfKind(kind)), transform, ...options });
-    this.machines = new Informer<VirtualMachine, 'disk' | 'node'>({
+    this.machines = new Informer<VirtualMachine, 'disk' | 'network' | 'node'>({
       source: client.resource<VirtualMachine>(resourceOfKind('VirtualMachine')),
       transform: slimMachine,
       indexers: {
         disk: (machine) => disksOf(machine).map(({ disk }) => `${machine.metadata.namespace ?? ''}/${disk}`),
+        network: (machine) => networksOf(machine).map((network) => `${machine.metadata.namespace ?? ''}/${network}`),
         node: ({ spec }) => ((spec.nodeName ?? '') === '' ? [] : [spec.nodeName ?? '']),
       },
       ...options,
@@ -53,9 +55,11 @@ export class Caches {
     });
     this.#others = new Map([
       ['VirtualPool', informer<KubeObject>('VirtualPool')],
-      ...['VirtualDisk', 'VirtualImage', 'VirtualNetwork', 'VirtualMachineSnapshot'].map(
-        (kind): [string, Informer<KubeObject>] => [kind, informer<KubeObject>(kind, namesOnly)],
-      ),
+      ['VirtualNetwork', informer<KubeObject>('VirtualNetwork', slimNetwork)],
+      ...['VirtualDisk', 'VirtualImage', 'VirtualMachineSnapshot'].map((kind): [string, Informer<KubeObject>] => [
+        kind,
+        informer<KubeObject>(kind, namesOnly),
+      ]),
     ]);
   }
 
@@ -70,6 +74,11 @@ export class Caches {
     if (kind === 'Hypervisor') return this.hypervisors.get(key);
     const informer = this.#others.get(kind);
     return informer === undefined ? { apiVersion: 'v1', kind, metadata: { namespace, name } } : informer.get(key);
+  }
+
+  /** All VirtualNetworks, with what they take of a node. */
+  networks(): readonly VirtualNetwork[] {
+    return (this.#others.get('VirtualNetwork')?.list() ?? []) as readonly VirtualNetwork[];
   }
 
   /** Follows the server until the signal aborts. */
@@ -105,4 +114,11 @@ function slimMachine(machine: VirtualMachine): VirtualMachine {
 function namesOnly({ kind, metadata }: KubeObject): KubeObject {
   const { name, namespace, uid, resourceVersion } = metadata;
   return { apiVersion, kind, metadata: { name, namespace, uid, resourceVersion } };
+}
+
+/** Besides, what a network takes of a node: src/api/network-claims.ts. */
+function slimNetwork(object: KubeObject): KubeObject {
+  const { bridge, forward, ip } = (object as VirtualNetwork).spec.network ?? {};
+  const parts = Object.entries({ bridge, forward, ip }).filter(([, part]) => part !== undefined);
+  return { ...namesOnly(object), spec: { network: Object.fromEntries(parts) } };
 }

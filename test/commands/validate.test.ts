@@ -108,4 +108,17 @@ describe('virtctl validate', () => {
     expect(exitCode).toBe(3);
     expect(stderr).toBe('error: /nonexistent.yaml: no such file or folder\n');
   });
+
+  it('warns of two networks that want the same, and refuses two machines that want the same address', async () => {
+    const network = (name: string): string =>
+      `apiVersion: virtctl.dev/v1alpha1\nkind: VirtualNetwork\nmetadata: {name: ${name}}\nspec:\n  network:\n    bridge: {name: br7}\n`;
+    const web = (name: string): string =>
+      `apiVersion: virtctl.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {name: ${name}}\nspec:\n  interfaces:\n  - {name: eth0, virtualNetwork: a, ip: 10.0.0.5}\n`;
+    const networks = await validate(`${network('a')}---\n${network('b')}`);
+    expect(networks.exitCode).toBe(0);
+    expect(networks.stderr).toContain('warning: -:13:20: spec.network.bridge.name: the bridge "br7" is that of');
+    const machines = await validate(`${web('one')}---\n${web('two')}`);
+    expect(machines.exitCode).toBe(8);
+    expect(machines.stderr).toContain('10.0.0.5 of VirtualNetwork "a" is that of VirtualMachine "one"');
+  });
 });

@@ -87,12 +87,12 @@ describe('guests in a network', () => {
   });
 
   it('are told who else has the address that they ask for', async () => {
-    await create('three', [{ name: 'eth0', virtualNetwork: 'front', ip: '10.60.0.22' }]);
+    const asking = (ip: string): NetworkInterface[] => [{ name: 'eth0', virtualNetwork: 'front', ip }];
+    await expect(create('three', asking('10.60.0.22'))).rejects.toThrow('is that of VirtualMachine "two"');
+    await create('three', asking('10.60.0.1'));
     const refused = await lab.node.untilStatus('three', 'ErrorNetwork');
-    expect(lab.node.condition(refused, 'Ready').message).toContain(
-      '10.60.0.22 is that of virtual machine "default/two"',
-    );
-    await lab.node.patch('three', { interfaces: [{ name: 'eth0', virtualNetwork: 'front', ip: '10.99.0.1' }] });
+    expect(lab.node.condition(refused, 'Ready').message).toContain('10.60.0.1 is that of the network itself');
+    await lab.node.patch('three', { interfaces: asking('10.99.0.1') });
     await lab.node.until('three', (vm) => lab.node.condition(vm, 'Ready').message?.includes('10.60.0.0/24') === true);
     await lab.node.delete('three');
     expect(await lab.dump('default.front')).not.toContain('10.99.0.1');

@@ -8,7 +8,7 @@
  */
 import type { Caches } from '../caches.ts';
 import type { Hypervisor } from '../../api/hypervisor.ts';
-import { disksOf, type Lookup } from '../../api/lookup.ts';
+import { disksOf, networksOf, type Lookup } from '../../api/lookup.ts';
 import type { KubeObject } from '../../api/meta.ts';
 import { reviewAdmission, type AdmissionReview } from '../../api/review-admission.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
@@ -73,6 +73,8 @@ export class Admission {
         ...caches.machines.byIndex('disk', `${namespace}/${disk}`),
         ...this.#assumedUsers(namespace, disk),
       ],
+      usersOfNetwork: (namespace, network) => caches.machines.byIndex('network', `${namespace}/${network}`),
+      networks: () => caches.networks(),
     };
   }
 
@@ -95,6 +97,8 @@ export class Admission {
         ...items.filter((one) => usesDisk(one, disk)),
         ...this.#assumedUsers(namespace, disk),
       ],
+      usersOfNetwork: (_namespace, network) => items.filter((one) => networksOf(one).includes(network)),
+      networks: () => caches.networks(),
     };
   }
 

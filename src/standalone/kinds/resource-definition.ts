@@ -16,7 +16,10 @@ export interface PrinterColumn {
 export interface AdmissionReader {
   /** The object, or undefined. `resource` as `virtualdisks.virtctl.dev`. */
   readonly get: (resource: string, namespace: string, name: string) => JsonObject | undefined;
-  /** The objects of a namespace whose JSON contains `text`: a quick way to those that may refer to something. */
+  /**
+   * The objects of a namespace (of all of them when it is empty) whose JSON contains `text`: a quick way to those that may
+   * refer to something.
+   */
   readonly mentioning: (resource: string, namespace: string, text: string) => JsonObject[];
 }
 

@@ -6,11 +6,12 @@ import type { AdmissionReader, AdmissionRequest, ResourceDefinition } from './re
 import { customResourceDefinition } from '../../api/crd.ts';
 import { kinds } from '../../api/kinds.ts';
 import type { Lookup } from '../../api/lookup.ts';
-import { disksOf } from '../../api/lookup.ts';
+import { disksOf, networksOf } from '../../api/lookup.ts';
 import type { KubeObject } from '../../api/meta.ts';
 import { group } from '../../api/meta.ts';
 import { validateDeletion, validateObject } from '../../api/validate.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
+import type { VirtualNetwork } from '../../api/virtual-network.ts';
 
 /** The definitions of all our kinds. */
 export function virtctlKinds(): ResourceDefinition[] {
@@ -60,5 +61,11 @@ function lookupIn(read: AdmissionReader): Lookup {
       const machines = mentioning as unknown as VirtualMachine[];
       return machines.filter((machine) => disksOf(machine).some((use) => use.disk === disk));
     },
+    usersOfNetwork(namespace, network) {
+      const text = `"virtualNetwork":${JSON.stringify(network)}`;
+      const machines = read.mentioning(`virtualmachines.${group}`, namespace, text) as unknown as VirtualMachine[];
+      return machines.filter((machine) => networksOf(machine).includes(network));
+    },
+    networks: () => read.mentioning(`virtualnetworks.${group}`, '', '') as unknown as VirtualNetwork[],
   };
 }

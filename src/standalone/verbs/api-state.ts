@@ -143,7 +143,9 @@ export function admissionReader(state: ApiState): AdmissionReader {
       return stored === undefined ? undefined : decode(stored);
     },
     mentioning: (resource, namespace, text) =>
-      [...state.store.range(resource, `${namespace}/`)].filter(({ json }) => json.includes(text)).map(decode),
+      [...state.store.range(resource, namespace === '' ? '' : `${namespace}/`)]
+        .filter(({ json }) => json.includes(text))
+        .map(decode),
   };
 }
 
