@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
-import { virtualMachineKind } from '../api/kinds.ts';
+import { addDiskOptions, diskManifest, type DiskFlags } from './create/disk.ts';
+import { virtualDiskKind, virtualMachineKind } from '../api/kinds.ts';
 import { apiVersion } from '../api/meta.ts';
 import { assertValid } from '../api/validate.ts';
 import { runStrategies, type CloudInit } from '../api/virtual-machine.ts';
@@ -36,9 +37,9 @@ interface CreateMachineFlags extends CreateFlags, MachineFlags {
   readonly sshKey?: readonly string[];
 }
 
-/** `virtctl create -f`, `virtctl create vm NAME`, `virtctl create namespace NAME`. */
+/** `virtctl create -f`, `virtctl create vm NAME`, `virtctl create disk NAME`, `virtctl create namespace NAME`. */
 export function configure(command: Command, context: Context): void {
-  command.usage('-f FILE | vm NAME | namespace NAME [options]');
+  command.usage('-f FILE | vm NAME | disk NAME | namespace NAME [options]');
   addFilenameOption(command, 'create the objects of');
   addCommonOptions(command);
   addExamples(command, [
@@ -47,11 +48,12 @@ export function configure(command: Command, context: Context): void {
     ['A machine', 'virtctl create vm web --cpus 2 --memory 2Gi --disk web-root --interface front'],
   ]);
   configureMachine(command.command('vm').alias('virtualmachine').summary('create a machine'), context);
+  configureDisk(command.command('disk').alias('virtualdisk').summary('create a disk'), context);
   configureNamespace(command.command('namespace').alias('ns').summary('create a namespace'), context);
   command.action(async (flags: CreateFlags) => {
     const files = flags.filename;
     if (files === undefined) {
-      throw new UsageError('expected -f FILE, vm NAME or namespace NAME', { hint: 'see `virtctl create --help`' });
+      throw new UsageError('expected -f FILE, vm NAME, disk NAME or namespace NAME', { hint: 'see `virtctl create --help`' });
     }
     const format = parseOutput(flags.output);
     await withOptionalClient(context, flags, async (client, namespace) => {
@@ -230,6 +232,23 @@ async function readText(context: Context, file: string): Promise<string> {
   } catch (error) {
     throw readError(file, error);
   }
+}
+
+function configureDisk(command: Command, context: Context): void {
+  addDiskOptions(command);
+  addCommonOptions(command);
+  addExamples(command, [
+    ['Twenty empty GiB', 'virtctl create disk web-data --size 20Gi'],
+    ['What a disk had at a snapshot', 'virtctl create disk rescued --from-snapshot before-upgrade/root'],
+  ]);
+  command.action(async (name: string, _flags: unknown, invoked: Command) => {
+    const flags = flagsOf(invoked) as CreateFlags & DiskFlags;
+    const format = parseOutput(flags.output);
+    await withOptionalClient(context, flags, async (client, namespace) => {
+      const disk = await diskManifest(context, client, name, namespace, flags);
+      await createObject(context, client, resourceOf(virtualDiskKind), disk, { ...flags, format, several: false });
+    });
+  });
 }
 
 function configureNamespace(command: Command, context: Context): void {

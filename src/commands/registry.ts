@@ -57,6 +57,12 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./image.ts'),
   },
   {
+    name: 'snapshot',
+    summary: 'take, list, revert to and delete snapshots of machines',
+    group: group.resources,
+    load: () => import('./snapshot.ts'),
+  },
+  {
     name: 'disk',
     summary: 'resize disks, and write them to files',
     group: group.resources,
