@@ -69,6 +69,24 @@ export async function runMachineVerb(
   done: string,
   prepare: (machine: VirtualMachine, client: KubeClient) => Verb | Promise<Verb>,
 ): Promise<void> {
+  await runOnMachines(context, names, flags, async (machine, client) => {
+    const machines = client.resource<VirtualMachine>(resourceTypeOf(virtualMachineKind));
+    return (await runOne(context, client, machines, machine, flags, prepare)) ?? done;
+  });
+}
+
+/**
+ * Does something for each machine that a command line names.
+ *
+ * @param work Returns what is printed after the machine's name.
+ * @throws as {@link runMachineVerb}.
+ */
+export async function runOnMachines(
+  context: Context,
+  names: readonly string[],
+  flags: VerbFlags,
+  work: (machine: VirtualMachine, client: KubeClient) => Promise<string>,
+): Promise<void> {
   if (flags.output !== undefined && flags.output !== 'name') {
     throw new UsageError(`-o ${flags.output}: only "name" is known here`);
   }
@@ -80,9 +98,9 @@ export async function runMachineVerb(
     for (const failure of failed) context.stderr.write(reportError(failure, false).text);
     await forEachBounded(found, 16, async (machine) => {
       try {
-        const result = await runOne(context, client, machines, machine, flags, prepare);
+        const result = await work(machine, client);
         const path = `virtualmachine.${group}/${machine.metadata.name ?? ''}`;
-        context.stdout.write(flags.output === 'name' ? `${path}\n` : `${path} ${result ?? done}\n`);
+        context.stdout.write(flags.output === 'name' ? `${path}\n` : `${path} ${result}\n`);
       } catch (error) {
         context.signal.throwIfAborted();
         failures.push(error);

@@ -57,6 +57,12 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./image.ts'),
   },
   {
+    name: 'clone',
+    summary: 'make a machine like another one',
+    group: group.resources,
+    load: () => import('./clone.ts'),
+  },
+  {
     name: 'snapshot',
     summary: 'take, list, revert to and delete snapshots of machines',
     group: group.resources,
@@ -112,6 +118,12 @@ export const commands: readonly CommandSpec[] = [
     summary: 'let the CPUs of machines run again',
     group: group.lifecycle,
     load: () => import('./unpause.ts'),
+  },
+  {
+    name: 'migrate',
+    summary: 'move running machines to other nodes',
+    group: group.lifecycle,
+    load: () => import('./migrate.ts'),
   },
   { name: 'save', summary: 'put machines to sleep on disk', group: group.lifecycle, load: () => import('./save.ts') },
   {
@@ -181,10 +193,28 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./top.ts'),
   },
   {
+    name: 'network',
+    summary: 'list networks and their leases, start and stop them',
+    group: group.resources,
+    load: () => import('./network.ts'),
+  },
+  {
     name: 'node',
     summary: 'list nodes, cordon and drain them',
     group: group.cluster,
     load: () => import('./node.ts'),
+  },
+  {
+    name: 'install',
+    summary: 'put the control plane into a cluster, or the executor onto a host',
+    group: group.cluster,
+    load: () => import('./install.ts'),
+  },
+  {
+    name: 'uninstall',
+    summary: 'take the control plane out of a cluster; guests run on',
+    group: group.cluster,
+    load: () => import('./uninstall.ts'),
   },
   {
     name: 'adopt',

@@ -1,3 +1,4 @@
+import { MigrationTargets } from './migration-targets.ts';
 import { Scheduler } from './scheduler.ts';
 import { Snapshot } from './snapshot.ts';
 import { PodWatch } from './watch-pods.ts';
@@ -6,6 +7,7 @@ import { kinds } from '../api/kinds.ts';
 import { group, version } from '../api/meta.ts';
 import type { VirtualDisk } from '../api/virtual-disk.ts';
 import type { VirtualImage } from '../api/virtual-image.ts';
+import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
 import type { VirtualMachine } from '../api/virtual-machine.ts';
 import type { VirtualNetwork } from '../api/virtual-network.ts';
 import type { VirtualPool } from '../api/virtual-pool.ts';
@@ -108,7 +110,10 @@ export async function placeMachines(
     record,
     random: Math.random,
   });
-  const all = [nodeInformer, machineInformer, disks, images, pools, networks];
+  const operations = client.resource<VirtualMachineOperation>(typeOf('VirtualMachineOperation'));
+  const moves = informer(operations);
+  const targets = new MigrationTargets({ snapshot, operations, logger });
+  const all = [nodeInformer, machineInformer, disks, images, pools, networks, moves];
   const running = [recorder.run(signal), ...all.map((one) => one.run(signal))];
   // Nothing is decided before everything is known.
   try {
@@ -129,6 +134,7 @@ export async function placeMachines(
   images.onChange((change) => scheduler.onNamed('VirtualImage', change));
   pools.onChange((change) => scheduler.onNamed('VirtualPool', change));
   networks.onChange((change) => scheduler.onNamed('VirtualNetwork', change));
+  targets.follow(moves, signal);
   await scheduler.run(signal);
   await Promise.all(running);
 }

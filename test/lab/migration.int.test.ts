@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { VirtualMachineOperation } from '../../src/api/virtual-machine-operation.ts';
 import type { VirtualMachine, VirtualMachineSpec } from '../../src/api/virtual-machine.ts';
 import { testGuest, type Guest } from '../support/guest.ts';
@@ -42,9 +42,8 @@ function consoleOf(name: string): string {
 }
 
 async function untilSaid(name: string, text: string): Promise<void> {
-  await expect
-    .poll(() => readFile(consoleOf(name), 'utf8').catch(() => ''), { timeout: 90_000, interval: 100 })
-    .toContain(text);
+  const said = async (): Promise<void> => expect(await readFile(consoleOf(name), 'utf8')).toContain(text);
+  await vi.waitFor(said, { timeout: 90_000, interval: 100 });
 }
 
 async function boots(name: string): Promise<number> {
@@ -146,5 +145,94 @@ describe('a migration that cannot be', () => {
     await cluster.lab.node('node-3').heal();
     expect(await cluster.domains('stay')).toEqual({ 'node-1': 'running' });
     await cluster.delete('stay');
+  });
+});
+
+describe('a migration in the middle of which something happens', () => {
+  /** Slow enough to be met half way; {@link hurry} ends it. */
+  const slow = (nodeName: string, more: object = {}) => ({
+    migrate: { nodeName, bandwidthMiBPerSecond: 1, ...more },
+  });
+  const hurry = (node: string): Promise<string> =>
+    cluster.lab.node(node).libvirtd.virsh('migrate-setspeed', 'default.busy', '2000');
+
+  /** Asks for a migration, and waits until libvirt moves memory. */
+  async function half(nodeName: string, more: object = {}): Promise<VirtualMachineOperation> {
+    const operation = await cluster.ask('busy', 'Migrate', slow(nodeName, more));
+    return cluster.untilOperation(operation, 'to be on its way', ({ status }) => status?.percent !== undefined);
+  }
+
+  /** Exactly one copy, which has run without a break. */
+  async function isOn(node: string): Promise<void> {
+    await cluster.until(
+      'busy',
+      node,
+      ({ spec, status }) => spec.nodeName === node && status?.printableStatus === 'Running',
+    );
+    await expect.poll(() => cluster.domains('busy'), { timeout: 60_000 }).toEqual({ [node]: 'running' });
+    expect(await boots('busy')).toBe(1);
+  }
+
+  beforeAll(async () => {
+    await cluster.lab.untilReady(['node-1', 'node-2', 'node-3']);
+    await cluster.create('busy', guestSpec('busy'));
+    await untilSaid('busy', 'ready');
+    await cluster.untilStatus('busy', 'Running');
+  });
+
+  it('ends when it is called off', async () => {
+    const operation = await half('node-2');
+    expect((await cluster.get('busy')).status?.printableStatus).toBe('Migrating');
+    await cluster.operations.delete({ namespace: 'default', name: operation.metadata.name ?? '' });
+    await isOn('node-1');
+    expect((await cluster.get('busy')).status?.migration).toMatchObject({ phase: 'Failed' });
+  });
+
+  it('goes on when the executor of the source is killed', async () => {
+    const operation = await half('node-2');
+    await cluster.lab.node('node-1').kill('executor');
+    await cluster.lab.node('node-1').start('executor');
+    await hurry('node-1');
+    expect((await cluster.untilOver(operation)).status).toMatchObject({ phase: 'Succeeded' });
+    await isOn('node-2');
+  });
+
+  it('ends at the target although the executor there was away', async () => {
+    const operation = await half('node-3');
+    await cluster.lab.node('node-3').kill('executor');
+    await hurry('node-2');
+    await cluster.untilOperation(operation, 'to be there', isAt('Switching'));
+    // The guest is there, and nobody has said so: nothing is done with what is gone here.
+    expect((await cluster.get('busy')).spec.nodeName).toBe('node-2');
+    await cluster.lab.node('node-3').start('executor');
+    expect((await cluster.untilOver(operation)).status).toMatchObject({ phase: 'Succeeded' });
+    await isOn('node-3');
+  });
+
+  it.each(['source', 'target'])('leaves one copy when libvirtd of the %s is killed', async (side) => {
+    const before = (await cluster.get('busy')).spec.nodeName ?? '';
+    const operation = await half('node-1');
+    const node = cluster.lab.node(side === 'source' ? before : 'node-1');
+    await node.kill('libvirtd');
+    await node.start('libvirtd');
+    expect((await cluster.untilOver(operation)).status).toMatchObject({ phase: 'Failed', reason: 'MigrationFailed' });
+    await isOn(before);
+  });
+
+  it('leaves the guest where it is when the target loses its power', async () => {
+    const operation = await half('node-2');
+    await cluster.lab.node('node-2').kill();
+    expect((await cluster.untilOver(operation)).status).toMatchObject({ phase: 'Failed' });
+    await cluster.lab.node('node-2').start();
+    await isOn('node-3');
+  });
+
+  it('is given up when the target is cut off, which then removes what it has', async () => {
+    const operation = await half('node-1', { timeoutSeconds: 5 });
+    await cluster.lab.node('node-1').partition();
+    expect((await cluster.untilOver(operation)).status).toMatchObject({ phase: 'Failed', reason: 'DeadlineExceeded' });
+    await cluster.until('busy', 'to stay', ({ status }) => status?.printableStatus === 'Running');
+    await cluster.lab.node('node-1').heal();
+    await isOn('node-3');
   });
 });

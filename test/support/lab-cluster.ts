@@ -15,6 +15,8 @@ import type { ResourceClient } from '../../src/kube/resource-client.ts';
 
 /** A guest that stays in its firmware: nothing is asked of it but to be there. */
 export const idleMachine: VirtualMachineSpec = {
+  // Nobody in it hears the power button.
+  terminationGracePeriodSeconds: 0,
   runStrategy: 'Always',
   domain: {
     type: 'qemu',

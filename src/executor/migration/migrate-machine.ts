@@ -77,7 +77,8 @@ async function prepare(run: OperationRun): Promise<StepProgress> {
   const over = endOf(run);
   if (over !== undefined) throw over;
   if (notes.refusal !== undefined) {
-    throw new OperationFailedError('TargetRefused', `${notes.target ?? ''}: ${notes.refusal}`);
+    const who = notes.target === undefined ? '' : `${notes.target}: `;
+    throw new OperationFailedError('TargetRefused', `${who}${notes.refusal}`);
   }
   const waitedMs = context.now() - Date.parse(run.operation.status?.stepTime ?? '');
   if (notes.target === undefined || notes.destination === undefined) {
