@@ -11,6 +11,10 @@ import process from 'node:process';
 type Soak = (log: (line: string) => void) => Promise<unknown>;
 
 const soaks: Readonly<Record<string, () => Promise<Soak>>> = {
+  'api-away': async () => {
+    const { awayRun } = await import('../test/support/api-away.ts');
+    return (log) => awayRun(60_000, log);
+  },
   'crash-api': async () => {
     const { crashRun } = await import('../test/standalone/crash-run.ts');
     return (log) => crashRun(200, Math.random, log);

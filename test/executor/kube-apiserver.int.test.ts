@@ -1,16 +1,10 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { resourceOf, startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
+import { apiAway } from '../support/api-away.ts';
+import { startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
 import { bootsOf, guestMachine, untilBoots } from '../support/guest-machine.ts';
 import { testGuest, type Guest } from '../support/guest.ts';
+import { installKinds } from '../support/install-kinds.ts';
 import { startKubeApiserver, type KubeApiserver } from '../support/kube-apiserver.ts';
-import { customResourceDefinition } from '../../src/api/crd.ts';
-import { kinds } from '../../src/api/kinds.ts';
-import { selectConnection } from '../../src/kube/connection.ts';
-import { KubeClient } from '../../src/kube/kube-client.ts';
-import type { KubeObject } from '../../src/kube/object.ts';
-import { builtin } from '../../src/kube/resource-type.ts';
-import { isNotFound } from '../../src/kube/status-error.ts';
 
 describe('an executor on a real kube-apiserver', () => {
   let api: KubeApiserver;
@@ -54,19 +48,8 @@ describe('an executor on a real kube-apiserver', () => {
   });
 
   it('does without the API server for a while, and catches up after', async () => {
-    await node.create('alone', guestMachine(node, guest, 'alone', { agent: false }));
-    await untilBoots(node, 'alone', 1);
-    await node.untilStatus('alone', 'Running');
-    await api.kill();
-    await delay(10_000);
-    expect(await node.libvirtd.virsh('domstate', 'default.alone')).toBe('running');
-    await api.restart();
-    await node.patch('alone', { domain: { title: 'caught up' } });
-    await expect
-      .poll(() => node.libvirtd.virsh('desc', 'default.alone', '--title'), { timeout: 60_000 })
-      .toBe('caught up');
-    expect(await bootsOf(node, 'alone')).toBe(1);
-    await node.delete('alone');
+    // A fraction of `npm run soak -- api-away`.
+    await expect(apiAway(api, node, guest, 4_000, 'away-')).resolves.toMatchObject({ awayMs: 4_000 });
   });
 
   it('survives the loss of executor, libvirtd and API server at once', async () => {
@@ -85,25 +68,3 @@ describe('an executor on a real kube-apiserver', () => {
     await node.delete('all');
   });
 });
-
-async function installKinds(api: KubeApiserver): Promise<void> {
-  const connection = await selectConnection({ kubeconfig: api.kubeconfigPath, env: {}, home: '/', cwd: '/' });
-  const client = new KubeClient(connection);
-  const end = Date.now() + 60_000;
-  for (const kind of kinds) {
-    const crd = customResourceDefinition(kind) as KubeObject;
-    await client.resource<KubeObject>(builtin.customResourceDefinitions).apply(crd, { force: true });
-  }
-  for (const { kind } of kinds) {
-    for (;;) {
-      try {
-        await client.resource<KubeObject>(resourceOf(kind)).list({ limit: 1 });
-        break;
-      } catch (error) {
-        if (!isNotFound(error) || Date.now() > end) throw error;
-        await delay(100);
-      }
-    }
-  }
-  client.close();
-}
