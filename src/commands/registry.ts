@@ -69,6 +69,12 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./snapshot.ts'),
   },
   {
+    name: 'network',
+    summary: 'list networks and their leases, start and stop them',
+    group: group.resources,
+    load: () => import('./network.ts'),
+  },
+  {
     name: 'disk',
     summary: 'resize disks, and write them to files',
     group: group.resources,
@@ -191,12 +197,6 @@ export const commands: readonly CommandSpec[] = [
     summary: 'show what machines and nodes use',
     group: group.lifecycle,
     load: () => import('./top.ts'),
-  },
-  {
-    name: 'network',
-    summary: 'list networks and their leases, start and stop them',
-    group: group.resources,
-    load: () => import('./network.ts'),
   },
   {
     name: 'node',

@@ -76,6 +76,11 @@ export class Caches {
     return informer === undefined ? { apiVersion: 'v1', kind, metadata: { namespace, name } } : informer.get(key);
   }
 
+  /** The kinds that executors keep finalizers on. */
+  held(): ReadonlyMap<string, Informer<KubeObject>> {
+    return new Map([['VirtualMachine', this.machines as unknown as Informer<KubeObject>], ...this.#others]);
+  }
+
   /** All VirtualNetworks, with what they take of a node. */
   networks(): readonly VirtualNetwork[] {
     return (this.#others.get('VirtualNetwork')?.list() ?? []) as readonly VirtualNetwork[];
@@ -111,9 +116,16 @@ function slimMachine(machine: VirtualMachine): VirtualMachine {
   return { ...machine, metadata, spec };
 }
 
-function namesOnly({ kind, metadata }: KubeObject): KubeObject {
-  const { name, namespace, uid, resourceVersion } = metadata;
-  return { apiVersion, kind, metadata: { name, namespace, uid, resourceVersion } };
+/** What finds an object, and what the finalizer keeper goes by. */
+function namesOnly(object: KubeObject): KubeObject {
+  const { kind, metadata, status } = object;
+  const { name, namespace, uid, resourceVersion, finalizers, deletionTimestamp } = metadata;
+  const { conditions = [] } = (status ?? {}) as { readonly conditions?: readonly { readonly type: string }[] };
+  const hold = conditions.filter(({ type }) => type === 'Hold');
+  return {
+    ...{ apiVersion, kind, metadata: { name, namespace, uid, resourceVersion, finalizers, deletionTimestamp } },
+    ...(hold.length === 0 ? {} : { status: { conditions: hold } }),
+  };
 }
 
 /** Besides, what a network takes of a node: src/api/network-claims.ts. */

@@ -6,12 +6,14 @@
  *                                       │
  *                                       ├─▶ NodeHealth          Hypervisors and machines     in the leader
  *                                       ├─▶ OperationReaper     finished operations          in the leader
+ *                                       ├─▶ FinalizerKeeper     finalizers asked for         in the leader
  *                                       └─▶ ValidatingWebhookConfiguration                   in the leader
  *
  * It ends when its signal aborts. No machine depends on it: while none runs, nothing is started, stopped or moved.
  */
 import { setMaxListeners } from 'node:events';
 import { Caches, resourceOfKind } from './caches.ts';
+import { FinalizerKeeper } from './finalizer-keeper.ts';
 import { NodeHealth } from './node-health.ts';
 import { OperationReaper } from './operation-reaper.ts';
 import { startWebhook, type WebhookOptions } from './webhook/webhook.ts';
@@ -89,6 +91,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
       await Promise.all([
         runNodeHealth(client, caches, recorder, clock, logger, leading),
         runReaper(client, caches, clock, logger, leading),
+        runFinalizerKeeper(client, caches, clock, logger, leading),
         webhook?.keepConfiguration(leading),
       ]);
     };
@@ -166,6 +169,29 @@ async function runReaper(
     clock,
   });
   const stop = reaper.follow((key) => loop.enqueue(key));
+  try {
+    await loop.run(signal);
+  } finally {
+    stop();
+  }
+}
+
+async function runFinalizerKeeper(
+  client: KubeClient,
+  caches: Caches,
+  clock: Clock,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  const keeper = new FinalizerKeeper(client, caches);
+  const loop = new Controller({
+    name: 'finalizer-keeper',
+    reconcile: (key, context) => keeper.reconcile(key, context.signal),
+    concurrency: 4,
+    logger,
+    clock,
+  });
+  const stop = keeper.follow((key) => loop.enqueue(key));
   try {
     await loop.run(signal);
   } finally {

@@ -1,0 +1,109 @@
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { commandLine } from '../support/command-line.ts';
+import { clearHost, setUpHost } from '../../src/commands/install/node-setup.ts';
+import { runSsh, type SshOptions } from '../../src/commands/install/run-ssh.ts';
+import { executorUnit } from '../../src/commands/install/executor-unit.ts';
+
+/** A program named ssh that writes down how it was called, and what it was given. */
+const fakeSsh = `#!${process.execPath}
+const { appendFileSync } = require('node:fs');
+const chunks = [];
+process.stdin.on('data', (chunk) => chunks.push(chunk));
+process.stdin.on('end', () => {
+  const input = Buffer.concat(chunks).toString('utf8');
+  appendFileSync(process.env.SSH_LOG, JSON.stringify({ args: process.argv.slice(2), input }) + '\\n');
+  if (process.argv.includes('fails')) { console.error('no such unit'); process.exit(5); }
+  console.log('done');
+});
+`;
+
+interface Call {
+  readonly args: readonly string[];
+  readonly input: string;
+}
+
+describe('a host that is set up over ssh', () => {
+  let folder: string;
+  let ssh: SshOptions;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'virtctl-ssh-'));
+    await writeFile(join(folder, 'ssh'), fakeSsh);
+    await chmod(join(folder, 'ssh'), 0o755);
+    const env = { PATH: folder, SSH_LOG: join(folder, 'log') };
+    ssh = { destination: 'root@node-3', port: 2222, identity: '/key', env, signal: new AbortController().signal };
+  });
+  afterAll(async () => {
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  /** What was asked of ssh since the last time. */
+  async function calls(): Promise<readonly Call[]> {
+    const text = await readFile(join(folder, 'log'), 'utf8');
+    await writeFile(join(folder, 'log'), '');
+    return text
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as Call);
+  }
+
+  const options = ['-o', 'BatchMode=yes', '-o', 'ConnectTimeout=20', '-p', '2222', '-i', '/key', '--', 'root@node-3'];
+
+  it('gets the binary, the kubeconfig, its name and the unit, and nothing goes through a shell string', async () => {
+    const kubeconfig = 'token: $(reboot) "; rm -rf /"\n';
+    await setUpHost(ssh, {
+      binary: Buffer.from('ELF'),
+      kubeconfig,
+      nodeName: 'node-3',
+      uri: 'qemu:///system',
+    });
+    const made = await calls();
+    expect(made.map(({ args }) => args.slice(0, options.length))).toEqual(made.map(() => options));
+    expect(made.map(({ args, input }) => [args.slice(options.length).join(' '), input])).toEqual([
+      ['install -D -m 0755 /dev/stdin /usr/bin/virtctl.new', 'ELF'],
+      ['mv -f /usr/bin/virtctl.new /usr/bin/virtctl', ''],
+      ['/usr/bin/virtctl version', ''],
+      ['install -D -m 0600 /dev/stdin /etc/virtctl/kubeconfig', kubeconfig],
+      ['install -D -m 0644 /dev/stdin /etc/default/virtctl-executor', 'NODE_NAME=node-3\nLIBVIRT_URI=qemu:///system\n'],
+      ['install -D -m 0644 /dev/stdin /etc/systemd/system/virtctl-executor.service', executorUnit],
+      ['systemctl daemon-reload', ''],
+      ['systemctl enable virtctl-executor.service', ''],
+      ['systemctl restart virtctl-executor.service', ''],
+    ]);
+  });
+
+  it('is cleared again', async () => {
+    await clearHost(ssh);
+    expect((await calls()).map(({ args }) => args.slice(options.length).join(' '))).toEqual([
+      'systemctl disable --now virtctl-executor.service',
+      'rm -f /etc/systemd/system/virtctl-executor.service /etc/default/virtctl-executor /etc/virtctl/kubeconfig',
+      'systemctl daemon-reload',
+    ]);
+  });
+
+  it("tells what failed in the host's words", async () => {
+    await expect(runSsh(ssh, ['systemctl', 'fails'])).rejects.toThrow(
+      'root@node-3: systemctl fails ended with 5: no such unit',
+    );
+    await calls();
+  });
+
+  it.each(['a b', '$(id)', 'x;y', '`id`', ''])('refuses the word "%s" on another host', async (word) => {
+    await expect(runSsh(ssh, ['echo', word])).rejects.toThrow('cannot be a word');
+  });
+
+  it.each(['-oProxyCommand=id', 'root@', 'root@-x', 'a b', 'root@host;id'])('refuses the host "%s"', async (host) => {
+    const { exitCode } = await commandLine(['uninstall', 'node', '--', host], {
+      env: ssh.env as Record<string, string>,
+    });
+    expect(exitCode).toBe(2);
+  });
+
+  it('gets the unit that deploy/systemd has', async () => {
+    const file = join(import.meta.dirname, '../../deploy/systemd/virtctl-executor.service');
+    expect(executorUnit).toBe(await readFile(file, 'utf8'));
+  });
+});
