@@ -1,11 +1,12 @@
 import { Option, type Command } from 'commander';
 import { drainedAnnotation, label, machinesOn, startAfterDrain, stopForDrain } from './node/drain-node.ts';
+import { drainPlan, hasOtherNode, migrateForDrain, type DrainPlan } from './node/migrate-for-drain.ts';
 import { nodeLines, nodeStatus } from './node/node-table.ts';
 import { hypervisorConditions, leaseNamespace, type Hypervisor } from '../api/hypervisor.ts';
 import { hypervisorKind } from '../api/kinds.ts';
 import { findCondition } from '../api/meta.ts';
 import type { VirtualMachine } from '../api/virtual-machine.ts';
-import { UsageError } from '../base/errors.ts';
+import { FailedError, TimedOutError, toError, UsageError } from '../base/errors.ts';
 import { addBooleanFlag } from '../cli/boolean-flags.ts';
 import type { Context } from '../cli/context.ts';
 import { parseDuration, parseSeconds } from '../cli/duration.ts';
@@ -26,6 +27,7 @@ interface Lease extends KubeObject {
 }
 
 interface DrainFlags extends KubeFlags {
+  readonly stop?: boolean;
   readonly force?: boolean;
   readonly gracePeriod?: number;
   readonly wait: boolean;
@@ -71,12 +73,15 @@ export function configure(command: Command, context: Context): void {
     ),
   );
 
-  const drain = command.command('drain').description('Cordon nodes and shut their machines down.');
+  const drain = command
+    .command('drain')
+    .description('Cordon nodes and take their machines off: move them, or shut them down.');
   drain.argument('<name...>', 'nodes');
-  drain.option('--force', 'power machines off without asking the guests');
+  drain.option('--stop', 'shut machines down instead of moving them to other nodes');
+  drain.option('--force', 'power machines off, without moving them or asking the guests');
   drain.option('--grace-period <seconds>', "what a guest has; each machine's own when left out", parseSeconds);
-  drain.option('--dry-run', 'only say what would be stopped');
-  addBooleanFlag(drain, 'wait', 'wait until all are off', true);
+  drain.option('--dry-run', 'only say what would be done');
+  addBooleanFlag(drain, 'wait', 'wait until all are off the node or off', true);
   drain.addOption(
     new Option('--timeout <duration>', 'how long to wait, as 30s').argParser(parseDuration).default(300_000, '5m'),
   );
@@ -86,9 +91,13 @@ export function configure(command: Command, context: Context): void {
   addExamples(command, [
     ['What there is', 'virtctl node list -o wide'],
     ['Before work on a node', 'virtctl node drain node-1'],
+    ['Move nothing', 'virtctl node drain node-1 --stop'],
     ['And after it', 'virtctl node uncordon node-1 --start'],
   ]);
 }
+
+/** What a drain would do, in words. */
+const words = { migrate: 'migrated', 'migrate or stop': 'migrated', stop: 'stopped' } as const;
 
 class Nodes {
   readonly #context: Context;
@@ -201,19 +210,37 @@ class Nodes {
     if (findCondition(node.status, hypervisorConditions.Ready)?.status !== 'True') {
       stderr.write(`node ${name} is ${nodeStatus(node)}: its machines stop when its executor answers\n`);
     }
+    const isReady = findCondition(node.status, hypervisorConditions.Ready)?.status === 'True';
+    const { items } = await this.#hypervisors.listAll({ signal });
+    const canMove = isReady && hasOtherNode(items, name);
     const machines = await machinesOn(this.#client, name, signal);
     await this.#eachMachine(machines, async (machine) => {
-      const done = dry
-        ? 'stopped (dry run)'
-        : await stopForDrain(this.#context, this.#client, machine, {
-            force: flags.force === true,
-            gracePeriodSeconds: flags.gracePeriod,
-            wait: flags.wait,
-            timeoutMs: flags.timeout,
-          });
+      const plan = flags.stop === true || flags.force === true ? 'stop' : drainPlan(machine, canMove);
+      if (plan === 'refuse') {
+        throw new FailedError('spec.evictionStrategy is None: it stays', {
+          hint: 'migrate or stop it by hand, or drain with --stop',
+        });
+      }
+      const done = dry ? `${words[plan]} (dry run)` : await this.#evict(machine, plan, flags);
       stdout.write(`${printed(machine)} ${done}\n`);
     });
     if (!dry && flags.wait) stdout.write(`hypervisor.virtctl.dev/${name} drained\n`);
+  }
+
+  async #evict(machine: VirtualMachine, plan: Exclude<DrainPlan, 'refuse'>, flags: DrainFlags): Promise<string> {
+    const { signal, stderr } = this.#context;
+    const wait = { wait: flags.wait, timeoutMs: flags.timeout };
+    if (plan !== 'stop') {
+      try {
+        return await migrateForDrain(this.#context, this.#client, machine, wait);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (plan === 'migrate' || error instanceof TimedOutError) throw error;
+        stderr.write(`${label(machine)} cannot be migrated and is shut down: ${toError(error).message}\n`);
+      }
+    }
+    const how = { force: flags.force === true, gracePeriodSeconds: flags.gracePeriod };
+    return stopForDrain(this.#context, this.#client, machine, { ...how, ...wait });
   }
 
   async #eachMachine(

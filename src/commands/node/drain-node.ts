@@ -1,5 +1,5 @@
 /**
- * Takes the machines off a node, by shutting them down; a node that is drained is cordoned first. What a machine's run
+ * Takes the machines off a node by shutting them down (migrate-for-drain.ts moves them). What a machine's run
  * strategy was is kept in an annotation, so that `uncordon --start` can give it back.
  */
 import type { Context } from '../../cli/context.ts';
