@@ -162,10 +162,10 @@ describe('volumes of machines on real libvirt', () => {
     expect(await sh('all', 'sha256sum < $(dev IMAGE1)')).toContain(sha256(content));
     expect(await sh('all', 'head -c 4 $(dev SCRATCH1)')).toBe('kept');
     expect(sha256(await readFile(join(node.libvirtd.dir, 'host.raw')))).toBe(sha256(content));
+    await node.delete('all');
   });
 
   it('plugs disks in and out by the list and by commands, and moves no other disk for it', async () => {
-    await node.delete('all');
     await Promise.all(['root2', 'one', 'two'].map((name) => disk(name)));
     await machine('plug', [{ name: 'root', virtualDisk: 'root2' }]);
     await untilBoots(node, 'plug', 1);

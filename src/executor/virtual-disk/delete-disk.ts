@@ -71,5 +71,7 @@ export async function deleteDisk(
     }
   }
   await removeFinalizer(context.disks, current, diskFinalizer, signal);
+  const note = isKept ? 'the disk is gone; its volume is kept' : 'the disk is gone';
+  context.record({ regarding: disk, type: 'Normal', reason: 'Deleted', action: 'Delete', note });
   return undefined;
 }

@@ -2,6 +2,7 @@
 import { overlaysOf } from './disk-places.ts';
 import { mergePatchOf } from '../status-patch.ts';
 import { namesOf } from '../virtual-pool/names-of.ts';
+import { tellChange } from '../virtual-pool/tell-change.ts';
 import type { StorageContext, StorageProblem } from '../virtual-pool/storage-context.ts';
 import type { VirtualDisk, VirtualDiskStatus } from '../../api/virtual-disk.ts';
 import { refOf } from '../../kube/object.ts';
@@ -88,11 +89,16 @@ export async function reportDisk(
   const patch = mergePatchOf(disk.status, after);
   if (patch === undefined) return disk;
   try {
-    return await context.disks.mergePatch(
+    const written = await context.disks.mergePatch(
       refOf(disk),
       { metadata: { resourceVersion, uid }, status: patch },
       { subresource: 'status', signal },
     );
+    const isResized = before.capacity !== undefined && before.capacity !== after.capacity;
+    const note = `its size changed from ${before.capacity ?? ''} to ${after.capacity ?? ''}`;
+    const resized = isResized ? [{ type: 'Normal', reason: 'Resized', note } as const] : [];
+    tellChange(context, disk, before.conditions, after.conditions, resized);
+    return written;
   } catch (error) {
     if (isObjectGone(error)) return disk;
     throw error;

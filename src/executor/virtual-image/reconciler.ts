@@ -138,6 +138,8 @@ export class ImageReconciler {
     const known = new Set(['', ...this.#context.nodes().map((node) => node.name)]);
     if ((current.status?.nodes ?? []).some((one) => known.has(one.nodeName))) return { requeueAfterMs: 10_000 };
     await removeFinalizer(this.#context.images, current, imageFinalizer, signal);
+    const note = 'the image is gone from all nodes';
+    this.#context.record({ regarding: image, type: 'Normal', reason: 'Deleted', action: 'Delete', note });
     return undefined;
   }
 }

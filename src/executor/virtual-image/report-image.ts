@@ -1,5 +1,6 @@
 /** What a step found out about an image, written into its status. */
 import { mergePatchOf } from '../status-patch.ts';
+import { tellChange } from '../virtual-pool/tell-change.ts';
 import type { StorageContext, StorageProblem } from '../virtual-pool/storage-context.ts';
 import type { VirtualImage, VirtualImageStatus } from '../../api/virtual-image.ts';
 import { toKubernetesTime } from '../../base/clock.ts';
@@ -63,11 +64,13 @@ export async function reportImage(
   const patch = mergePatchOf(image.status, after);
   if (patch === undefined) return image;
   const { resourceVersion, uid } = image.metadata;
-  return context.images.mergePatch(
+  const written = await context.images.mergePatch(
     refOf(image),
     { metadata: { resourceVersion, uid }, status: patch },
     { subresource: 'status', signal },
   );
+  tellChange(context, image, before.conditions, after.conditions);
+  return written;
 }
 
 /** Machines that name it, and disks that lie over it. */

@@ -15,6 +15,7 @@ import {
   StorageProblem,
   type StorageContext,
 } from './storage-context.ts';
+import { tellChange } from './tell-change.ts';
 import { mergePatchOf } from '../status-patch.ts';
 import { memberAt, textOf } from '../virtual-machine/same-value.ts';
 import { formatBytes, parseQuantity } from '../../api/quantity.ts';
@@ -241,6 +242,8 @@ export class PoolReconciler {
     if (fresh === undefined) return undefined;
     if ((fresh.status?.nodes ?? []).some(({ nodeName }) => known.has(nodeName))) return { requeueAfterMs: 10_000 };
     await removeFinalizer(this.#context.pools, fresh, poolFinalizer, signal);
+    const note = 'the pool is gone from all nodes';
+    this.#context.record({ regarding: pool, type: 'Normal', reason: 'Deleted', action: 'Delete', note });
     return undefined;
   }
 
@@ -370,6 +373,7 @@ export class PoolReconciler {
         { metadata: { resourceVersion, uid }, status: patch },
         { subresource: 'status', signal },
       );
+      tellChange(this.#context, pool, before.conditions, conditions);
     } catch (error) {
       if (!isObjectGone(error)) throw error;
     }
