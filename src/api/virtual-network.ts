@@ -52,6 +52,9 @@ export const virtualNetworkStatus = object(
             'The fields that take effect when it is restarted.',
             string('A path below spec.network.'),
           ),
+          restartedAt: string(
+            'The restart that was asked for last and is done: the annotation virtctl.dev/restartedAt.',
+          ),
           refused: string("Why a change could not be made in the running network, in libvirt's words."),
           drift: list('What somebody changed behind our back and is left so.', string('A path below spec.network.')),
           ignored: list('What libvirt did not keep of what it was given.', string('A path below spec.network.')),
@@ -87,6 +90,9 @@ export type VirtualNetworkSpec = Value<typeof virtualNetworkSpec>;
 export type VirtualNetworkStatus = Value<typeof virtualNetworkStatus>;
 /** A network. */
 export type VirtualNetwork = Resource<'VirtualNetwork', VirtualNetworkSpec, VirtualNetworkStatus>;
+
+/** The annotation that asks for a restart: any new value, by custom the time. */
+export const restartAnnotation = 'virtctl.dev/restartedAt';
 
 /** The types of a VirtualNetwork's conditions. */
 export const virtualNetworkConditions = {

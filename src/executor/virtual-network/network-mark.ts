@@ -29,12 +29,9 @@ export interface NetworkMark {
   readonly given: DataObject;
   /** What libvirt did not keep. */
   readonly ignored: readonly KnownDifference[];
-  /** The restart that was asked for last and is done ({@link restartAnnotation}). */
+  /** The restart that was asked for last and is done (the annotation). */
   readonly restartedAt: string | undefined;
 }
-
-/** The annotation that asks for a restart: any new value, by custom the time. */
-export const restartAnnotation = 'virtctl.dev/restartedAt';
 
 /** The element, as XML. */
 export function markXml(mark: NetworkMark): string {

@@ -23,7 +23,7 @@ import {
   notKept,
   wantedNetwork,
 } from './network-definition.ts';
-import { restartAnnotation, type NetworkMark } from './network-mark.ts';
+import type { NetworkMark } from './network-mark.ts';
 import { networkStatus, type NodeLine } from './network-status.ts';
 import { findNetwork, readLive, readNetwork, type NetworkView } from './network-view.ts';
 import { deviceOf, readNodeClaims } from './node-claims.ts';
@@ -37,7 +37,7 @@ import { selectedNodes } from '../virtual-pool/selected-nodes.ts';
 import { isPassing } from '../virtual-pool/storage-context.ts';
 import { namesOf } from '../virtual-pool/names-of.ts';
 import { claimOf, claimOfNetwork, comesFirst, networkClashes, type NetworkClaim } from '../../api/network-claims.ts';
-import { networkName, type VirtualNetwork } from '../../api/virtual-network.ts';
+import { networkName, restartAnnotation, type VirtualNetwork } from '../../api/virtual-network.ts';
 import { toKubernetesTime } from '../../base/clock.ts';
 import { formatProblem, InvalidInputError, toError } from '../../base/errors.ts';
 import { parseObjectKey, refOf } from '../../kube/object.ts';
@@ -487,6 +487,7 @@ class NetworkRound {
       ...(bridge === '' ? {} : { bridge }),
       persistent: view.isPersistent,
       autostart: view.autostart,
+      ...(view.mark?.restartedAt === undefined ? {} : { restartedAt: view.mark.restartedAt }),
       ...(problem === undefined && generation !== undefined ? { observedGeneration: generation } : {}),
       ...(restartRequired.length === 0 ? {} : { restartRequired }),
       ...(this.#drift.length === 0 ? {} : { drift: [...this.#drift] }),
