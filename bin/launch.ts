@@ -3,4 +3,4 @@
 import process from 'node:process';
 import { loadProgram } from './load-program.ts';
 
-void loadProgram(__dirname).start(require).main(process.argv.slice(2));
+void loadProgram(__dirname, require).start().main(process.argv.slice(2));

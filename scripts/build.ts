@@ -1,20 +1,21 @@
 /**
  * Bundles the command line into a folder that runs by itself, but for lmdb, which is looked for above it:
  *
- *   virtctl.js      what is called: compiles and starts the program (bin/launch.ts)
- *   program.js      everything else in one CommonJS file; what a command does not need stays unevaluated (bin/main.ts)
- *   program.cache   what V8 made of the usual ways through it; may be missing, and is ignored by another version of V8
- *   package.json    says that these are CommonJS modules
+ *   virtctl.js     what is called: finds and starts the rest (bin/launch.ts, bin/load-program.ts)
+ *   program/       everything else (bin/main.ts), a CommonJS file for whatever a command loads lazily or several share
+ *   usual.js       those of these modules that usual commands need, in one script
+ *   usual.cache    V8's code cache of it; may be missing, and is ignored by another version of V8
+ *   package.json   says that these are CommonJS modules
  *
  *   tsx scripts/build.ts [FOLDER]      the default is dist/
  */
 import { execFile } from 'node:child_process';
-import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
 import process from 'node:process';
 import { promisify } from 'node:util';
-import { build, type BuildOptions } from 'esbuild';
-import { programFile } from '../bin/load-program.ts';
+import { build, transform, type BuildOptions } from 'esbuild';
+import { modulesFolder } from '../bin/load-program.ts';
 
 const manifest = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
 const root = new URL('..', import.meta.url).pathname;
@@ -23,7 +24,6 @@ const outdir = resolve(process.argv[2] ?? join(root, 'dist'));
 const options = {
   absWorkingDir: root,
   bundle: true,
-  format: 'cjs',
   platform: 'node',
   target: 'node20',
   minifySyntax: true,
@@ -32,25 +32,45 @@ const options = {
   define: { VIRTCTL_VERSION: JSON.stringify(manifest.version) },
   // Native addon: stays a dependency beside the bundle.
   external: ['lmdb'],
-  // Also lmdb is required, not imported: a script with a code cache cannot import.
-  supported: { 'dynamic-import': false },
   // yaml's build for Node.js is CommonJS, whose names a lazy import in a bundle does not have; this one is a module.
   alias: { yaml: join(root, 'node_modules/yaml/browser/index.js') },
 } satisfies BuildOptions;
 
 await rm(outdir, { recursive: true, force: true });
-await build({ ...options, entryPoints: ['bin/launch.ts'], outfile: join(outdir, 'virtctl.js') });
+await build({ ...options, format: 'cjs', entryPoints: ['bin/launch.ts'], outfile: join(outdir, 'virtctl.js') });
 await chmod(join(outdir, 'virtctl.js'), 0o755);
 await writeFile(join(outdir, 'package.json'), '{ "type": "commonjs" }\n');
+await writeModules(join(outdir, modulesFolder));
 
-const { outputFiles } = await build({ ...options, entryPoints: ['bin/main.ts'], write: false });
-await writeFile(join(outdir, programFile), outputFiles.map(({ text }) => inAscii(text)).join(''));
-
-const writer = join(outdir, 'write-code-cache.mjs');
-await build({ ...options, format: 'esm', entryPoints: ['scripts/write-code-cache.ts'], outfile: writer });
+const packer = join(outdir, 'pack-usual-modules.mjs');
+await build({ ...options, format: 'esm', entryPoints: ['scripts/pack-usual-modules.ts'], outfile: packer });
 const { NODE_OPTIONS: _, ...env } = process.env;
-await promisify(execFile)(process.execPath, [writer, outdir], { env, timeout: 60_000 });
-await rm(writer);
+await promisify(execFile)(process.execPath, [packer, outdir], { env, timeout: 60_000 });
+await rm(packer);
+
+/** esbuild splits only ES modules; each is made a CommonJS module after that. */
+async function writeModules(folder: string): Promise<void> {
+  await mkdir(folder);
+  const { outputFiles } = await build({
+    ...options,
+    format: 'esm',
+    entryPoints: ['bin/main.ts'],
+    outdir: folder,
+    splitting: true,
+    write: false,
+  });
+  for (const { path, text } of outputFiles) {
+    const { code } = await transform(text, {
+      format: 'cjs',
+      platform: 'node',
+      target: options.target,
+      minifyWhitespace: true,
+      // A module that is loaded lazily is required, too.
+      supported: { 'dynamic-import': false },
+    });
+    await writeFile(join(folder, basename(path)), inAscii(code));
+  }
+}
 
 /** esbuild escapes what is not ASCII everywhere but in regular expressions, where the same escape means the same. */
 function inAscii(text: string): string {
