@@ -201,17 +201,21 @@ describe('volumes of machines on real libvirt', () => {
     const waiting = await node.until('second', (vm) => (node.condition(vm, 'Ready').message ?? '').includes('in use'));
     expect(node.condition(waiting, 'Ready').message).toContain('VirtualDisk "two" is in use by VirtualMachine "plug"');
     expect(await node.libvirtd.virsh('list', '--name')).not.toContain('default.second');
-    await disks.delete(at('two'));
-    await expect
-      .poll(async () => (await disks.get(at('two'))).status?.message, { timeout: 30_000 })
-      .toMatch(/deletion waits for VirtualMachine plug, VirtualMachine second/);
     expect((await node.operate('plug', 'Save')).status).toMatchObject({ phase: 'Succeeded' });
     await node.untilStatus('plug', 'Saved');
     // Its saved memory expects the disk as it is.
-    const saved = await node.until('second', (vm) => node.condition(vm, 'Ready').reason === 'VolumeNotReady');
-    expect(node.condition(saved, 'Ready').message).toContain('"plug"');
+    await node.patch('second', { terminationGracePeriodSeconds: 5 });
+    const saved = await node.untilObserved('second');
+    expect(node.condition(saved, 'Ready').message).toContain('in use by VirtualMachine "plug"');
     await node.delete('plug');
     await untilBoots(node, 'second', 1);
+    await disks.delete(at('two'));
+    await expect
+      .poll(async () => (await disks.get(at('two'))).status?.message, { timeout: 30_000 })
+      .toBe('deletion waits for VirtualMachine second');
+    // Who has it already goes on with it.
+    await node.patch('second', { terminationGracePeriodSeconds: 6 });
+    expect(node.condition(await node.untilObserved('second'), 'Ready')).toMatchObject({ status: 'True' });
     await node.delete('second');
     await gone('two');
   });

@@ -162,7 +162,9 @@ async function sourceOf(
     const disk = await sources.disks.find({ namespace, name }, { signal });
     if (disk === undefined) throw waiting(`volume ${volume.name}: there is no VirtualDisk "${name}"`);
     const { phase, path, format, message, nodeName } = disk.status ?? {};
-    if (phase !== 'Ready' || path === undefined) {
+    // Its deletion waits for those who have it already; it takes nothing from them.
+    const hasIt = machine.status?.volumes?.some((one) => one.name === volume.name && one.source === path) === true;
+    if (path === undefined || (phase !== 'Ready' && phase !== 'Resizing' && !(phase === 'Deleting' && hasIt))) {
       throw waiting(
         `volume ${volume.name}: VirtualDisk "${name}" is ${phase ?? 'Pending'}${message === undefined ? '' : `: ${message}`}`,
       );
