@@ -63,12 +63,6 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./clone.ts'),
   },
   {
-    name: 'clone',
-    summary: 'make a machine like another one',
-    group: group.resources,
-    load: () => import('./clone.ts'),
-  },
-  {
     name: 'snapshot',
     summary: 'take, list, revert to and delete snapshots of machines',
     group: group.resources,
