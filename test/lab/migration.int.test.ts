@@ -52,6 +52,9 @@ async function boots(name: string): Promise<number> {
 
 const idle = { ...idleMachine, nodeName: 'node-1' };
 const isAt = (step: string) => (operation: VirtualMachineOperation) => operation.status?.step === step;
+/** Whether an operation would go if it were deleted: both nodes are done with it. */
+const isFree = async ({ metadata: { name = '' } }: VirtualMachineOperation): Promise<boolean> =>
+  ((await cluster.operations.get({ namespace: 'default', name })).metadata.finalizers ?? []).length === 0;
 const settled = (vm: VirtualMachine): unknown => ({
   wanted: vm.spec.nodeName,
   is: vm.status?.nodeName,
@@ -69,13 +72,13 @@ describe('a machine that is migrated', () => {
     const asked = await cluster.ask('web', 'Migrate', { migrate: { nodeName: 'node-2', copyStorage: 'None' } });
     const over = await cluster.untilOver(asked);
     expect(over.status).toMatchObject({ phase: 'Succeeded', message: 'it runs on node-2' });
-    expect(over.metadata.finalizers ?? []).toEqual([]);
     const moved = await cluster.until('web', 'node-2', (vm) => vm.status?.printableStatus === 'Running');
     expect(settled(moved)).toEqual({ wanted: 'node-2', is: 'node-2', status: 'Running' });
     expect(moved.status?.migration).toMatchObject({ phase: 'Succeeded', sourceNode: 'node-1', targetNode: 'node-2' });
     expect(moved.status?.domain?.bootedAt).toBe(bootedAt);
     expect(await cluster.domains('web')).toEqual({ 'node-2': 'running' });
     expect(await boots('web')).toBe(1);
+    await expect.poll(() => isFree(over)).toBe(true);
   });
 
   it('is the other node’s to look after: it changes, restarts and goes there', async () => {
@@ -145,6 +148,51 @@ describe('a migration that cannot be', () => {
     await cluster.lab.node('node-3').heal();
     expect(await cluster.domains('stay')).toEqual({ 'node-1': 'running' });
     await cluster.delete('stay');
+  });
+});
+
+describe('virtctl', () => {
+  const virtctl = async (...args: string[]): Promise<string> => {
+    const { exitCode, stdout, stderr } = await cluster.virtctl(...args);
+    expect([exitCode, stderr], args.join(' ')).toEqual([0, '']);
+    return stdout;
+  };
+
+  it('migrates a machine to the node that the scheduler chooses', async () => {
+    await cluster.lab.untilReady(['node-1', 'node-2', 'node-3']);
+    await cluster.hypervisors.mergePatch({ name: 'node-2' }, { metadata: { labels: { disk: 'ssd' } } });
+    await cluster.create('light', { ...idle, nodeSelector: { disk: 'ssd' } });
+    await cluster.untilStatus('light', 'Running');
+    const before = await virtctl('migrate', 'vm/light', '--cancel');
+    expect(before).toBe('virtualmachine.virtctl.dev/light is not being migrated\n');
+    expect(await virtctl('migrate', 'vm/light')).toBe('virtualmachine.virtctl.dev/light migrated\n');
+    expect(await cluster.domains('light')).toEqual({ 'node-2': 'running' });
+    const again = await cluster.virtctl('migrate', 'light');
+    expect([again.exitCode, again.stderr]).toEqual([
+      1,
+      expect.stringContaining("TargetRefused: 3 nodes: 1 where it is now, 2 without the label disk=ssd"),
+    ]);
+    expect(await virtctl('migrate', 'light', '--to', 'hv/node-1')).toContain('migrated');
+    expect(await cluster.domains('light')).toEqual({ 'node-1': 'running' });
+  });
+
+  it('drains a node: machines move, stop or stay as each says', async () => {
+    await cluster.create('stops', { ...idle, evictionStrategy: 'Stop' });
+    await cluster.create('stays', { ...idle, evictionStrategy: 'None' });
+    for (const name of ['stops', 'stays']) await cluster.untilStatus(name, 'Running');
+    const { exitCode, stdout, stderr } = await cluster.virtctl('node', 'drain', 'node-1');
+    expect(stdout).toContain('virtualmachine.virtctl.dev/light in default migrated to node-2\n');
+    expect(stdout).toContain('virtualmachine.virtctl.dev/stops in default stopped\n');
+    expect([exitCode, stderr]).toEqual([
+      1,
+      expect.stringContaining('vm/stays in default: spec.evictionStrategy is None'),
+    ]);
+    expect(await cluster.domains('light')).toEqual({ 'node-2': 'running' });
+    expect(await cluster.domains('stops')).toEqual({ 'node-1': 'shut off' });
+    expect(await cluster.domains('stays')).toEqual({ 'node-1': 'running' });
+    await virtctl('node', 'uncordon', 'node-1', '--start');
+    await cluster.untilStatus('stops', 'Running');
+    await cluster.delete('light', 'stops', 'stays');
   });
 });
 

@@ -21,7 +21,7 @@ import { addFinalizer, isBeingDeleted } from '../../reconcile/finalizers.ts';
 /** The target's executor has this long to answer before it counts as unreachable, in milliseconds. */
 const prepareMs = 60_000;
 /** A migration that failed ends even if the target does not say that it has nothing, after this long. */
-const withdrawMs = 20_000;
+const withdrawMs = 10_000;
 /** How often a migration is looked at. */
 const pollMs = 400;
 /** libvirt's own deadlines and the operation's end a migration, not ours. */

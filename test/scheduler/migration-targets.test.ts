@@ -1,0 +1,44 @@
+import { describe, expect, it } from 'vitest';
+import { cluster, machine, node, place } from './cluster.ts';
+import { chooseTarget } from '../../src/scheduler/migration-targets.ts';
+import type { Snapshot } from '../../src/scheduler/snapshot.ts';
+
+const none = new Map<string, string>();
+const small = { status: { allocatable: { cpu: '8', memory: '2Gi' } } };
+
+function whereabouts(snapshot: Snapshot): Record<string, string[]> {
+  return Object.fromEntries([...snapshot.nodes].map(([name, { machines }]) => [name, [...machines.keys()].sort()]));
+}
+
+describe('where a machine is migrated to', () => {
+  it('is another node that would take it, and nothing is changed by choosing', () => {
+    const snapshot = cluster([node('a'), node('b', { spec: { unschedulable: true } }), node('c')]);
+    snapshot.place(machine('web'), 'a');
+    const before = whereabouts(snapshot);
+    expect(chooseTarget('web', snapshot, none)).toEqual({ target: 'c' });
+    expect(whereabouts(snapshot)).toEqual(before);
+  });
+
+  it('is nowhere when no other node will do, and each says why', () => {
+    const snapshot = cluster([node('a'), node('b', { spec: { unschedulable: true } })]);
+    expect(place(snapshot, machine('web'))).toBe('a');
+    expect(chooseTarget('web', snapshot, none)).toEqual({
+      refusal: expect.stringMatching(/^2 nodes: 1 cordoned, 1 where it is now$/) as string,
+    });
+  });
+
+  it('is not where others that move are about to fill the room', () => {
+    const snapshot = cluster([node('a'), node('b', small), node('c', small)]);
+    for (const name of ['web', 'db']) snapshot.place(machine(name), 'a');
+    const first = chooseTarget('web', snapshot, none);
+    if (!('target' in first)) throw new Error(first.refusal);
+    const second = chooseTarget('db', snapshot, new Map([['web', first.target]]));
+    expect([first.target, second]).toEqual([first.target, { target: first.target === 'b' ? 'c' : 'b' }]);
+  });
+
+  it('is not known for a machine that the scheduler has not seen', () => {
+    expect(chooseTarget('web', cluster([node('a')]), none)).toEqual({
+      refusal: 'the scheduler does not know where it is',
+    });
+  });
+});
