@@ -150,6 +150,20 @@ describe('networks on real libvirt', () => {
     await lab.remove('functions');
   });
 
+  it('tells what libvirt does not keep', async () => {
+    // libvirt has titles of networks since 9.7.
+    await lab.make('titled', { network: { ...nat('vn1', '10.21.0'), title: 'the front' } });
+    const found = await lab.untilReady('titled');
+    const kept = (await lab.dump('default.titled')).includes('the front');
+    expect(lab.condition(found, 'Synchronized')).toMatchObject(
+      kept
+        ? { status: 'True' }
+        : { status: 'False', reason: 'IgnoredByLibvirt', message: 'node-1: libvirt did not keep title' },
+    );
+    expect(line(found)?.ignored ?? []).toEqual(kept ? [] : ['title']);
+    await lab.remove('titled');
+  });
+
   it('starts those that the node can carry', async () => {
     await lab.node.libvirtd.exec('ip', 'link', 'add', 'br0', 'type', 'bridge');
     for (const name of [
