@@ -4,24 +4,33 @@
  * A machine waits because of nodes, of other machines, or of its volumes and networks; each change is held against
  * what it waits for, and a change of room on one node only counts when the machine would fit there now.
  */
+import { accumulate } from './amounts.ts';
 import { matchesSelector } from './label-match.ts';
 import type { MachineGroup, MachineInfo } from './machine-info.ts';
 import { machineGroup } from './machine-info.ts';
 import type { NodeInfo } from './node-info.ts';
+import { isBefore } from './scheduling-queue.ts';
 import { prepareTest } from './select-node.ts';
-import type { Snapshot } from './snapshot.ts';
+import type { NodeChange, Snapshot } from './snapshot.ts';
 
 /** Kinds of objects that machines name. */
 export type NamedKind = 'VirtualDisk' | 'VirtualImage' | 'VirtualPool' | 'VirtualNetwork';
 
 /** More changed machines than this are not told apart. */
 const maxMachines = 256;
+/**
+ * Of up to this many machines each is told anew why it waits when a node is cordoned, or ready again. Of more, those are
+ * looked at that the change may help.
+ */
+const maxRetold = 1_000;
 
 /** Changes since machines that wait were last looked over. */
 export class Changes {
-  /** A node came, went, or became another one in more than its allocation. */
-  nodes = false;
-  /** Nodes on which something was taken away. */
+  /** A node came or went, or has other labels: that can matter to anyone. */
+  #places = false;
+  /** A node became another one in more than its allocation. */
+  #traits = false;
+  /** Nodes on which there may be room now that was not before. */
   readonly room = new Set<string>();
   /** Machines that were placed, went, or have other labels: in each version. */
   readonly machines: MachineInfo[] = [];
@@ -31,7 +40,13 @@ export class Changes {
   #keepAway = false;
 
   get any(): boolean {
-    return this.nodes || this.room.size > 0 || this.machines.length > 0 || this.named.size > 0;
+    return this.#places || this.#traits || this.room.size > 0 || this.machines.length > 0 || this.named.size > 0;
+  }
+
+  addNode(name: string, change: NodeChange): void {
+    this.#places ||= change === 'place';
+    this.#traits ||= change === 'traits';
+    this.room.add(name);
   }
 
   addMachine(machine: MachineInfo): void {
@@ -44,33 +59,69 @@ export class Changes {
   }
 
   clear(): void {
-    this.nodes = false;
+    this.#places = false;
+    this.#traits = false;
     this.room.clear();
     this.machines.length = 0;
     this.#keepAway = false;
     this.named.clear();
   }
 
-  /** Whether a machine for which no node would do should be looked at again. */
-  mayHelp(machine: MachineInfo, snapshot: Snapshot): boolean {
-    if (this.nodes) return true;
-    if (this.named.size > 0 && isNamed(machine, this.named, snapshot)) return true;
-    if (machine.relational || this.#keepAway) {
-      if (this.machines.length > maxMachines || this.machines.some((other) => isRelated(machine, other))) return true;
-    }
-    // Most are still too large: that is seen without asking every filter.
-    const roomy = [...this.room].flatMap((name) => {
+  /**
+   * Which of the machines for which no node would do should be looked at again. Of those that only wait for room as many
+   * as there is room for, the most important first: the others would look in vain.
+   *
+   * @param claim Is told where room was found for a machine; should it come to be elsewhere, there is room for another.
+   */
+  helped(
+    waiting: Iterable<MachineInfo>,
+    snapshot: Snapshot,
+    claim: (machine: MachineInfo, node: string) => void,
+  ): MachineInfo[] {
+    const all = [...waiting];
+    if (this.#places || (this.#traits && all.length <= maxRetold)) return all;
+    const helped: MachineInfo[] = [];
+    const others: MachineInfo[] = [];
+    for (const machine of all) (this.#concerns(machine, snapshot) ? helped : others).push(machine);
+    const rooms = [...this.room].flatMap((name) => {
       const node = snapshot.nodes.get(name);
-      return node !== undefined && hasRoom(node, machine) ? [node] : [];
+      return node === undefined ? [] : [{ node, claimed: {} }];
     });
-    if (roomy.length === 0) return false;
-    const test = prepareTest(machine, snapshot);
-    return roomy.some((node) => test(node) === undefined);
+    if (rooms.length === 0) return helped;
+    for (const machine of others.sort((a, b) => (isBefore(a, b) ? -1 : 1))) {
+      // Most are still too large: that is seen without asking every filter.
+      const roomy = rooms.filter((room) => hasRoom(room, machine));
+      if (roomy.length === 0) continue;
+      const test = prepareTest(machine, snapshot);
+      const room = roomy.find(({ node }) => test(node) === undefined);
+      if (room === undefined) continue;
+      accumulate(room.claimed, machine.requests);
+      claim(machine, room.node.name);
+      helped.push(machine);
+    }
+    return helped;
+  }
+
+  /** Whether what happened to other machines or to the objects that it names may help a machine. */
+  #concerns(machine: MachineInfo, snapshot: Snapshot): boolean {
+    if (this.#traits && machine.relational) return true;
+    if (this.named.size > 0 && isNamed(machine, this.named, snapshot)) return true;
+    if (!machine.relational && !this.#keepAway) return false;
+    return this.machines.length > maxMachines || this.machines.some((other) => isRelated(machine, other));
   }
 }
 
-function hasRoom(node: NodeInfo, { requests, uid }: MachineInfo): boolean {
-  return (requests['memory'] ?? 0) <= node.free('memory', uid) && (requests['cpu'] ?? 0) <= node.free('cpu', uid);
+interface Room {
+  readonly node: NodeInfo;
+  /** By machines that were found to fit just now. */
+  readonly claimed: Record<string, number>;
+}
+
+function hasRoom({ node, claimed }: Room, { requests, uid }: MachineInfo): boolean {
+  for (const name in requests) {
+    if ((requests[name] ?? 0) + (claimed[name] ?? 0) > node.free(name, uid)) return false;
+  }
+  return true;
 }
 
 /** Whether one of two machines is among those that the other's rules speak of, or both use a disk. */

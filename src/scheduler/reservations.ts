@@ -13,7 +13,7 @@ import { prepareTest } from './select-node.ts';
 import { nodeFilters } from './filters/all-filters.ts';
 import type { MachineInfo } from './machine-info.ts';
 import type { NodeInfo } from './node-info.ts';
-import type { Snapshot } from './snapshot.ts';
+import type { NodeChange, Snapshot } from './snapshot.ts';
 import type { Hypervisor } from '../api/hypervisor.ts';
 import type { VirtualMachine } from '../api/virtual-machine.ts';
 import { backoffMs, reconnectBackoff } from '../base/backoff.ts';
@@ -40,7 +40,7 @@ export interface ReservationsOptions {
   /** Whether a machine without a node may be bound to this one soon by this scheduler. */
   readonly isWanted: (uid: string, node: string) => boolean;
   /** Is told that room was given back on a node, or that it was found to be changed by others, in its traits too. */
-  readonly onChanged: (node: string, traits: boolean) => void;
+  readonly onChanged: (node: string, change: NodeChange) => void;
 }
 
 /** What a change makes of the entries; undefined to leave them. */
@@ -104,7 +104,7 @@ export class Reservations {
     for (let failures = 0; this.#dirty.delete(nodeName) && !signal.aborted;) {
       try {
         const isChanged = await this.#write(nodeName, signal, (node) => this.#without(node, signal));
-        if (isChanged) this.#options.onChanged(nodeName, false);
+        if (isChanged) this.#options.onChanged(nodeName, 'allocation');
         failures = 0;
       } catch (error) {
         if (isAborted(signal)) return;

@@ -68,6 +68,8 @@ export class Scheduler {
   readonly #working = new Set<Promise<void>>();
   /** Machines, by UID, whose condition is to say whether their node exists. */
   readonly #untold = new Map<string, MachineInfo>();
+  /** Where room was found for machines that are queued again, by UID. */
+  readonly #claims = new Map<string, string>();
   /** The signal of `run`. */
   #signal = AbortSignal.abort();
   #start = 0;
@@ -85,9 +87,9 @@ export class Scheduler {
     this.#reservations = new Reservations({
       ...{ snapshot, machines, hypervisors, clock, logger, newToken, random },
       isWanted: (uid) => this.#assumed.has(uid) || this.#isQueued(uid),
-      onChanged: (name, traits) => {
-        this.#changes.nodes ||= traits;
-        this.#roomOn(name);
+      onChanged: (name, change) => {
+        this.#changes.addNode(name, change);
+        this.#wake();
       },
     });
   }
@@ -115,13 +117,12 @@ export class Scheduler {
     const name = change.object.metadata.name ?? '';
     if (change.type === 'deleted') {
       snapshot.deleteNode(name);
-      this.#changes.nodes = true;
+      this.#changes.addNode(name, 'place');
       for (const machine of snapshot.machinesOn(name)) this.#untold.set(machine.uid, machine);
     } else {
       if (this.#reservations.isEcho(change.object)) return;
       if (change.type === 'added') for (const one of snapshot.machinesOn(name)) this.#untold.set(one.uid, one);
-      if (snapshot.setNode(change.object)) this.#changes.nodes = true;
-      else this.#changes.room.add(name);
+      this.#changes.addNode(name, snapshot.setNode(change.object));
       this.#releaseDead(name);
     }
     this.#wake();
@@ -261,7 +262,16 @@ export class Scheduler {
     this.#changes.addMachine(machine);
   }
 
+  /** A machine takes the room that was found for it, or leaves it to the next. */
+  #settleClaim(uid: string, nodeName: string | undefined): void {
+    const claimed = this.#claims.get(uid);
+    if (claimed === undefined) return;
+    this.#claims.delete(uid);
+    if (claimed !== nodeName) this.#roomOn(claimed);
+  }
+
   #forget(key: string, uid: string): void {
+    this.#settleClaim(uid, undefined);
     if ((this.#unbound.get(key)?.uid ?? uid) !== uid) return;
     this.#queue.delete(key);
     this.#waiting.delete(key);
@@ -286,8 +296,9 @@ export class Scheduler {
   #reconsider(): void {
     if (!this.#changes.any) return;
     const { snapshot } = this.#options;
-    for (const machine of [...this.#waiting.values()]) {
-      if (this.#changes.mayHelp(machine, snapshot)) this.#activate(machine);
+    if (this.#waiting.size > 0) {
+      const claim = (machine: MachineInfo, node: string): unknown => this.#claims.set(machine.uid, node);
+      for (const machine of this.#changes.helped(this.#waiting.values(), snapshot, claim)) this.#activate(machine);
     }
     this.#changes.clear();
   }
@@ -297,6 +308,7 @@ export class Scheduler {
     const signal = this.#signal;
     try {
       const message = this.#select(machine);
+      this.#settleClaim(machine.uid, snapshot.nodeOf(machine.uid));
       if (message !== undefined) {
         await this.#tell(machine, message);
         return;

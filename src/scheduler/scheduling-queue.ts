@@ -84,7 +84,8 @@ export class SchedulingQueue {
   }
 }
 
-function isBefore(a: MachineInfo, b: MachineInfo): boolean {
+/** Whose turn comes first: the more important, then the older. */
+export function isBefore(a: MachineInfo, b: MachineInfo): boolean {
   if (a.priority !== b.priority) return a.priority > b.priority;
   if (a.createdAtMs !== b.createdAtMs) return a.createdAtMs < b.createdAtMs;
   return a.key < b.key;

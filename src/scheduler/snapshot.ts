@@ -24,6 +24,9 @@ interface FarHolders {
   readonly nodes: Map<string, number>;
 }
 
+/** How much of a node is new: nothing but its allocation, what it is, or also where it is among others. */
+export type NodeChange = 'allocation' | 'traits' | 'place';
+
 /** More counted groups than this are forgotten, and counted again when asked for. */
 const maxGroups = 20_000;
 
@@ -63,19 +66,21 @@ export class Snapshot {
     return this.#version;
   }
 
-  /** Adds or updates a node; says whether anything changed but its allocation. */
-  setNode(hypervisor: Hypervisor): boolean {
+  /** Adds or updates a node; says how much of it changed. */
+  setNode(hypervisor: Hypervisor): NodeChange {
     this.#version += 1;
     const name = hypervisor.metadata.name ?? '';
     const known = this.nodes.get(name);
     if (known !== undefined) {
-      if (known.hypervisor.metadata.resourceVersion === hypervisor.metadata.resourceVersion) return false;
+      if (known.hypervisor.metadata.resourceVersion === hypervisor.metadata.resourceVersion) return 'allocation';
       const before = new Set(known.allocation.keys());
+      const { labels } = known.traits;
       const changed = known.update(hypervisor);
       this.#noteReservations(known);
       for (const uid of known.allocation.keys()) before.delete(uid);
       this.#forgetReservations(known, before);
-      return changed;
+      if (!changed) return 'allocation';
+      return JSON.stringify(labels) === JSON.stringify(known.traits.labels) ? 'traits' : 'place';
     }
     const node = new NodeInfo(hypervisor, (uid) => this.#gone.has(uid));
     node.pods = this.#pods.get(name) ?? {};
@@ -83,7 +88,7 @@ export class Snapshot {
     this.#order = undefined;
     this.#noteReservations(node);
     for (const { machine, node: on } of this.#placed.values()) if (on === name) node.machines.set(machine.uid, machine);
-    return true;
+    return 'place';
   }
 
   /** Takes a node out. Its machines stay where they are. */

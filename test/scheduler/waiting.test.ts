@@ -204,6 +204,38 @@ describe('a machine for which no node would do', () => {
     });
   }
 
+  it('gets the room that was found for a more important one, when that goes elsewhere', async () => {
+    const world = new SchedulerWorld();
+    world.addNode('a', '4096Mi');
+    world.addNode('b', '9000Mi');
+    world.addMachine('old-a', 3800, { nodeName: 'a' });
+    world.addMachine('old-b', 8500, { nodeName: 'b' });
+    world.start();
+    world.addMachine('anywhere', 3500, { priority: 5 });
+    world.addMachine('only-a', 3500, { nodeSelector: { 'kubernetes.io/hostname': 'a' } });
+    await world.settle();
+    expect([nodeOf(world, 'anywhere'), nodeOf(world, 'only-a')]).toEqual(['', '']);
+    // Both at once: the room on `a` is found first, and the emptier `b` is chosen.
+    world.delete('machine', 'old-a');
+    world.delete('machine', 'old-b');
+    await world.settle();
+    expect([nodeOf(world, 'anywhere'), nodeOf(world, 'only-a')]).toEqual(['b', 'a']);
+  });
+
+  it('is not woken by room that is enough for another one only', async () => {
+    const world = new SchedulerWorld();
+    world.addNode('a', '4096Mi');
+    world.addMachine('old', 3500);
+    const { scheduler } = world.start();
+    await world.settle();
+    for (let number = 0; number < 100; number += 1) world.addMachine(`w${number}`, 3500);
+    await world.settle();
+    const before = scheduler.attempts;
+    world.delete('machine', 'old');
+    await world.settle();
+    expect([scheduler.attempts - before, scheduler.waiting]).toEqual([1, 99]);
+  });
+
   it('gets its node when pods on the host end', async () => {
     const world = new SchedulerWorld();
     world.addNode('a', '4096Mi');
