@@ -1,7 +1,12 @@
 import { spawn } from 'node:child_process';
-import { open, rename } from 'node:fs/promises';
+import { open, rename, rm, statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { StorageProblem } from '../virtual-pool/storage-context.ts';
+import { formatBytesRounded } from '../../api/quantity.ts';
 import { FailedError } from '../../base/errors.ts';
+
+/** The part of a file system that stays free. */
+const reservedPart = 0.05;
 
 /** Programs by what compressed files begin with. */
 const compressions = [
@@ -33,9 +38,13 @@ export async function decompress(
   if (found === undefined || (given !== 'auto' && given !== found.name)) {
     throw new StorageProblem('UnknownFormat', `it is not compressed as ${given}`, { isFinal: true });
   }
+  // Never so much that the node has nothing left: a few bytes can unpack to any size.
+  const { bavail, bsize, blocks } = await statfs(dirname(unpacked));
+  const roomBytes = Math.max(0, Math.floor((bavail - blocks * reservedPart) * bsize));
+  const limitBytes = Math.min(maxBytes, roomBytes);
   const target = await open(`${unpacked}.part`, 'w', 0o600);
   try {
-    const args = [`--fsize=${maxBytes}`, ...found.program, path];
+    const args = [`--fsize=${limitBytes}`, ...found.program, path];
     await new Promise<void>((resolve, reject) => {
       const child = spawn('prlimit', args, { stdio: ['ignore', target.fd, 'pipe'], signal });
       let said = '';
@@ -45,10 +54,19 @@ export async function decompress(
         if (code === 0) resolve();
         else if (killed === 'SIGXFSZ' || said.includes('File too large')) {
           const message = 'it unpacks to more than spec.maxVirtualSize';
-          reject(new StorageProblem('UnsafeImage', message, { isFinal: true }));
+          if (limitBytes === maxBytes) reject(new StorageProblem('UnsafeImage', message, { isFinal: true }));
+          else {
+            const room = formatBytesRounded(roomBytes);
+            const where = `${dirname(unpacked)}, where ${room} may be taken`;
+            reject(new StorageProblem('OutOfSpace', `it unpacks to more than there is room for in ${where}`));
+          }
         } else reject(new FailedError(`cannot unpack it: ${said.trim()}`));
       });
     });
+  } catch (error) {
+    // What it has taken is needed by others.
+    await rm(`${unpacked}.part`, { force: true });
+    throw error;
   } finally {
     await target.close();
   }

@@ -88,9 +88,10 @@ export async function ownVolume(work: ImageWork, isOurs: boolean): Promise<Volum
 /** Converts a file in the spool; the outcome is there only when it is complete. */
 export async function convert(work: ImageWork, from: string, format: string): Promise<string> {
   const made = join(work.folder, 'converted');
-  const args = ['convert', '-f', format, '-O', work.format, from, `${made}.part`];
+  // Bounded memory: its header is somebody's.
+  const args = ['--as=4294967296', 'qemu-img', 'convert', '-f', format, '-O', work.format, from, `${made}.part`];
   try {
-    await runLimited('qemu-img', args, longMs, work.signal);
+    await runLimited('prlimit', args, longMs, work.signal);
   } catch (error) {
     // What it has taken is needed by those who try again.
     await rm(`${made}.part`, { force: true });

@@ -1,7 +1,7 @@
 /** Brings an image's file to the node: from a web server, resumable, or from a file; and checks it. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { copyFile, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { constants, copyFile, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { dirname } from 'node:path';
 import type { WebCredentials } from './web-credentials.ts';
@@ -101,12 +101,22 @@ export async function download(
   await rm(note, { force: true });
 }
 
-/** Copies a file of the node, so that nobody changes it between its inspection and its use. */
-export async function copyIn(from: string, path: string): Promise<void> {
+/**
+ * Copies a file of the node, so that nobody changes it between its inspection and its use.
+ *
+ * @param maxBytes A larger file is refused.
+ */
+export async function copyIn(from: string, path: string, maxBytes: number): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   if ((await sizeOf(path)) !== undefined) return;
   try {
-    await copyFile(from, `${path}.part`);
+    const found = await stat(from);
+    // A device or a pipe could go on for ever.
+    if (!found.isFile()) throw new StorageProblem('UnsafeImage', `${from} is no file`, { isFinal: true });
+    if (found.size > maxBytes) {
+      throw new StorageProblem('UnsafeImage', `${from} is larger than spec.maxVirtualSize`, { isFinal: true });
+    }
+    await copyFile(from, `${path}.part`, constants.COPYFILE_FICLONE);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     throw new StorageProblem('SourceNotReady', `there is no file ${from} on the node`, { cause: error });

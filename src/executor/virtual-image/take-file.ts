@@ -38,7 +38,7 @@ export async function takeFile(work: ImageWork): Promise<void> {
     const credentials = await webCredentials(context, image.metadata.namespace, http, signal);
     await download(http.url, path, maxBytes, onBytes, credentials, signal);
   }
-  if (file !== undefined) await copyIn(file.path, path);
+  if (file !== undefined) await copyIn(file.path, path, maxBytes);
   const checksum = await verify(path, http?.checksum ?? file?.checksum, signal);
   const unpacked = await decompress(path, `${path}.unpacked`, image.spec.compression ?? 'auto', maxBytes, signal);
   const found = await inspect(work, unpacked);
