@@ -14,6 +14,7 @@ import { reportError } from './report-error.ts';
 import { exitCodeOf, ReportedFailure } from './reported-failure.ts';
 import { addSelectionOptions, selectObjects } from './selection.ts';
 import type { SelectionFlags } from './selection.ts';
+import { OwnSecret } from './own-secret.ts';
 import type { Verb, VerbPlan } from './verb-plan.ts';
 import { planVerb } from './verb-plan.ts';
 import { machineStarted, machineStopped } from './verb-progress.ts';
@@ -36,6 +37,12 @@ export interface VerbFlags extends KubeFlags, SelectionFlags {
   readonly timeout: number;
   readonly output?: string;
 }
+
+/** A verb, and what was made for it. */
+export type PreparedVerb = Verb & {
+  /** The name of a Secret that the operation refers to and nobody else: it goes when the operation is over. */
+  readonly ownSecret?: string | undefined;
+};
 
 /** A kind of ours as the client addresses it. */
 export function resourceTypeOf(kind: KindInfo): ResourceType {
@@ -67,7 +74,7 @@ export async function runMachineVerb(
   names: readonly string[],
   flags: VerbFlags,
   done: string,
-  prepare: (machine: VirtualMachine, client: KubeClient) => Verb | Promise<Verb>,
+  prepare: (machine: VirtualMachine, client: KubeClient) => PreparedVerb | Promise<PreparedVerb>,
 ): Promise<void> {
   await runOnMachines(context, names, flags, async (machine, client) => {
     const machines = client.resource<VirtualMachine>(resourceTypeOf(virtualMachineKind));
@@ -129,7 +136,7 @@ async function runOne(
   machines: ResourceClient<VirtualMachine>,
   found: VirtualMachine,
   flags: VerbFlags,
-  prepare: (machine: VirtualMachine, client: KubeClient) => Verb | Promise<Verb>,
+  prepare: (machine: VirtualMachine, client: KubeClient) => PreparedVerb | Promise<PreparedVerb>,
 ): Promise<string | undefined> {
   const verb = await prepare(found, client);
   const { machine, plan } = await writeRunStrategy(machines, found, verb, context.signal);
@@ -137,14 +144,31 @@ async function runOne(
   const wait = { signal: context.signal, timeoutMs: flags.timeout };
   if (plan.operation !== undefined) {
     const operations = client.resource<VirtualMachineOperation>(resourceTypeOf(virtualMachineOperationKind));
-    const operation = await operations.create(operationFor(machine, plan.operation), { signal: context.signal });
-    if (!flags.wait) return undefined;
-    const name = operation.metadata.name ?? '';
-    await waitForObject(operations, { namespace: ref.namespace, name }, (now) => operationOver(now, name), {
-      ...wait,
-      what: `${plan.operation.verb} of vm/${ref.name} to be over (vmop/${name}; see 'virtctl describe vm ${ref.name}')`,
-    });
-    return undefined;
+    const { ownSecret } = verb;
+    const secret = ownSecret === undefined ? undefined : new OwnSecret(client, ref.namespace, ownSecret);
+    // An object, because the compiler does not see what callbacks assign.
+    const end = { isOver: false };
+    try {
+      const made = operationFor(machine, plan.operation);
+      const operation = await operations.create(made, { signal: context.signal }).catch((error: unknown) => {
+        end.isOver = true;
+        throw error;
+      });
+      await secret?.giveTo(operation, context.signal);
+      if (!flags.wait) return undefined;
+      const name = operation.metadata.name ?? '';
+      const settled = (now: VirtualMachineOperation | undefined): boolean => {
+        end.isOver = now === undefined || ['Succeeded', 'Failed'].includes(now.status?.phase ?? '');
+        return operationOver(now, name);
+      };
+      await waitForObject(operations, { namespace: ref.namespace, name }, settled, {
+        ...wait,
+        what: `${plan.operation.verb} of vm/${ref.name} to be over (vmop/${name}; see 'virtctl describe vm ${ref.name}')`,
+      });
+      return undefined;
+    } finally {
+      if (end.isOver) await secret?.remove();
+    }
   }
   if (plan.already !== undefined) return `already ${plan.already}`;
   if (!flags.wait) return undefined;

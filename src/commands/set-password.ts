@@ -29,6 +29,9 @@ interface Secret extends KubeObject {
 /** No password is longer than this many bytes. */
 const maxPasswordBytes = 4096;
 
+/** An operation that nobody waits for is kept this long, and its Secret with it. */
+const secretTtlSeconds = 60;
+
 /** `virtctl set-password`: through the guest agent. The password travels in a Secret, never on the command line. */
 export function configure(command: Command, context: Context): void {
   addVerbOptions(command);
@@ -56,7 +59,7 @@ export function configure(command: Command, context: Context): void {
           {
             apiVersion: 'v1',
             kind: 'Secret',
-            // Goes with the machine at the latest; the operation's end is when it is of no more use.
+            // Until it is given to the operation, should this process end in between.
             metadata: { name: secret, namespace, ownerReferences: [{ apiVersion, kind: 'VirtualMachine', name, uid }] },
             type: 'Opaque',
             immutable: true,
@@ -69,7 +72,11 @@ export function configure(command: Command, context: Context): void {
       const encrypted = flags.encrypted === true ? { encrypted: true } : {};
       return {
         verb: 'SetUserPassword',
-        parameters: { setUserPassword: { user: flags.user, secretRef, ...encrypted } },
+        parameters: {
+          setUserPassword: { user: flags.user, secretRef, ...encrypted },
+          ...(password === undefined ? {} : { ttlSecondsAfterFinished: secretTtlSeconds }),
+        },
+        ownSecret: password === undefined ? undefined : secret,
       };
     });
   });

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { hypervisorKind, virtualMachineKind } from '../../src/api/kinds.ts';
+import { hypervisorKind, virtualMachineKind, virtualMachineOperationKind } from '../../src/api/kinds.ts';
+import type { VirtualMachineOperation } from '../../src/api/virtual-machine-operation.ts';
 import type { KubeObject } from '../../src/api/meta.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/logger.ts';
@@ -433,7 +434,11 @@ export function resourceCommandCases(start: () => Promise<CaseServer>): void {
       const page = await ok(['describe', 'hv', 'told']);
       expect(page).toMatch(/Warning +NotReady +\S+ +no sign of life/);
       expect(page).toMatch(/Normal +Rebooted +\S+ +it was rebooted/);
-      expect(lines(await ok(['events', 'hv/told'])).map((cells) => cells[2])).toEqual(['REASON', 'Rebooted', 'NotReady']);
+      expect(lines(await ok(['events', 'hv/told'])).map((cells) => cells[2])).toEqual([
+        'REASON',
+        'Rebooted',
+        'NotReady',
+      ]);
       await hypervisors.delete({ name: 'told' });
     });
 
@@ -445,6 +450,47 @@ export function resourceCommandCases(start: () => Promise<CaseServer>): void {
       const page = await ok(['describe', 'secret', 's', '-n', ns]);
       expect(page).toMatch(/password +7 bytes/);
       expect(page).not.toMatch(/hunter2|aHVudGVyMg/);
+    });
+  });
+
+  describe('set-password', () => {
+    const operations = (): ReturnType<typeof client.resource<VirtualMachineOperation>> =>
+      client.resource<VirtualMachineOperation>(resourceOf(virtualMachineOperationKind));
+    const secretsOf = async (ns: string): Promise<KubeObject[]> =>
+      (await client.resource<KubeObject>(builtin.secrets).listAll({ namespace: ns })).items.filter(({ metadata }) =>
+        metadata.name?.startsWith('web-password-'),
+      );
+    const setPassword = (ns: string, ...more: string[]): Promise<CommandResult> =>
+      run(['set-password', 'web', '--user', 'root', '--password-file', '-', '-n', ns, ...more], { stdin: 'tr0ub4dor' });
+
+    it('leaves the Secret to the operation, and the operation only for a minute, when nobody waits', async () => {
+      const ns = await namespace();
+      await ok(['create', '-f', '-', '-n', ns], { stdin: vmYaml('web') });
+      expect(await setPassword(ns, '--wait=false')).toMatchObject({ exitCode: 0, stderr: '' });
+      const [operation] = (await operations().listAll({ namespace: ns })).items;
+      expect(operation?.spec.ttlSecondsAfterFinished).toBe(60);
+      const { uid } = operation?.metadata ?? {};
+      expect((await secretsOf(ns)).map(({ metadata }) => metadata.ownerReferences)).toMatchObject([
+        [{ kind: 'VirtualMachineOperation', uid }],
+      ]);
+    });
+
+    it.each(['Succeeded', 'Failed'])('takes the Secret away when the operation has %s', async (phase) => {
+      const ns = await namespace();
+      await ok(['create', '-f', '-', '-n', ns], { stdin: vmYaml('web') });
+      const running = setPassword(ns, '--timeout', '30s');
+      let name: string | undefined;
+      while (name === undefined) {
+        await delay(20);
+        name = (await operations().listAll({ namespace: ns })).items[0]?.metadata.name;
+      }
+      expect(await secretsOf(ns)).toHaveLength(1);
+      const patch = { status: { phase, reason: 'Told', message: 'told by the test' } };
+      await operations().mergePatch({ namespace: ns, name }, patch, { subresource: 'status' });
+      const result = await running;
+      expect(result.exitCode).toBe(phase === 'Failed' ? 1 : 0);
+      expect(result.stdout + result.stderr).not.toContain('tr0ub4dor');
+      expect(await secretsOf(ns)).toEqual([]);
     });
   });
 

@@ -148,6 +148,7 @@ describe('hostile input', () => {
       expect(text.includes(word), `place ${index}`).toBe(false);
       expect(text.includes(encoded), `place ${index}, encoded`).toBe(false);
     }
+    expect((await kubectl(node, ['get', 'secrets', '-o', 'name'])).stdout).not.toContain('quiet-password');
     expect(await call(['delete', 'vm', 'quiet', '--force'])).toMatchObject({ status: 0 });
   });
 
