@@ -6,6 +6,7 @@
  *                                       │
  *                                       ├─▶ NodeHealth          Hypervisors and machines     in the leader
  *                                       ├─▶ OperationReaper     finished operations          in the leader
+ *                                       ├─▶ SnapshotSchedule    snapshots by the clock       in the leader
  *                                       ├─▶ FinalizerKeeper     finalizers asked for         in the leader
  *                                       └─▶ ValidatingWebhookConfiguration                   in the leader
  *
@@ -16,14 +17,17 @@ import { Caches, resourceOfKind } from './caches.ts';
 import { FinalizerKeeper } from './finalizer-keeper.ts';
 import { NodeHealth } from './node-health.ts';
 import { OperationReaper } from './operation-reaper.ts';
+import { SnapshotSchedule } from './snapshot-schedule.ts';
 import { startWebhook, type WebhookOptions } from './webhook/webhook.ts';
 import type { Hypervisor } from '../api/hypervisor.ts';
 import type { VirtualMachine } from '../api/virtual-machine.ts';
 import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
+import type { VirtualMachineSnapshot } from '../api/virtual-machine-snapshot.ts';
 import { backoffMs, reconnectBackoff } from '../base/backoff.ts';
 import { systemClock, type Clock } from '../base/clock.ts';
 import { FailedError, toError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { Informer } from '../kube/informer.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
 import { builtin } from '../kube/resource-type.ts';
 import { isAlreadyExists } from '../kube/status-error.ts';
@@ -92,6 +96,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
         runNodeHealth(client, caches, recorder, clock, logger, leading),
         runReaper(client, caches, clock, logger, leading),
         runFinalizerKeeper(client, caches, clock, logger, leading),
+        runSnapshotSchedule(client, recorder, clock, logger, leading),
         webhook?.keepConfiguration(leading),
       ]);
     };
@@ -194,6 +199,30 @@ async function runFinalizerKeeper(
   const stop = keeper.follow((key) => loop.enqueue(key));
   try {
     await loop.run(signal);
+  } finally {
+    stop();
+  }
+}
+
+async function runSnapshotSchedule(
+  client: KubeClient,
+  recorder: EventRecorder,
+  clock: Clock,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  const snapshots = client.resource<VirtualMachineSnapshot>(resourceOfKind('VirtualMachineSnapshot'));
+  const cache = new Informer<VirtualMachineSnapshot>({ source: snapshots, logger, clock });
+  const schedule = new SnapshotSchedule({ cache, snapshots, record: (event) => recorder.record(event), clock });
+  const loop = new Controller({
+    name: 'snapshot-schedule',
+    reconcile: (key, context) => schedule.reconcile(key, context),
+    logger,
+    clock,
+  });
+  const stop = schedule.follow((key) => loop.enqueue(key));
+  try {
+    await Promise.all([cache.run(signal), cache.synced(signal).then(() => loop.run(signal))]);
   } finally {
     stop();
   }

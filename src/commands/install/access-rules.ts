@@ -67,6 +67,9 @@ const clusterRules: Readonly<Record<Part, readonly Rule[]>> = {
     ours(held, ['patch']),
     ours(['virtualmachines/status', 'hypervisors/status'], ['patch']),
     ours(['virtualmachineoperations'], ['delete']),
+    // Takes snapshots by the clock, and deletes those that are too old.
+    ours(['virtualmachinesnapshots'], ['create', 'delete']),
+    ours(['virtualmachinesnapshots/status'], ['patch']),
     { apiGroups: [''], resources: ['namespaces'], verbs: ['get'], resourceNames: [systemNamespace] },
     {
       apiGroups: ['admissionregistration.k8s.io'],

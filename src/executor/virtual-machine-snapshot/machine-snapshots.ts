@@ -94,7 +94,6 @@ export class MachineSnapshots {
       const ref = { namespace: parseObjectKey(round.key).namespace, name };
       const found = await this.context.snapshots.find(ref, { signal });
       if (found === undefined || !belongs(found, round) || isBeingDeleted(found)) continue;
-      if (!hasFinalizer(found, snapshotFinalizer) && found.spec.schedule === undefined) continue;
       await this.#delete(found, signal);
     }
     await this.keep(round);

@@ -28,6 +28,7 @@ import {
 } from '../virtual-machine-operation/operation-run.ts';
 import { isOutOfSpace } from '../virtual-pool/storage-context.ts';
 import { analyse } from '../../analyser/analyse.ts';
+import { ForbiddenError } from '../../base/errors.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import { render } from '../../convertor/render.ts';
 import { objectKey, refOf } from '../../kube/object.ts';
@@ -212,7 +213,14 @@ async function restoreSpec(run: OperationRun, context: RevertContext): Promise<S
   if (patch !== undefined && specDifferences(then ?? {}, withoutSecrets(now)).length > 0) {
     const { uid, resourceVersion } = status.machine.metadata;
     const body = { metadata: { uid, resourceVersion }, spec: patch };
-    await context.snapshots.machines.mergePatch(refOf(status.machine), body, { signal });
+    try {
+      await context.snapshots.machines.mergePatch(refOf(status.machine), body, { signal });
+    } catch (error) {
+      // Its disks are as they were, and it is started again.
+      if (!(error instanceof ForbiddenError)) throw error;
+      const message = `the executor may not change the machine's spec (${error.message}); put it back by hand, then revert`;
+      throw new OperationFailedError('Unsupported', message);
+    }
   }
   await run.goTo('Switching');
   // The next reconcile sees the new spec.
