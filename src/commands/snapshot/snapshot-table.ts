@@ -49,7 +49,8 @@ export function snapshotTree(snapshots: readonly VirtualMachineSnapshot[], nowMs
     const inner = isRoot ? '' : `${lead}${isLast ? '   ' : '│  '}`;
     for (const [index, child] of children.entries()) draw(child, inner, index === children.length - 1, false);
   };
-  for (const root of under(undefined)) draw(root, '', true, true);
+  // Those of a circle have no root: each that is left begins one.
+  for (const root of [...under(undefined), ...taken]) draw(root, '', true, true);
   return lines.join('');
 }
 

@@ -1,0 +1,90 @@
+import { describe, expect, it } from 'vitest';
+import {
+  chooseMode,
+  type ModeInput,
+  type SnapshotDisk,
+} from '../../../src/executor/virtual-machine-snapshot/choose-mode.ts';
+
+const disk = (more: Partial<SnapshotDisk> = {}): SnapshotDisk => ({
+  target: 'vda',
+  name: 'root',
+  path: '/pool/root.qcow2',
+  format: 'qcow2',
+  virtualDisk: 'root',
+  isReadOnly: false,
+  isShareable: false,
+  isFile: true,
+  ...more,
+});
+const input = (more: Partial<ModeInput> = {}): ModeInput => ({
+  mode: 'Auto',
+  memory: false,
+  disks: [disk()],
+  perDisk: [],
+  isRunning: true,
+  hasNvram: false,
+  existing: undefined,
+  ...more,
+});
+const raw = disk({ target: 'vdb', name: 'data', path: '/pool/data.raw', format: 'raw', virtualDisk: 'data' });
+const scratch = disk({ target: 'vdc', name: 'scratch', path: '/x/scratch', virtualDisk: undefined });
+const cdrom = disk({
+  target: 'sda',
+  name: 'seed',
+  path: '/x/seed',
+  format: 'raw',
+  virtualDisk: undefined,
+  isReadOnly: true,
+});
+
+describe('the mode of a snapshot', () => {
+  it('is External for the disks alone of a running machine, and Internal with its memory', () => {
+    expect(chooseMode(input())).toMatchObject({ mode: 'External', memory: false });
+    expect(chooseMode(input({ memory: true }))).toMatchObject({ mode: 'Internal', memory: true });
+  });
+
+  it('is Internal for a machine that is off, which has no memory to keep', () => {
+    expect(chooseMode(input({ isRunning: false, memory: true }))).toMatchObject({ mode: 'Internal', memory: false });
+  });
+
+  it('is External where a disk is raw or the firmware has NVRAM', () => {
+    expect(chooseMode(input({ memory: true, disks: [disk(), raw] }))).toMatchObject({ mode: 'External', memory: true });
+    expect(chooseMode(input({ memory: true, hasNvram: true }))).toMatchObject({ mode: 'External' });
+    expect(chooseMode(input({ isRunning: false, disks: [raw] }))).toMatchObject({ mode: 'External' });
+  });
+
+  it('is Internal where a path of spec could not follow, and says that the memory is kept', () => {
+    expect(chooseMode(input({ disks: [disk(), scratch] }))).toMatchObject({ mode: 'Internal', memory: true });
+  });
+
+  it('follows the snapshots that there are, and refuses the other sort', () => {
+    expect(chooseMode(input({ existing: 'Internal' }))).toMatchObject({ mode: 'Internal' });
+    expect(chooseMode(input({ existing: 'External', isRunning: false }))).toMatchObject({ mode: 'External' });
+    expect(() => chooseMode(input({ existing: 'Internal', mode: 'External' }))).toThrow(/that are Internal/);
+  });
+
+  it('leaves out what is read-only, and what is not asked for', () => {
+    const chosen = chooseMode(input({ disks: [disk(), raw, cdrom], perDisk: [{ name: 'vdb' }] }));
+    expect(chosen.disks.map(({ target, mode }) => `${target} ${mode}`)).toEqual([
+      'vda None',
+      'vdb External',
+      'sda None',
+    ]);
+  });
+
+  it.each([
+    [{ mode: 'Internal', disks: [raw] }, /vdb is raw/],
+    [{ mode: 'External', disks: [scratch] }, /vdc is no VirtualDisk/],
+    [{ mode: 'External', disks: [disk({ isShareable: true })] }, /vda is shared/],
+    [{ mode: 'External', disks: [disk({ isFile: false })] }, /vda is no file/],
+    [
+      { mode: 'External', memory: true, disks: [disk(), raw], perDisk: [{ name: 'root' }] },
+      /vdb would not fit the memory/,
+    ],
+    [{ disks: [cdrom] }, /no disk that can be kept/],
+    [{ perDisk: [{ name: 'vdz' }] }, /no disk "vdz"/],
+    [{ disks: [scratch, raw] }, /External is not possible: disk vdc .* nor one of the other sort: disk vdb is raw/],
+  ] satisfies [Partial<ModeInput>, RegExp][])('refuses %o in words', (more, words) => {
+    expect(() => chooseMode(input(more))).toThrow(words);
+  });
+});
