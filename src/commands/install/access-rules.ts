@@ -24,7 +24,7 @@ export type Part = (typeof parts)[number];
 const read = ['get', 'list', 'watch'];
 const plurals = kinds.map(({ plural }) => plural);
 /** Kinds that an executor keeps a finalizer on; the controller writes it for him. */
-const held = plurals.filter((one) => one !== 'virtualmachineoperations' && one !== 'hypervisors');
+const held = plurals.filter((one) => one !== 'hypervisors');
 
 const ours = (resources: readonly string[], verbs: readonly string[]): Rule => ({
   apiGroups: [group],
@@ -58,7 +58,9 @@ const clusterRules: Readonly<Record<Part, readonly Rule[]>> = {
     ours(plurals, read),
     // Writes spec.nodeName, and what it has reserved.
     ours(['virtualmachines', 'hypervisors'], ['patch']),
-    ours(['virtualmachines/status'], ['patch']),
+    // Says why a machine waits, and where one that moves is to go.
+    ours(['virtualmachines/status', 'virtualmachineoperations/status'], ['patch']),
+    { apiGroups: [''], resources: ['namespaces'], verbs: ['get'], resourceNames: [systemNamespace] },
     { apiGroups: [''], resources: ['pods', 'nodes'], verbs: read },
     events,
   ],
