@@ -1,5 +1,5 @@
 /** What the commands for objects do, the same against every API server: the embedded one and a real kube-apiserver. */
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -21,6 +21,8 @@ import { commandLine, type CommandResult, type CommandSurroundings } from '../su
 export interface CaseServer {
   readonly kubeconfigPath: string;
   readonly stop: () => Promise<void>;
+  /** A token of a user who may do nothing; the embedded server knows one user only. */
+  readonly nobodyToken?: string;
 }
 
 type Machine = KubeObject & { readonly spec: Record<string, unknown>; readonly status?: Record<string, unknown> };
@@ -36,8 +38,8 @@ spec:
     os: {type: {arch: x86_64, machine: q35, value: hvm}}
 ${more}`;
 
-/** Registers the cases; `start` starts the server once. */
-export function resourceCommandCases(start: () => Promise<CaseServer>): void {
+/** Registers the cases; `start` starts the server once. `hasRights`: it knows users with and without rights. */
+export function resourceCommandCases(start: () => Promise<CaseServer>, hasRights = false): void {
   let server: CaseServer;
   let client: KubeClient;
   let folder: string;
@@ -343,6 +345,36 @@ export function resourceCommandCases(start: () => Promise<CaseServer>): void {
       const { exitCode, stderr } = await commandLine(['get', 'vm'], { env: { KUBECONFIG: '/nonexistent' } });
       expect([exitCode, stderr]).toEqual([6, expect.stringMatching(/^error: /)]);
     });
+  });
+
+  describe('without rights', () => {
+    const kubeconfigOf = async (token: string): Promise<string> => {
+      const config = parse(await readFile(server.kubeconfigPath, 'utf8')) as { users: object[] };
+      config.users = config.users.map((user) => ({ ...user, user: { token } }));
+      const file = join(folder, 'other-user');
+      await writeFile(file, JSON.stringify(config));
+      return file;
+    };
+    const calls = ['get vm', 'get vm web -o yaml', 'create -f -', 'apply -f -', 'start web', 'delete vm web'];
+    const callAs = async (token: string, line: string): Promise<[number, string]> => {
+      const words = [...line.split(' '), '--kubeconfig', await kubeconfigOf(token)];
+      const { exitCode, stderr } = await commandLine(words, { cwd: folder, stdin: vmYaml('web') });
+      return [exitCode, stderr];
+    };
+
+    it.each(calls)('%s ends with 7 for somebody whom the server does not know', async (line) => {
+      const told: unknown = expect.stringMatching(/^error: .*(Unauthorized|must be logged in)/m);
+      expect(await callAs('wrong', line)).toEqual([7, told]);
+    });
+
+    if (hasRights) {
+      it.each(calls)("%s ends with 7 for somebody who may not, in the server's words", async (line) => {
+        expect(await callAs(server.nobodyToken ?? '', line)).toEqual([
+          7,
+          expect.stringMatching(/User "nobody" cannot/),
+        ]);
+      });
+    }
   });
 
   describe('describe and events', () => {

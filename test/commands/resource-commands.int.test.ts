@@ -22,7 +22,7 @@ resourceCommandCases(async () => {
   for (const kind of [...kinds, virtualMachineKind]) await untilServed(client, resourceOf(kind), end);
   client.close();
   return server;
-});
+}, true);
 
 async function untilServed(client: KubeClient, type: ReturnType<typeof resourceOf>, end: number): Promise<void> {
   for (;;) {

@@ -1,9 +1,10 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { domainNames, lifeFromKubectl, lifeFromTheCommandLine, machineManifest } from './life-stories.ts';
 import { buildVirtctl, kubectl, type CallResult, type VirtctlProcess } from './virtctl-process.ts';
 import { startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
-import { bootsOf, consolePath, guestMachine, untilBoots, type GuestMachineOptions } from '../support/guest-machine.ts';
+import { consolePath, untilBoots, type GuestMachineOptions } from '../support/guest-machine.ts';
 import { testGuest, type Guest } from '../support/guest.ts';
 
 describe('the life of a machine from the command line', () => {
@@ -32,53 +33,12 @@ describe('the life of a machine from the command line', () => {
     return result.stdout;
   }
 
-  function manifest(name: string, options: GuestMachineOptions = {}): string {
-    const spec = { nodeName: node.name, ...guestMachine(node, guest, name, options) };
-    return JSON.stringify({ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualMachine', metadata: { name }, spec });
-  }
-
-  async function domains(): Promise<string[]> {
-    return (await node.libvirtd.virsh('list', '--all', '--name')).split('\n').filter((name) => name !== '');
-  }
-
-  const state = (name: string): Promise<string> => node.libvirtd.virsh('domstate', `default.${name}`);
+  const manifest = (name: string, options: GuestMachineOptions = {}): string =>
+    machineManifest(node, guest, name, options);
+  const domains = (): Promise<string[]> => domainNames(node);
 
   it('goes from create to delete, each verb done when its command ends', async () => {
-    expect(await ok(['create', '-f', '-', '--wait'], manifest('life'))).toBe(
-      'virtualmachine.virtctl.dev/life created\n',
-    );
-    expect(await state('life')).toBe('running');
-    await untilBoots(node, 'life', 1);
-    expect(await ok(['get', 'vm', 'life', '-o', 'jsonpath={.status.printableStatus}'])).toBe('Running');
-    expect(await ok(['pause', 'life'])).toBe('virtualmachine.virtctl.dev/life paused\n');
-    expect(await state('life')).toBe('paused');
-    await ok(['wait', 'vm/life', '--for=condition=Paused', '--timeout=20s']);
-    await ok(['unpause', 'vm/life']);
-    expect(await state('life')).toBe('running');
-    await ok(['send-key', 'life', '--key', 'KEY_LEFTCTRL', 'KEY_A']);
-    await ok(['save', 'life']);
-    expect(await state('life')).toBe('shut off');
-    expect(await bootsOf(node, 'life')).toBe(1);
-    await ok(['start', 'life']);
-    expect(await state('life')).toBe('running');
-    expect(await bootsOf(node, 'life'), 'a saved guest goes on, it does not boot').toBe(1);
-    await ok(['reset', 'life']);
-    await untilBoots(node, 'life', 2);
-    await ok(['restart', 'life']);
-    await untilBoots(node, 'life', 3);
-    await ok(['stop', 'life']);
-    expect(await state('life')).toBe('shut off');
-    expect(await ok(['get', 'vm/life', '-o', 'jsonpath={.spec.runStrategy} {.status.printableStatus}'])).toBe(
-      'Halted Stopped',
-    );
-    await ok(['start', 'life']);
-    expect(await state('life')).toBe('running');
-    await untilBoots(node, 'life', 4);
-    const described = await ok(['describe', 'vm', 'life']);
-    for (const word of ['Running', 'Started', 'Stopped', 'default.life']) expect(described).toContain(word);
-    expect(await ok(['delete', 'vm', 'life'])).toContain('deleted');
-    expect(await domains()).not.toContain('default.life');
-    expect((await call(['get', 'vm', 'life'])).status).toBe(3);
+    await lifeFromTheCommandLine(node, guest, virtctl);
   });
 
   it('changes a running machine from the command line', async () => {
@@ -118,33 +78,7 @@ describe('the life of a machine from the command line', () => {
   });
 
   it('lives from kubectl alone', async () => {
-    const run = async (words: readonly string[], input = ''): Promise<string> => {
-      const result = await kubectl(node, words, input);
-      expect(result, `kubectl ${words.join(' ')}`).toMatchObject({ status: 0 });
-      return result.stdout;
-    };
-    await run(['create', '-f', '-'], manifest('kube'));
-    await run(['wait', 'vm/kube', '--for=condition=Ready', '--timeout=60s']);
-    await untilBoots(node, 'kube', 1);
-    expect(await run(['get', 'vm'])).toMatch(/kube .*Running/);
-    const operation = (verb: string): string =>
-      JSON.stringify({
-        apiVersion: 'virtctl.dev/v1alpha1',
-        kind: 'VirtualMachineOperation',
-        metadata: { name: `kube-${verb.toLowerCase()}` },
-        spec: { virtualMachine: 'kube', verb },
-      });
-    await run(['create', '-f', '-'], operation('Pause'));
-    await node.until('kube', (vm) => node.condition(vm, 'Paused').status === 'True', 'Paused');
-    await run(['create', '-f', '-'], operation('Unpause'));
-    await node.until('kube', (vm) => node.condition(vm, 'Paused').status === 'False', 'not Paused');
-    await run(['patch', 'vm', 'kube', '--type=merge', '-p', '{"spec":{"domain":{"title":"by kubectl"}}}']);
-    await node.untilObserved('kube');
-    expect(await node.libvirtd.virsh('desc', '--title', 'default.kube')).toBe('by kubectl');
-    await run(['patch', 'vm', 'kube', '--type=merge', '-p', '{"spec":{"runStrategy":"Halted"}}']);
-    await node.untilStatus('kube', 'Stopped');
-    await run(['delete', 'vm', 'kube', '--timeout=60s']);
-    expect(await domains()).not.toContain('default.kube');
+    await lifeFromKubectl(node, guest);
   });
 
   it("carries libvirt's refusal to get, describe, why and the exit code", async () => {

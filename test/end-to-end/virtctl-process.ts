@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path';
 import process from 'node:process';
 import { text } from 'node:stream/consumers';
 import type { ExecutorNode } from '../support/executor-node.ts';
+import { debianKubectl, installedKubectl } from '../support/kubectl-program.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
@@ -51,8 +52,9 @@ export function buildVirtctl(): VirtctlProcess {
 }
 
 /** Runs kubectl against a node's API server. */
-export function kubectl(node: ExecutorNode, words: readonly string[], input = ''): Promise<CallResult> {
-  return run('kubectl', ['--cache-dir', join(node.libvirtd.dir, 'kubectl'), ...words], node, input);
+export async function kubectl(node: ExecutorNode, words: readonly string[], input = ''): Promise<CallResult> {
+  const program = installedKubectl() ?? (await debianKubectl());
+  return run(program, ['--cache-dir', join(node.libvirtd.dir, 'kubectl'), ...words], node, input);
 }
 
 async function run(

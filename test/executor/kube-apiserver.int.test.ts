@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { lifeFromKubectl, lifeFromTheCommandLine } from '../end-to-end/life-stories.ts';
+import { buildVirtctl } from '../end-to-end/virtctl-process.ts';
 import { apiAway } from '../support/api-away.ts';
 import { startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
 import { bootsOf, guestMachine, untilBoots } from '../support/guest-machine.ts';
@@ -45,6 +47,16 @@ describe('an executor on a real kube-apiserver', () => {
         ),
       { timeout: 30_000 },
     );
+  });
+
+  it('is led by the command line, and by kubectl alone', async () => {
+    const virtctl = buildVirtctl();
+    try {
+      await lifeFromTheCommandLine(node, guest, virtctl);
+    } finally {
+      virtctl.remove();
+    }
+    await lifeFromKubectl(node, guest);
   });
 
   it('does without the API server for a while, and catches up after', async () => {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import process from 'node:process';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -9,6 +9,7 @@ import { gadgets, widgets } from '../conformance/widgets.ts';
 import type { ApiServer } from '../../src/standalone/server.ts';
 import type { KubeApiserver } from '../support/kube-apiserver.ts';
 import { startKubeApiserver } from '../support/kube-apiserver.ts';
+import { debianKubectl, installedKubectl } from '../support/kubectl-program.ts';
 import { runProgram } from '../support/run-program.ts';
 import { makeTestFolder } from '../support/test-folder.ts';
 
@@ -19,22 +20,8 @@ interface Ran {
   readonly err: string;
 }
 
-const cache = resolve(import.meta.dirname, '../../node_modules/.cache/kubectl');
-
-/** Debian's kubectl, unpacked beside the tests and not installed; and whatever is on the PATH. */
-async function findKubectls(): Promise<string[]> {
-  const unpacked = join(cache, 'usr/bin/kubectl');
-  if (!existsSync(unpacked)) {
-    mkdirSync(cache, { recursive: true });
-    await runProgram('sh', ['-c', 'cd "$1" && apt-get download -q kubernetes-client', 'sh', cache]);
-    const [archive] = readdirSync(cache).filter((name) => name.endsWith('.deb'));
-    await runProgram('dpkg-deb', ['-x', join(cache, archive ?? ''), cache]);
-  }
-  const onPath = (process.env['PATH'] ?? '').split(':').map((folder) => join(folder, 'kubectl'));
-  return [unpacked, ...onPath.filter((file) => existsSync(file)).slice(0, 1)];
-}
-
-const kubectls = await findKubectls();
+const installed = installedKubectl();
+const kubectls = [await debianKubectl(), ...(installed === undefined ? [] : [installed])];
 let embedded: ApiServer;
 let real: KubeApiserver;
 
