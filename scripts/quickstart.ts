@@ -60,6 +60,7 @@ if (process.getuid?.() !== 0) {
   const again = spawnSync('sudo', [process.execPath, tsx, import.meta.filename, ...process.argv.slice(2)], {
     stdio: 'inherit',
   });
+  if (again.error !== undefined) fail(`the quickstart is for root, and sudo cannot be run: ${again.error.message}`);
   process.exit(again.status ?? 1);
 }
 const notes: Notes = existsSync(notesFile) ? (JSON.parse(readFileSync(notesFile, 'utf8')) as Notes) : {};
@@ -249,6 +250,8 @@ async function clean(): Promise<void> {
     if (ours(['get', 'vm', name]).status === 0) show(['delete', 'vm', name, '--force']);
     await until('the machine to be gone', () => ours(['get', 'vm', name]).status === 3 || undefined);
   }
+  // The control plane may be gone: after a reboot, or killed. The machine is not left behind for that.
+  removeDomain(`default.${name}`);
   if (notes.standalone === true) {
     await stop('virtctl standalone', join(folder, 'standalone.pid'), 'standalone');
     for (const path of [data, `${data}-executor`]) rmSync(path, { recursive: true, force: true });
@@ -269,6 +272,17 @@ async function clean(): Promise<void> {
   rmSync(serialLog, { force: true });
   if (existsSync(base) && readdirSync(base).length === 0) rmSync(base, { recursive: true });
   say('clean: what the quickstart made and started is gone (installed packages stay)');
+}
+
+/** Ends and undefines a domain of ours that nobody else took away. */
+function removeDomain(domain: string): void {
+  const virsh = (...words: string[]): number | null =>
+    spawnSync('virsh', ['-c', 'qemu:///system', ...words], { timeout: 60_000, stdio: 'ignore' }).status;
+  if (notes.libvirtd === undefined && notes.standalone === undefined) return;
+  if (!libvirtAnswers() || virsh('dominfo', domain) !== 0) return;
+  say(`the control plane does not answer: taking the domain ${domain} away`);
+  virsh('destroy', domain);
+  virsh('undefine', domain, '--nvram', '--managed-save', '--snapshots-metadata');
 }
 
 function hasGuests(): boolean {
