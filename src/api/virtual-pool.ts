@@ -18,6 +18,9 @@ import {
 } from './schema.ts';
 import type { StoragePool } from '../model/types.gen.ts';
 
+/** The annotation that asks for a look at the volumes now: any text that was not there before, as the time. */
+export const refreshAnnotation = 'virtctl.dev/refresh';
+
 /** The schema of a VirtualPool's spec. */
 export const virtualPoolSpec = object(
   'What is wanted.',
@@ -85,6 +88,7 @@ export const virtualPoolStatus = object(
           available: quantity('What is free in bytes.'),
           volumes: integer('How many volumes are in it.', { min: 0 }),
           observedGeneration: longInteger('The metadata.generation that is in effect there.', { min: 0 }),
+          refreshedFor: string('The annotation virtctl.dev/refresh that was heeded there last.'),
           lastUpdateTime: time('When this was found out.'),
           message: string("Why it is not ready, in libvirt's words."),
         },

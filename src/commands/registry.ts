@@ -75,6 +75,12 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./network.ts'),
   },
   {
+    name: 'pool',
+    summary: 'start, stop and refresh storage pools',
+    group: group.resources,
+    load: () => import('./pool.ts'),
+  },
+  {
     name: 'disk',
     summary: 'resize disks, and write them to files',
     group: group.resources,

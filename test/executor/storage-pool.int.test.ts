@@ -3,6 +3,7 @@ import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { commandLine } from '../support/command-line.ts';
 import { resourceOf, startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
 import type { VirtualDisk } from '../../src/api/virtual-disk.ts';
 import type { VirtualPool, VirtualPoolSpec } from '../../src/api/virtual-pool.ts';
@@ -156,6 +157,27 @@ describe('storage pools on real libvirt', () => {
     expect(await node.libvirtd.virsh('secret-list')).toBe('');
     const log = await node.log();
     for (const secret of ['tell-nobody', base64('tell-nobody'), key]) expect(log).not.toContain(secret);
+  });
+
+  it('is stopped, started and refreshed by commands, and not stopped while something is in it', async () => {
+    const path = join(node.libvirtd.dir, 'verbs');
+    await make('verbs', { pool: { type: 'dir', target: { path } } });
+    await until('verbs', isReady);
+    const pool = (...args: string[]) => commandLine(['pool', ...args, '--kubeconfig', node.kubeconfig]);
+    await writeFile(join(path, 'came.raw'), 'came');
+    expect(await pool('refresh', 'verbs')).toMatchObject({ stdout: 'vpool/verbs refreshed\n', exitCode: 0 });
+    expect((await pools.get({ name: 'verbs' })).status?.nodes?.[0]?.volumes).toBe(1);
+    expect(await pool('stop', 'vpool/verbs')).toMatchObject({ stdout: 'vpool/verbs stopped\n', exitCode: 0 });
+    expect(await node.libvirtd.virsh('pool-list', '--name')).not.toContain('verbs');
+    expect(await pool('start', 'verbs')).toMatchObject({ stdout: 'vpool/verbs started\n', exitCode: 0 });
+    expect(await pool('autostart', 'verbs', '--disable')).toMatchObject({ exitCode: 0 });
+    expect(await node.libvirtd.virsh('pool-list', '--autostart', '--name')).not.toContain('verbs');
+    expect(await pool('start', 'nowhere')).toMatchObject({ exitCode: 3 });
+    await pools.delete({ name: 'verbs' });
+    await until('verbs', (one) => one === undefined);
+    const { items } = await node.events.listAll();
+    const reasons = items.filter(({ regarding }) => regarding?.name === 'verbs').map(({ reason }) => reason);
+    expect(reasons).toEqual(expect.arrayContaining(['Running', 'Deleted']));
   });
 
   it('is left by a node that is no longer selected', async () => {

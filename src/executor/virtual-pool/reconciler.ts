@@ -19,7 +19,7 @@ import { tellChange } from './tell-change.ts';
 import { mergePatchOf } from '../status-patch.ts';
 import { memberAt, textOf } from '../virtual-machine/same-value.ts';
 import { formatBytes, parseQuantity } from '../../api/quantity.ts';
-import type { VirtualPool, VirtualPoolStatus } from '../../api/virtual-pool.ts';
+import { refreshAnnotation, type VirtualPool, type VirtualPoolStatus } from '../../api/virtual-pool.ts';
 import { toKubernetesTime } from '../../base/clock.ts';
 import { parseObjectKey, refOf } from '../../kube/object.ts';
 import { isNotFound as isObjectGone } from '../../kube/status-error.ts';
@@ -95,7 +95,7 @@ export class PoolReconciler {
         await during('DefineFailed', () => (there as Pool).setAutostart(autostart, options));
       }
       if (auth === undefined) await removePoolSecret(this.#context, given, signal);
-      await this.#refresh(pool, there, signal);
+      await this.#refresh(pool, there, mine, signal);
     } catch (error) {
       if (isPassing(error, signal)) throw error;
       problem = problemOf(error, 'StartFailed', `pool ${poolName(pool)} on node ${nodeName}`);
@@ -155,13 +155,14 @@ export class PoolReconciler {
     await during('StartFailed', () => there.start({ signal }));
   }
 
-  async #refresh(pool: VirtualPool, there: Pool, signal: AbortSignal): Promise<void> {
+  async #refresh(pool: VirtualPool, there: Pool, mine: NodeLine | undefined, signal: AbortSignal): Promise<void> {
     if (pool.spec.active === false) return;
     const key = pool.metadata.name ?? '';
     const everyMs = (pool.spec.refreshIntervalSeconds ?? defaultRefreshSeconds) * 1000;
     const last = this.#refreshedMs.get(key);
     const nowMs = this.#context.clock.monotonicMs();
-    if (last !== undefined && nowMs - last < everyMs) return;
+    const isAsked = pool.metadata.annotations?.[refreshAnnotation] !== mine?.refreshedFor;
+    if (last !== undefined && nowMs - last < everyMs && !isAsked) return;
     try {
       await there.refresh({ signal });
     } catch (error) {
@@ -180,7 +181,11 @@ export class PoolReconciler {
     const { nodeName } = this.#context;
     const { generation } = pool.metadata;
     const message = problem === undefined ? {} : { message: problem.message };
-    const seen = problem === undefined && generation !== undefined ? { observedGeneration: generation } : {};
+    const asked = pool.metadata.annotations?.[refreshAnnotation];
+    const seen =
+      problem === undefined && generation !== undefined
+        ? { observedGeneration: generation, ...(asked === undefined ? {} : { refreshedFor: asked }) }
+        : {};
     if (there === undefined) return { nodeName, state: 'absent', ...message };
     const info = await there.info({ signal });
     const path = textOf(memberAt(readPool(await there.xml({ signal })), 'target', 'path'));

@@ -19,7 +19,7 @@ import { group, version } from '../../api/meta.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
-import type { VirtualPool } from '../../api/virtual-pool.ts';
+import { refreshAnnotation, type VirtualPool } from '../../api/virtual-pool.ts';
 import type { Clock } from '../../base/clock.ts';
 import { FailedError, toError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
@@ -174,7 +174,8 @@ export class StorageAgent {
   #watch(): void {
     this.#pools.onChange((change) => {
       const { object } = change;
-      if (isNews(change)) this.#poolController.enqueue(objectKey(object));
+      if (isNews(change) || isOtherAnnotation(change, refreshAnnotation))
+        this.#poolController.enqueue(objectKey(object));
       for (const disk of this.#disks.list()) {
         if (poolOf(disk) === object.metadata.name && disk.status?.path === undefined) {
           this.#diskController.enqueue(objectKey(disk));
@@ -206,7 +207,8 @@ export class StorageAgent {
     this.#images.onChange((change) => {
       const { type, object } = change;
       if (type === 'deleted' || type === 'added') this.#poolController.enqueue(poolOf(object));
-      if (isNews(change) || isOtherUpload(change)) this.#imageController.enqueue(objectKey(object));
+      if (isNews(change) || isOtherAnnotation(change, uploadAnnotation))
+        this.#imageController.enqueue(objectKey(object));
       for (const disk of this.#disks.list()) {
         const isOfIt =
           disk.status?.path === undefined &&
@@ -269,10 +271,10 @@ function isNews(change: CacheChange<KubeObject>): boolean {
   return before.generation !== after.generation || before.deletionTimestamp !== after.deletionTimestamp;
 }
 
-/** Somebody has begun or ended an upload, which is told in an annotation. */
-function isOtherUpload(change: CacheChange<VirtualImage>): boolean {
-  const annotationOf = ({ metadata }: VirtualImage) => metadata.annotations?.[uploadAnnotation];
-  return change.type === 'updated' && annotationOf(change.before) !== annotationOf(change.object);
+/** Somebody asks for something in an annotation. */
+function isOtherAnnotation(change: CacheChange<KubeObject>, name: string): boolean {
+  if (change.type !== 'updated') return false;
+  return change.before.metadata.annotations?.[name] !== change.object.metadata.annotations?.[name];
 }
 
 function isSameLabels(a: KubeObject, b: KubeObject): boolean {
