@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { commandLine } from '../support/command-line.ts';
 import { NetworkLab } from '../support/network-lab.ts';
 import type { VirtualNetwork } from '../../src/api/virtual-network.ts';
 import type { Network } from '../../src/model/types.gen.ts';
@@ -261,8 +262,9 @@ describe('networks on real libvirt', () => {
 
     it('is put right when somebody changes it behind our back', async () => {
       const twelve = `<host mac='${host(12, '').mac}'/>`;
-      await lab.virsh('net-update', 'default.live', 'delete', 'ip-dhcp-host', twelve, '--live', '--config');
       await lab.patch('live', { spec: { driftPolicy: 'Report' } });
+      await lab.untilReady('live');
+      await lab.virsh('net-update', 'default.live', 'delete', 'ip-dhcp-host', twelve, '--live', '--config');
       const told = await lab.untilReason('live', 'Synchronized', 'Drifted');
       expect(line(told)?.drift?.join()).toContain('ip[0].dhcp.host[1]');
       expect(await xml()).not.toContain("name='twelve'");
@@ -287,18 +289,35 @@ describe('networks on real libvirt', () => {
       expect(await lab.eventsOf('live')).toContain('Restarted');
     });
 
-    it('is restarted when that is asked for, and stopped and started', async () => {
-      const restarts = async () => (await lab.eventsOf('live')).filter((reason) => reason === 'Restarted').length;
+    it('is listed, restarted, stopped, started and unmarked with virtctl network', async () => {
+      const virtctl = async (...args: string[]): Promise<string> => {
+        const { exitCode, stdout, stderr } = await commandLine(
+          ['network', ...args, '--kubeconfig', lab.node.kubeconfig],
+          { home: lab.node.libvirtd.dir, cwd: lab.node.libvirtd.dir },
+        );
+        expect(exitCode, stderr).toBe(0);
+        return stdout;
+      };
       const pid = () => lab.node.libvirtd.exec('cat', '/run/libvirt/network/default.live.pid');
-      const [before, old] = [await restarts(), await pid()];
-      await lab.patch('live', { metadata: { annotations: { 'virtctl.dev/restartedAt': '2026-01-01T00:00:00Z' } } });
-      await lab.until('live', () => true);
-      while ((await pid()) === old) await new Promise((resolve) => setTimeout(resolve, 50));
-      await lab.patch('live', { spec: { active: false } });
-      expect(line(await lab.untilReady('live'))).toMatchObject({ state: 'Inactive' });
-      await lab.patch('live', { spec: { active: true } });
-      expect(line(await lab.untilReady('live'))).toMatchObject({ state: 'Active' });
-      expect(before).toBeGreaterThan(0);
+      expect(await virtctl('list', '--no-headers')).toMatch(/^live +Active +1\/1 +nat +yes +0 /);
+      const old = await pid();
+      expect(await virtctl('restart', 'vnet/live')).toBe('virtualnetwork.virtctl.dev/live restarted\n');
+      expect(await pid()).not.toBe(old);
+      expect(await virtctl('stop', 'live')).toBe('virtualnetwork.virtctl.dev/live stopped\n');
+      expect(await lab.virsh('net-list', '--name')).not.toContain('live');
+      expect(await virtctl('start', 'live')).toBe('virtualnetwork.virtctl.dev/live started\n');
+      expect(await lab.virsh('net-list', '--name')).toContain('live');
+      expect(await virtctl('start', 'live')).toBe('virtualnetwork.virtctl.dev/live already started\n');
+      await virtctl('autostart', 'live', '--disable');
+      expect(await lab.virsh('net-list', '--autostart', '--name')).not.toContain('live');
+      expect(await virtctl('leases', 'live', '-o', 'json')).toBe('[]\n');
+    });
+
+    it('is left by a node that is no longer selected', async () => {
+      await lab.patch('live', { spec: { nodeSelector: { matchLabels: { rack: 'other' } } } });
+      const left = await lab.until('live', (one) => one?.status?.nodes?.length === 0);
+      expect(lab.condition(left, 'Ready')).toMatchObject({ status: 'False', reason: 'NoNodes' });
+      expect(await lab.virsh('net-list', '--all', '--name')).not.toContain('live');
     });
   });
 
