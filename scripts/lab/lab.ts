@@ -215,7 +215,9 @@ export async function startLab(options: LabOptions): Promise<Lab> {
     });
     if (options.api === 'kube') await installKinds(client);
     log('starting scheduler and controller');
-    const parts = controlPlane(options.api, folder, program, api.kubeconfig, env);
+    // The same after each start, so that the API server finds it before one leads again.
+    const webhookPort = await findFreePort();
+    const parts = controlPlane(options.api, folder, program, api.kubeconfig, webhookPort, env);
     for (const part of parts.values()) undo.push(() => part.signal('SIGKILL'));
     await Promise.all([...parts.values()].map((part) => part.start()));
     const cables = new LabSwitch(folder, env);
@@ -299,6 +301,7 @@ function controlPlane(
   folder: string,
   program: string,
   kubeconfig: string,
+  webhookPort: number,
   env: Readonly<Record<string, string>>,
 ): Map<ControlPlanePart, LabProcess> {
   const part = (name: ControlPlanePart, ...args: string[]): [ControlPlanePart, LabProcess] => [
@@ -310,7 +313,11 @@ function controlPlane(
       log: join(folder, `${name}.log`),
     })),
   ];
-  return new Map(api === 'kube' ? [part('scheduler'), part('controller', '--webhook-port', '0')] : [part('scheduler')]);
+  return new Map(
+    api === 'kube'
+      ? [part('scheduler'), part('controller', '--webhook-port', String(webhookPort))]
+      : [part('scheduler')],
+  );
 }
 
 /** The administrator's kubeconfig with the address that nodes know; the certificate is that of localhost. */

@@ -78,7 +78,11 @@ export class Caches {
 
   /** The kinds that executors keep finalizers on. */
   held(): ReadonlyMap<string, Informer<KubeObject>> {
-    return new Map([['VirtualMachine', this.machines as unknown as Informer<KubeObject>], ...this.#others]);
+    return new Map([
+      ['VirtualMachine', this.machines as unknown as Informer<KubeObject>],
+      ['VirtualMachineOperation', this.operations as Informer<KubeObject>],
+      ...this.#others,
+    ]);
   }
 
   /** All VirtualNetworks, with what they take of a node. */

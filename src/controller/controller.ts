@@ -8,6 +8,7 @@
  *                                       ├─▶ OperationReaper     finished operations          in the leader
  *                                       ├─▶ SnapshotSchedule    snapshots by the clock       in the leader
  *                                       ├─▶ FinalizerKeeper     finalizers asked for         in the leader
+ *                                       ├─▶ NodeSwitch          machines that have moved     in the leader
  *                                       └─▶ ValidatingWebhookConfiguration                   in the leader
  *
  * It ends when its signal aborts. No machine depends on it: while none runs, nothing is started, stopped or moved.
@@ -16,6 +17,7 @@ import { setMaxListeners } from 'node:events';
 import { Caches, resourceOfKind } from './caches.ts';
 import { FinalizerKeeper } from './finalizer-keeper.ts';
 import { NodeHealth } from './node-health.ts';
+import { NodeSwitch } from './node-switch.ts';
 import { OperationReaper } from './operation-reaper.ts';
 import { SnapshotSchedule } from './snapshot-schedule.ts';
 import { startWebhook, type WebhookOptions } from './webhook/webhook.ts';
@@ -96,6 +98,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
         runNodeHealth(client, caches, recorder, clock, logger, leading),
         runReaper(client, caches, clock, logger, leading),
         runFinalizerKeeper(client, caches, clock, logger, leading),
+        runNodeSwitch(client, caches, clock, logger, leading),
         runSnapshotSchedule(client, recorder, clock, logger, leading),
         webhook?.keepConfiguration(leading),
       ]);
@@ -197,6 +200,29 @@ async function runFinalizerKeeper(
     clock,
   });
   const stop = keeper.follow((key) => loop.enqueue(key));
+  try {
+    await loop.run(signal);
+  } finally {
+    stop();
+  }
+}
+
+async function runNodeSwitch(
+  client: KubeClient,
+  caches: Caches,
+  clock: Clock,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  const machines = client.resource<VirtualMachine>(resourceOfKind('VirtualMachine'));
+  const nodeSwitch = new NodeSwitch({ caches, machines });
+  const loop = new Controller({
+    name: 'node-switch',
+    reconcile: (key, context) => nodeSwitch.reconcile(key, context.signal),
+    logger,
+    clock,
+  });
+  const stop = nodeSwitch.follow((key) => loop.enqueue(key));
   try {
     await loop.run(signal);
   } finally {

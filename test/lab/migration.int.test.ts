@@ -170,7 +170,7 @@ describe('virtctl', () => {
     const again = await cluster.virtctl('migrate', 'light');
     expect([again.exitCode, again.stderr]).toEqual([
       1,
-      expect.stringContaining("TargetRefused: 3 nodes: 1 where it is now, 2 without the label disk=ssd"),
+      expect.stringContaining('TargetRefused: 3 nodes: 1 where it is now, 2 without the label disk=ssd'),
     ]);
     expect(await virtctl('migrate', 'light', '--to', 'hv/node-1')).toContain('migrated');
     expect(await cluster.domains('light')).toEqual({ 'node-1': 'running' });

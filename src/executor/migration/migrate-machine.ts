@@ -12,7 +12,7 @@ import {
   type StepProgress,
 } from '../virtual-machine-operation/operation-run.ts';
 import { toKubernetesTime } from '../../base/clock.ts';
-import { FailedError } from '../../base/errors.ts';
+import { FailedError, ForbiddenError } from '../../base/errors.ts';
 import { refOf } from '../../kube/object.ts';
 import { isInvalidState, isNotFound, LibvirtError } from '../../libvirt/errors.ts';
 import type { JobStats } from '../../libvirt/objects/domain-job.ts';
@@ -20,8 +20,6 @@ import { addFinalizer, isBeingDeleted } from '../../reconcile/finalizers.ts';
 
 /** The target's executor has this long to answer before it counts as unreachable, in milliseconds. */
 const prepareMs = 60_000;
-/** A migration that failed ends even if the target does not say that it has nothing, after this long. */
-const withdrawMs = 10_000;
 /** How often a migration is looked at. */
 const pollMs = 400;
 /** libvirt's own deadlines and the operation's end a migration, not ours. */
@@ -146,11 +144,8 @@ async function settle(run: OperationRun): Promise<StepProgress> {
   if (context.nodeName === target) return run.done(`it runs on ${target}`);
   const { answer } = notes;
   const isGone = view === undefined || view.state === 'off';
-  if (!isGone && !isHeldByLibvirt(view)) {
-    const waitedMs = context.now() - Date.parse(run.operation.status?.stepTime ?? '');
-    if (answer === undefined && waitedMs < withdrawMs) return pollMs;
-    return keep(run, notes);
-  }
+  // Whatever the target has: the guest executes here, and the machine has not been given away.
+  if (!isGone && !isHeldByLibvirt(view)) return keep(run, notes);
   // Only the target knows; until it says so nothing is started, resumed or removed here.
   if (answer === undefined) return 1_000;
   if (!isGone && answer !== 'running') {
@@ -161,7 +156,7 @@ async function settle(run: OperationRun): Promise<StepProgress> {
   // What is here is paused for good, or only a definition: the guest itself is on the target.
   if (view !== undefined && !isGone) await orAgain(() => view.domain.destroy(context.options));
   if (view !== undefined) await orAgain(() => deleteDomain(view.domain, context.options));
-  await handOver(run, target);
+  if (!(await handOver(run, target))) return pollMs;
   return run.done(`it ${answer === 'running' ? 'runs' : 'is'} on ${target}`);
 }
 
@@ -171,8 +166,12 @@ async function keep(run: OperationRun, notes: MigrationNotes): Promise<never> {
   throw failureOf(run, notes, 'libvirt did not move it');
 }
 
-/** Gives the machine to the target. Each of the two writes may be repeated. */
-async function handOver(run: OperationRun, target: string): Promise<void> {
+/**
+ * Gives the machine to the target. Each of the two writes may be repeated.
+ *
+ * @returns Whether it is the target's; else the controller makes it so (src/controller/node-switch.ts).
+ */
+async function handOver(run: OperationRun, target: string): Promise<boolean> {
   const { machines, status, nodeName, signal, now } = run.context;
   const { machine } = status;
   const { uid } = machine.metadata;
@@ -191,7 +190,13 @@ async function handOver(run: OperationRun, target: string): Promise<void> {
     { metadata: { uid }, status: { nodeName: target, migration } },
     { subresource: 'status', signal },
   );
-  await machines.mergePatch(refOf(machine), { metadata: { uid }, spec: { nodeName: target } }, { signal });
+  try {
+    await machines.mergePatch(refOf(machine), { metadata: { uid }, spec: { nodeName: target } }, { signal });
+    return true;
+  } catch (error) {
+    if (error instanceof ForbiddenError) return false;
+    throw error;
+  }
 }
 
 function begin(run: OperationRun, view: DomainView): void {

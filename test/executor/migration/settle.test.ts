@@ -1,0 +1,125 @@
+import { describe, expect, it } from 'vitest';
+import type { Arrival } from '../../../src/executor/migration/migration-notes.ts';
+import { stepMigration } from '../../../src/executor/migration/migrate-machine.ts';
+import { RunningMigrations } from '../../../src/executor/migration/running-migrations.ts';
+import { OperationFailedError, OperationRun } from '../../../src/executor/virtual-machine-operation/operation-run.ts';
+import type { DomainView } from '../../../src/executor/virtual-machine/domain-view.ts';
+import type { VirtualMachineOperation } from '../../../src/api/virtual-machine-operation.ts';
+import type { VirtualMachine } from '../../../src/api/virtual-machine.ts';
+
+/** What libvirt has of the guest at the source. */
+type Here = 'runs' | 'held' | 'off' | 'gone';
+
+interface Outcome {
+  /** What was done to the domain here, and written to the machine, in order. */
+  readonly acts: readonly string[];
+  readonly progress: 'over' | 'waits' | 'failed';
+  readonly reason: string | undefined;
+}
+
+/** Does the last step of a migration from node-1 to node-2 once. */
+async function settle(here: Here, answer: Arrival | undefined, deleting = false): Promise<Outcome> {
+  const acts: string[] = [];
+  const act = (name: string) => (): Promise<void> => {
+    acts.push(name);
+    return Promise.resolve();
+  };
+  const reason = here === 'held' ? 'migration' : 'migrated';
+  const state = here === 'runs' ? 'running' : here === 'held' ? 'paused' : 'off';
+  const view = {
+    domain: { resume: act('resume'), destroy: act('destroy'), undefine: act('undefine') },
+    libvirtState: { state: state === 'off' ? 'shutoff' : state, reason },
+    state,
+  } as unknown as DomainView;
+  let operation: VirtualMachineOperation = {
+    ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualMachineOperation' },
+    metadata: { name: 'op', namespace: 'shop', ...(deleting ? { deletionTimestamp: '2026-01-01T00:00:00Z' } : {}) },
+    spec: { virtualMachine: 'web', verb: 'Migrate' },
+    status: {
+      phase: 'Running',
+      step: 'Switching',
+      context: {
+        ...{ source: 'node-1', target: 'node-2', asked: 'q' },
+        ...(answer === undefined ? {} : { answer: `q ${answer}` }),
+      },
+    },
+  };
+  const machine: VirtualMachine = {
+    ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualMachine' },
+    metadata: { name: 'web', namespace: 'shop', uid: 'u' },
+    spec: { nodeName: 'node-1' },
+  };
+  const context = {
+    nodeName: 'node-1',
+    status: { machine },
+    migrations: new RunningMigrations(),
+    now: () => 0,
+    options: {},
+    operations: {
+      mergePatch: (_ref: unknown, patch: { status: object }) => {
+        operation = { ...operation, status: { ...operation.status, ...patch.status } };
+        return Promise.resolve(operation);
+      },
+    },
+    machines: {
+      mergePatch: (_ref: unknown, { spec, status }: Pick<VirtualMachine, 'status'> & { spec?: object }) => {
+        acts.push(spec === undefined ? `status ${status?.nodeName ?? ''}` : `spec ${JSON.stringify(spec)}`);
+        return Promise.resolve(machine);
+      },
+    },
+  } as unknown as OperationRun['context'];
+  const run = new OperationRun(operation, here === 'gone' ? undefined : view, context);
+  try {
+    const progress = await stepMigration(run);
+    return { acts, progress: progress === 'over' ? 'over' : 'waits', reason: run.operation.status?.reason };
+  } catch (error) {
+    if (!(error instanceof OperationFailedError)) throw error;
+    return { acts, progress: 'failed', reason: error.code };
+  }
+}
+
+const handOver = ['status node-2', 'spec {"nodeName":"node-2"}'];
+
+describe('the end of a migration, by what is here and what the target says', () => {
+  it.each([
+    ['runs', undefined],
+    ['runs', 'none'],
+    ['runs', 'off'],
+    ['runs', 'running'],
+  ] as const)('a guest that executes here stays here: %s, %s', async (here, answer) => {
+    expect(await settle(here, answer)).toEqual({ acts: [], progress: 'failed', reason: 'MigrationFailed' });
+  });
+
+  it.each(['held', 'off', 'gone'] as const)('nothing is done before the target has answered: %s', async (here) => {
+    expect(await settle(here, undefined)).toEqual({ acts: [], progress: 'waits', reason: undefined });
+    expect(await settle(here, undefined, true)).toEqual({ acts: [], progress: 'waits', reason: undefined });
+  });
+
+  it.each(['none', 'off'] as const)('a paused guest goes on here when the target has not: %s', async (answer) => {
+    expect(await settle('held', answer)).toEqual({ acts: ['resume'], progress: 'failed', reason: 'MigrationFailed' });
+  });
+
+  it('a paused copy goes before the machine is given away, when the guest executes at the target', async () => {
+    expect(await settle('held', 'running')).toMatchObject({
+      acts: ['destroy', 'undefine', ...handOver],
+      progress: 'over',
+    });
+  });
+
+  it.each(['running', 'off'] as const)('what has gone is the target’s: %s', async (answer) => {
+    expect(await settle('gone', answer)).toMatchObject({ acts: handOver, progress: 'over' });
+    expect(await settle('off', answer)).toMatchObject({ acts: ['undefine', ...handOver], progress: 'over' });
+  });
+
+  it('a guest that is nowhere was lost on the way, and stays this node’s', async () => {
+    expect(await settle('gone', 'none')).toEqual({ acts: [], progress: 'failed', reason: 'MigrationFailed' });
+  });
+
+  it('is told as called off when somebody deleted the operation', async () => {
+    expect(await settle('runs', undefined, true)).toMatchObject({ progress: 'failed', reason: 'Aborted' });
+  });
+
+  it('is the same too late: what has moved has moved', async () => {
+    expect(await settle('gone', 'running', true)).toMatchObject({ acts: handOver, progress: 'over' });
+  });
+});
