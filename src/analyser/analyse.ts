@@ -9,9 +9,9 @@ import { InvalidInputError, type InputProblem } from '../base/errors.ts';
 import type { DocumentKind } from '../model/document-kind.ts';
 import { documentKinds } from '../model/document-kind.ts';
 import { nearestName } from '../model/nearest.ts';
-import { expectation, readScalar } from '../model/scalar.ts';
+import { expectation, isOtherSpelling, readScalar } from '../model/scalar.ts';
 import { expandedName, kindOfRootElement, rootElement, rootType } from '../model/schema.ts';
-import type { ElementType, Field } from '../model/schema.ts';
+import type { ElementType, Field, ScalarType } from '../model/schema.ts';
 import { LineIndex, type Position } from '../xml/position.ts';
 import { readXml, tagStart, xmlnsUri, type XmlHandler, type XmlTag } from '../xml/reader.ts';
 import { escapeText } from './escape.ts';
@@ -33,8 +33,10 @@ export interface Analysed {
   readonly value: Record<string, unknown>;
   /** In document order. Empty for a document that libvirt's 11.3 schema takes, as good as always. */
   readonly overlay: readonly OverlayEntry[];
-  /** Why each overlay entry is one, with its place: for `validate` and for warnings. */
+  /** Why an overlay entry is one, with its place: for `validate` and for warnings. */
   readonly problems: readonly InputProblem[];
+  /** The same of values that are right, but in a spelling that YAML has no way to keep, as `007`: for warnings. */
+  readonly spellings: readonly InputProblem[];
   /** By path, when asked for. Of the root under the empty path. */
   readonly positions: ReadonlyMap<string, Position>;
 }
@@ -91,6 +93,7 @@ class Analysis implements XmlHandler {
   readonly #options: AnalyseOptions;
   readonly #overlay: OverlayEntry[] = [];
   readonly #problems: InputProblem[] = [];
+  readonly #spellings: InputProblem[] = [];
   readonly #positions = new Map<string, Position>();
   readonly #wantsPositions: boolean;
   #index: LineIndex | undefined;
@@ -123,6 +126,7 @@ class Analysis implements XmlHandler {
       value: this.#root,
       overlay: this.#overlay,
       problems: this.#problems,
+      spellings: this.#spellings,
       positions: this.#positions,
     };
   }
@@ -218,11 +222,9 @@ class Analysis implements XmlHandler {
           (frame.value as Record<string, unknown>)[field.key] = read;
           continue;
         }
-        const message =
-          field?.scalar === undefined
-            ? `unknown attribute ${name}`
-            : `expected ${expectation(field.scalar)}, found ${JSON.stringify(value)}`;
-        this.#problem(frame, field?.key ?? name, tagStart(this.#source, frame.openEnd), message);
+        const place = tagStart(this.#source, frame.openEnd);
+        if (field?.scalar === undefined) this.#problem(frame, field?.key ?? name, place, `unknown attribute ${name}`);
+        else this.#misfit(frame, field.key, place, field.scalar, value);
       } else if (namespace.uri === xmlnsUri) {
         (frame.declarations ??= []).push({ prefix: name === 'xmlns' ? '' : namespace.local, uri: value, used: false });
         continue;
@@ -304,7 +306,7 @@ class Analysis implements XmlHandler {
     const value = readScalar(scalar, frame.text);
     if (value === undefined) {
       const start = tagStart(this.#source, frame.openEnd);
-      this.#problem(parent, field.key, start, `expected ${expectation(scalar)}, found ${JSON.stringify(frame.text)}`);
+      this.#misfit(parent, field.key, start, scalar, frame.text);
       this.#takeBack(frame);
       const xml = selfContained(this.#source.slice(start, end), prefixesOf(frame), declarationsInScope(frame));
       this.#overlay.push({ at: pathOf(parent), xml });
@@ -337,10 +339,12 @@ class Analysis implements XmlHandler {
       }
     }
     if (blank) return;
-    const found = JSON.stringify(frame.text.trim().slice(0, 80));
-    const message =
-      field?.scalar === undefined ? `unknown text ${found}` : `expected ${expectation(field.scalar)}, found ${found}`;
-    this.#problem(frame, field?.key ?? '', frame.openEnd, message);
+    if (field?.scalar === undefined) {
+      const found = JSON.stringify(frame.text.trim().slice(0, 80));
+      this.#problem(frame, field?.key ?? '', frame.openEnd, `unknown text ${found}`);
+    } else {
+      this.#misfit(frame, field.key, frame.openEnd, field.scalar, frame.text);
+    }
     this.#overlay.push({ at: pathOf(frame), xml: escapeText(frame.text) });
   }
 
@@ -361,9 +365,19 @@ class Analysis implements XmlHandler {
     }
   }
 
-  #problem(frame: Frame, key: string, offset: number, message: string): void {
+  /** A text that is no value of its type, or is one in another spelling. */
+  #misfit(frame: Frame, key: string, offset: number, type: ScalarType, text: string): void {
+    const found = JSON.stringify(text.length > 80 ? `${text.trim().slice(0, 80)}…` : text);
+    if (isOtherSpelling(type, text)) {
+      this.#problem(frame, key, offset, `${found} is spelled in a way that YAML does not keep`, this.#spellings);
+    } else {
+      this.#problem(frame, key, offset, `expected ${expectation(type)}, found ${found}`);
+    }
+  }
+
+  #problem(frame: Frame, key: string, offset: number, message: string, to = this.#problems): void {
     const path = key === '' ? pathOf(frame) : join(pathOf(frame), key);
-    this.#problems.push({ file: this.#options.file, ...this.#place(offset), path, message });
+    to.push({ file: this.#options.file, ...this.#place(offset), path, message });
   }
 
   #invalid(offset: number, message: string): InvalidInputError {

@@ -81,6 +81,22 @@ function matches(type: ScalarType, text: string): boolean {
   return compiled(type).expression?.test(text) ?? true;
 }
 
+/**
+ * True when a text is a value of the type in another spelling than {@link writeScalar}'s: `007`, ` 4 `, ` yes `. libvirt's
+ * schema takes these, since XML Schema's integers may begin with zeros, and white space around them and around RELAX NG's
+ * words does not count; but no YAML value gives them back.
+ */
+export function isOtherSpelling(type: ScalarType, text: string): boolean {
+  if (type.kind === 'string') return false;
+  const words = text
+    .split(/[ \t\r\n]+/)
+    .filter((word) => word !== '')
+    .join(' ');
+  const isWord = type.kind === 'enum' || type.kind === 'boolean';
+  const usual = isWord ? words : words.replace(/^(-?)0+(?=[0-9])/, '$1');
+  return usual !== text && readScalar(type, usual) !== undefined;
+}
+
 /** The text in XML of a YAML value; undefined when the value is not of the type (see {@link expectation}). */
 export function writeScalar(type: ScalarType, value: unknown): string | undefined {
   switch (type.kind) {

@@ -154,6 +154,32 @@ describe('what the tables do not know', () => {
     expect(render(kind, found, overlay, { pretty: false })).toBe(text);
   });
 
+  it.each([
+    ['<domain><vcpu>007</vcpu></domain>', 'vcpu.value'],
+    ['<domain><memory> 1024\n</memory></domain>', 'memory.value'],
+    ['<domain><vcpu current=" 1">2</vcpu></domain>', 'vcpu.current'],
+    ['<domain type=" kvm "/>', 'type'],
+    ['<domain><os><bootmenu enable="yes "/></os></domain>', 'os.bootmenu.enable'],
+  ])('is no problem where it only is spelled otherwise: %s', (text, path) => {
+    const { overlay, problems, spellings } = analyse(text);
+    expect({ entries: overlay.length, problems }).toEqual({ entries: 1, problems: [] });
+    expect(spellings).toEqual([
+      expect.objectContaining({ path, message: expect.stringMatching(/in a way that YAML does not keep/) as string }),
+    ]);
+  });
+
+  it.each([
+    '<vcpu>0x7</vcpu>',
+    '<vcpu>00</vcpu>',
+    '<vcpu>4 4</vcpu>',
+    '<vcpu>-0</vcpu>',
+    '<vcpu>\u00a04</vcpu>',
+    '<vcpu/>',
+  ])('is a problem where no spelling is a value: %s', (element) => {
+    const { overlay, problems, spellings } = analyse(`<domain>${element}</domain>`);
+    expect([problems.length, spellings]).toEqual([overlay.length, []]);
+  });
+
   it('declares the namespaces that it takes from around it', () => {
     const { overlay } = analyse('<domain xmlns:a="u"><devices><a:x b="a:c"/></devices></domain>');
     expect(overlay).toEqual([{ at: 'devices', xml: '<a:x xmlns:a="u" b="a:c"/>' }]);

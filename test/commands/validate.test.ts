@@ -102,6 +102,11 @@ describe('virtctl validate', () => {
     expect(stdout).toBe('-: network b: valid\n');
   });
 
+  it('says nothing of a value that is right but unusually spelled', async () => {
+    const { exitCode, stderr } = await validate('<network><name>a</name><mtu size="0900"/></network>');
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+  });
+
   it('ends with 2 when nothing is named and with 3 for a file that does not exist', async () => {
     expect((await commandLine(['validate'])).exitCode).toBe(2);
     const { exitCode, stderr } = await commandLine(['validate', '/nonexistent.yaml']);

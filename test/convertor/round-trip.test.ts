@@ -46,6 +46,22 @@ describe('a valid document of libvirt', () => {
     expect(validateDocument(kind, value)).toEqual([]);
   });
 
+  it.each(documents)('has nothing in it to report: $name', ({ text }) => {
+    expect(analyse(text).problems).toEqual([]);
+  });
+
+  it
+    .skipIf(schemaFolder === undefined)
+    .each([
+      '<network><name>a</name><mtu size=" 0900"/></network>',
+      '<network><name>a</name><dns enable=" yes\n"/></network>',
+      '<network><name>a</name><bridge name="b" stp=" on" delay="00 "/></network>',
+    ])('is one too in another spelling: %s', (text) => {
+    expect(schemaErrors('network', text)).toEqual([]);
+    expect(analyse(text)).toMatchObject({ problems: [], overlay: [expect.anything()] });
+    expectSame(text, thereAndBack(text));
+  });
+
   it.skipIf(schemaFolder === undefined).each(documents)('satisfies libvirt’s schema again: $name', ({ text }) => {
     const { kind } = analyse(text);
     // An older schema than the tables' refuses some of what is new; what it takes it has to take again.

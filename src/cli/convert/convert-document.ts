@@ -84,8 +84,8 @@ function checkSize(document: InputDocument, yaml: string): void {
 }
 
 /** What of XML is no value by libvirt's schema is not lost, and worth knowing. */
-function keptInOverlay({ overlayProblems }: LibvirtDocument): string[] {
-  return overlayProblems.map((problem) => `${formatProblem(problem)}; it is kept in the overlay`);
+function keptInOverlay({ overlayProblems, spellings }: LibvirtDocument): string[] {
+  return [...overlayProblems, ...spellings].map((problem) => `${formatProblem(problem)}; it is kept in the overlay`);
 }
 
 /** Fields beside the libvirt document that make devices of it in a cluster and have no XML of their own. */

@@ -23,6 +23,8 @@ export interface LibvirtDocument {
   readonly overlay: readonly OverlayEntry[];
   /** Why something is in the overlay; empty for what is not XML. */
   readonly overlayProblems: readonly InputProblem[];
+  /** Right values that are in the overlay for their spelling; empty for what is not XML. */
+  readonly spellings: readonly InputProblem[];
   /** Where the value and the overlay stand in the input: `spec.domain`, `spec.overlay`. */
   readonly path: string;
   readonly overlayPath: string;
@@ -45,12 +47,13 @@ export function readLibvirt(document: InputDocument, kind?: DocumentKind): Libvi
 
 function fromXml(document: XmlDocument): LibvirtDocument {
   try {
-    const { kind, value, overlay, problems } = analyse(document.text);
+    const { kind, value, overlay, problems, spellings } = analyse(document.text);
     return {
       kind,
       value,
       overlay,
       overlayProblems: document.problems(problems),
+      spellings: document.problems(spellings),
       path: '',
       overlayPath: 'overlay',
       object: undefined,
@@ -75,10 +78,10 @@ function fromObject(document: ObjectDocument, kind: DocumentKind | undefined): L
     found.object === undefined ? validateDocument(found.kind, found.value, found.path) : schemaProblems(found.object);
   if (problems.length > 0) throw new InvalidInputError(document.problems(problems));
   const overlay = readOverlay(document, found.overlay, found.overlayPath);
-  return { ...found, overlay, overlayProblems: [] };
+  return { ...found, overlay, overlayProblems: [], spellings: [] };
 }
 
-type Found = Omit<LibvirtDocument, 'overlay' | 'overlayProblems'> & { readonly overlay: unknown };
+type Found = Omit<LibvirtDocument, 'overlay' | 'overlayProblems' | 'spellings'> & { readonly overlay: unknown };
 
 function checkSize(document: ObjectDocument, refuse: (path: string, message: string) => Error): void {
   // Of an item of a List, and of JSON with its blanks, only what it is as YAML counts.
