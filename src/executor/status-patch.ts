@@ -9,7 +9,9 @@ type Json = Readonly<Record<string, unknown>>;
  */
 export function mergePatchOf(before: Json | undefined, after: Json): Json | undefined {
   const patch: Record<string, unknown> = {};
-  for (const key of Object.keys(before ?? {})) if (after[key] === undefined) patch[key] = null;
+  for (const [key, value] of Object.entries(before ?? {})) {
+    if (value !== undefined && after[key] === undefined) patch[key] = null;
+  }
   for (const [key, value] of Object.entries(after)) {
     const old = before?.[key];
     if (value === undefined || isDeepStrictEqual(old, value)) continue;
