@@ -34,6 +34,8 @@ export interface ModeInput {
     readonly mode?: 'Internal' | 'External' | 'None' | undefined;
     readonly file?: string | undefined;
   }[];
+  /** Whether disks that are not in `perDisk` are taken too, as libvirt's own XML means it. */
+  readonly othersToo?: boolean;
   /** Whether it runs, or is paused. */
   readonly isRunning: boolean;
   readonly hasNvram: boolean;
@@ -59,13 +61,16 @@ export interface ChosenMode {
  */
 export function chooseMode(input: ModeInput): ChosenMode {
   const { disks, perDisk, isRunning, existing } = input;
-  for (const { name } of perDisk) {
-    if (!disks.some((disk) => isNamed(disk, name))) throw refusal(`spec.disks: there is no disk "${name}"`);
+  for (const { name, mode } of perDisk) {
+    if (mode !== 'None' && !disks.some((disk) => isNamed(disk, name)))
+      throw refusal(`spec.disks: there is no disk "${name}"`);
   }
   const asked = (disk: SnapshotDisk) => perDisk.find(({ name }) => isNamed(disk, name));
   const isLeftOut = (disk: SnapshotDisk): boolean => {
     const own = asked(disk);
-    return disk.isReadOnly || own?.mode === 'None' || (perDisk.length > 0 && own === undefined);
+    return (
+      disk.isReadOnly || own?.mode === 'None' || (perDisk.length > 0 && own === undefined && input.othersToo !== true)
+    );
   };
   const taken = disks.filter((disk) => !isLeftOut(disk));
   const leftOut = disks.filter((disk) => isLeftOut(disk) && !disk.isReadOnly);

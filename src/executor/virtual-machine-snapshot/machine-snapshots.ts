@@ -42,15 +42,16 @@ export class MachineSnapshots {
   /**
    * Does the next steps of a machine's snapshots.
    *
+   * @param goes The machine is being deleted: what was begun of a revert does not matter any more.
    * @returns Whether the machine has to be left alone: its files are being changed.
    */
-  async keep(round: Round): Promise<boolean> {
+  async keep(round: Round, goes = false): Promise<boolean> {
     if (this.context.namesOf(round.key).length === 0) return false;
     if (this.context.work.isRunning(revertWork(round.key))) {
       lookAgain(round, 500);
       return true;
     }
-    if (await this.#isReverting(round)) return false;
+    if (!goes && (await this.#isReverting(round))) return false;
     // What has to wait is passed by in this round.
     const waiting = new Set<string | undefined>();
     for (let turn = 0; turn < maxSteps; turn += 1) {
@@ -96,7 +97,7 @@ export class MachineSnapshots {
       if (found === undefined || !belongs(found, round) || isBeingDeleted(found)) continue;
       await this.#delete(found, signal);
     }
-    await this.keep(round);
+    await this.keep(round, true);
     const left = await this.#read(round);
     return left.every((one) => !hasFinalizer(one, snapshotFinalizer));
   }

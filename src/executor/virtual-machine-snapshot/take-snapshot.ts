@@ -10,7 +10,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
-import { chooseMode, type ChosenMode } from './choose-mode.ts';
+import { chooseMode, type ChosenMode, type ModeInput } from './choose-mode.ts';
 import { fileExists, isInUse, removeFile } from './image-files.ts';
 import { definedPath, disksOfDomain, disksOfMachine, liveChain, setActiveFile } from './machine-disks.ts';
 import { machineKeyOf, reportSnapshot, type SnapshotContext, type SnapshotDiskStatus } from './snapshot-context.ts';
@@ -119,11 +119,10 @@ async function begin(
       if (!isThere)
         throw new StorageProblem('MachineNotReady', `VirtualDisk "${disk}" is ${status?.phase ?? 'Pending'}`);
     }
+    const wishes = wishesOf(spec);
     const chosen = chooseMode({
-      mode: spec.mode ?? 'Auto',
-      memory: spec.memory === true,
+      ...wishes,
       disks: disksOfDomain(domain, machine, virtualDisks),
-      perDisk: spec.disks ?? [],
       isRunning,
       hasNvram: memberAt(domain, 'os', 'nvram') !== undefined || memberAt(domain, 'os', 'loader', 'type') === 'pflash',
       existing: sortOf(input.others),
@@ -140,7 +139,10 @@ async function begin(
         ...(mode === 'External' ? { overlay: file ?? overlayPath(path, key) } : {}),
       }),
     );
-    const memoryFile = chosen.memory && chosen.mode === 'External' ? join(context.folder, `${key}.mem`) : undefined;
+    const memoryFile =
+      chosen.memory && chosen.mode === 'External'
+        ? (wishes.memoryFile ?? join(context.folder, `${key}.mem`))
+        : undefined;
     for (const path of [...disks.map(({ overlay }) => overlay), memoryFile]) {
       if (path !== undefined && (await fileExists(path))) {
         throw new StorageProblem('NotSupported', `there is a file ${path} already`, { isFinal: true });
@@ -224,6 +226,40 @@ async function start(
 /** The note of work that froze the guest's file systems. */
 const quiescedNote = 'quiesced';
 
+/** Members of libvirt's snapshot that are read by {@link wishesOf}, or tell of one that was made. */
+const readKeys: ReadonlySet<string> = new Set([
+  ...['name', 'memory', 'disks', 'state', 'creationTime', 'parent', 'domain', 'inactiveDomain', 'active'],
+  ...['revertDisks', 'cookie'],
+]);
+
+/** What is wanted, by our own fields or else by libvirt's. */
+export function wishesOf(
+  spec: VirtualMachineSnapshot['spec'],
+): Pick<ModeInput, 'mode' | 'memory' | 'perDisk' | 'othersToo'> & { readonly memoryFile?: string | undefined } {
+  const { memory, disks } = spec.domainsnapshot ?? {};
+  const listed = (disks?.disk ?? []).map(({ name = '', snapshot, source }) => {
+    if (snapshot === 'manual') {
+      throw new StorageProblem('NotSupported', `disk ${name}: a manual snapshot is taken by whoever keeps the disk`, {
+        isFinal: true,
+      });
+    }
+    const mode = snapshot === undefined ? undefined : snapshotWords[snapshot];
+    return { name, mode, file: source?.file };
+  });
+  const own = spec.disks ?? [];
+  const inMemory =
+    memory?.snapshot === undefined || memory.snapshot === 'no' ? undefined : snapshotWords[memory.snapshot];
+  return {
+    mode: spec.mode === undefined || spec.mode === 'Auto' ? (inMemory ?? 'Auto') : spec.mode,
+    memory: spec.memory ?? inMemory !== undefined,
+    perDisk: own.length > 0 ? own : listed,
+    othersToo: own.length === 0,
+    memoryFile: memory?.file,
+  };
+}
+
+const snapshotWords = { no: 'None', internal: 'Internal', external: 'External' } as const;
+
 /** What libvirt is given. */
 export function snapshotXml(snapshot: VirtualMachineSnapshot, domain?: DataObject): string {
   const { status, spec } = snapshot;
@@ -254,22 +290,35 @@ export function snapshotXml(snapshot: VirtualMachineSnapshot, domain?: DataObjec
       ? {}
       : {
           domain,
-          state: status?.domainState === 'shutoff' ? 'shutoff' : 'disk-snapshot',
+          state: stateAtLibvirt(status),
           creationTime: String(Math.floor(Date.parse(snapshot.metadata.creationTimestamp ?? '') / 1000) || 0),
         }),
   };
   // libvirt leaves the memory out by itself where there is none to keep.
   if (status?.domainState === 'shutoff') delete own['memory'];
   const given = (spec.domainsnapshot ?? {}) as DataObject;
+  // What wishesOf has read is in status, and what libvirt tells of a snapshot that was made is nothing to ask for.
+  const rest = Object.entries(given).filter(([key]) => !readKeys.has(key));
   return render(
     'domainsnapshot',
-    { ...own, ...given, name: own['name'] },
+    {
+      ...own,
+      ...Object.fromEntries(rest),
+      ...(spec.description === undefined ? {} : { description: spec.description }),
+    },
     spec.overlay as Parameters<typeof render>[2],
     {
       path: 'spec.domainsnapshot',
       overlayPath: 'spec.overlay',
     },
   );
+}
+
+/** libvirt's word for what a snapshot has: virDomainSnapshotState. */
+function stateAtLibvirt(status: VirtualMachineSnapshot['status']): string {
+  if (status?.domainState === 'shutoff') return 'shutoff';
+  if (status?.memory !== true) return 'disk-snapshot';
+  return status.domainState === 'paused' ? 'paused' : 'running';
 }
 
 /** The snapshot at libvirt, if it was made. */

@@ -1,4 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import type { VirtualMachineSnapshotSpec } from '../../../src/api/virtual-machine-snapshot.ts';
+import { wishesOf } from '../../../src/executor/virtual-machine-snapshot/take-snapshot.ts';
+import type { DomainSnapshot } from '../../../src/model/types.gen.ts';
 import {
   chooseMode,
   type ModeInput,
@@ -35,6 +38,47 @@ const cdrom = disk({
   format: 'raw',
   virtualDisk: undefined,
   isReadOnly: true,
+});
+
+describe('what is wanted of a snapshot', () => {
+  const spec = (more: Partial<VirtualMachineSnapshotSpec>): VirtualMachineSnapshotSpec => ({
+    virtualMachine: 'web',
+    ...more,
+  });
+
+  it('is read from our own fields, and only the disks that they name', () => {
+    expect(wishesOf(spec({ mode: 'External', memory: true, disks: [{ name: 'root' }] }))).toMatchObject({
+      ...{ mode: 'External', memory: true, othersToo: false, perDisk: [{ name: 'root' }] },
+    });
+    expect(wishesOf(spec({}))).toMatchObject({ mode: 'Auto', memory: false, perDisk: [], othersToo: true });
+  });
+
+  it("is read from libvirt's XML, with the disks that it does not name", () => {
+    const domainsnapshot: DomainSnapshot = {
+      memory: { snapshot: 'external', file: '/srv/web.mem' },
+      disks: {
+        disk: [
+          { name: 'vda', snapshot: 'external', source: { file: '/srv/web.over' } },
+          { name: 'sda', snapshot: 'no' },
+        ],
+      },
+    };
+    const wishes = wishesOf(spec({ domainsnapshot }));
+    expect(wishes).toMatchObject({ mode: 'External', memory: true, memoryFile: '/srv/web.mem', othersToo: true });
+    expect(
+      chooseMode(input({ ...wishes, disks: [disk(), raw] })).disks.map(({ target, mode, file }) => [
+        target,
+        mode,
+        file,
+      ]),
+    ).toEqual([
+      ['vda', 'External', '/srv/web.over'],
+      ['vdb', 'External', undefined],
+    ]);
+    expect(() =>
+      wishesOf(spec({ domainsnapshot: { disks: { disk: [{ name: 'vda', snapshot: 'manual' }] } } })),
+    ).toThrow(/manual/);
+  });
 });
 
 describe('the mode of a snapshot', () => {
