@@ -22,6 +22,8 @@ const packages: Readonly<Record<string, string>> = {
   genisoimage: '/usr/bin/genisoimage',
   openssl: '/usr/bin/openssl',
   zstd: '/usr/bin/zstd',
+  zsh: '/usr/bin/zsh',
+  fish: '/usr/bin/fish',
   'libxml2-utils': '/usr/bin/xmllint',
   'python3-libvirt': '/usr/lib/python3/dist-packages/libvirt.py',
 };
