@@ -27,6 +27,35 @@ const soaks: Readonly<Record<string, () => Promise<Soak>>> = {
     const { scaleRun } = await import('../test/support/scale-executor.ts');
     return (log) => scaleRun(500, 60_000, log);
   },
+  schedulers: async () => {
+    const [{ killSchedulers }, { startKubeApiserver }, { installKinds }] = await Promise.all([
+      import('../test/support/kill-schedulers.ts'),
+      import('../test/support/kube-apiserver.ts'),
+      import('../test/support/install-kinds.ts'),
+    ]);
+    return async (log) => {
+      const api = await startKubeApiserver();
+      try {
+        await installKinds(api);
+        return await killSchedulers(api.kubeconfigPath, 100, Math.random, log);
+      } finally {
+        await api.stop();
+      }
+    };
+  },
+  'migration-faults': async () => {
+    const { faultRun } = await import('../test/support/migration-faults.ts');
+    const { startLabCluster } = await import('../test/support/lab-cluster.ts');
+    const { testGuest } = await import('../test/support/guest.ts');
+    return async (log) => {
+      const cluster = await startLabCluster();
+      try {
+        return await faultRun(cluster, await testGuest(), 50, Math.random, log);
+      } finally {
+        await cluster.close();
+      }
+    };
+  },
 };
 
 const name = process.argv[2] ?? '';

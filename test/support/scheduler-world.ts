@@ -9,10 +9,10 @@ import { silentLogger } from '../../src/base/logger.ts';
 import type { CacheChange } from '../../src/kube/informer.ts';
 import type { KubeObject } from '../../src/kube/object.ts';
 import { statusError } from '../../src/kube/status-error.ts';
-import { machineRequests } from '../../src/scheduler/machine-requests.ts';
 import { Scheduler } from '../../src/scheduler/scheduler.ts';
 import { Snapshot, type Surroundings } from '../../src/scheduler/snapshot.ts';
 import { ManualClock } from './manual-clock.ts';
+import { forgotten, overcommitted } from './placements.ts';
 
 type Table = 'machine' | 'node';
 
@@ -141,32 +141,12 @@ export class SchedulerWorld {
 
   /** Nodes on which machines have more than there is, with the numbers. */
   overcommitted(): string[] {
-    const used = new Map<string, number>();
-    for (const { spec } of this.machines.values()) {
-      const on = spec.nodeName ?? '';
-      if (on !== '') used.set(on, (used.get(on) ?? 0) + (machineRequests(spec)['memory'] ?? 0));
-    }
-    return [...used]
-      .filter(([name, bytes]) => this.nodes.has(name) && bytes > this.#memoryOf(name))
-      .map(([name, bytes]) => `${name}: ${bytes} of ${this.#memoryOf(name)}`);
+    return overcommitted(this.machines.values(), this.nodes.values());
   }
 
   /** Machines without a node for which there is room on a node that is ready. */
   forgotten(): string[] {
-    const free = new Map([...this.nodes.keys()].map((name) => [name, this.#memoryOf(name)]));
-    for (const { spec } of this.machines.values()) {
-      const on = spec.nodeName ?? '';
-      if (free.has(on)) free.set(on, (free.get(on) ?? 0) - (machineRequests(spec)['memory'] ?? 0));
-    }
-    const open = [...this.nodes.values()].filter(
-      ({ spec, status }) => spec.unschedulable !== true && status?.conditions?.[0]?.status === 'True',
-    );
-    return [...this.machines.values()]
-      .filter(({ spec, metadata }) => (spec.nodeName ?? '') === '' && metadata.deletionTimestamp === undefined)
-      .filter(({ spec }) =>
-        open.some(({ metadata }) => (free.get(metadata.name ?? '') ?? 0) >= (machineRequests(spec)['memory'] ?? 0)),
-      )
-      .map(({ metadata }) => metadata.name ?? '');
+    return forgotten(this.machines.values(), this.nodes.values());
   }
 
   /** @internal */
@@ -222,10 +202,6 @@ export class SchedulerWorld {
       process.inbox.push({ table, change });
       if (this.direct) queueMicrotask(() => process.deliver(1));
     }
-  }
-
-  #memoryOf(name: string): number {
-    return Number.parseInt(String(this.nodes.get(name)?.status?.allocatable?.['memory'] ?? '0')) * 2 ** 20;
   }
 }
 

@@ -1,0 +1,63 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { silentLogger } from '../../src/base/logger.ts';
+import { placeMachines } from '../../src/scheduler/run-scheduler.ts';
+import { virtctlKinds } from '../../src/standalone/kinds/virtctl-kinds.ts';
+import { startApiServer, type ApiServer } from '../../src/standalone/server.ts';
+import { installKinds } from '../support/install-kinds.ts';
+import { killSchedulers, PlacementCluster } from '../support/kill-schedulers.ts';
+import { startKubeApiserver, type KubeApiserver } from '../support/kube-apiserver.ts';
+import { makeTestFolder } from '../support/test-folder.ts';
+
+describe('schedulers that all believe to lead', () => {
+  let api: ApiServer;
+  let cluster: PlacementCluster;
+
+  beforeAll(async () => {
+    const folder = makeTestFolder('racing-schedulers');
+    api = await startApiServer({ folder, definitions: virtctlKinds(), logger: silentLogger, version: 'test' });
+    cluster = await PlacementCluster.open(api.kubeconfig);
+    await cluster.addNodes(['n1', 'n2', 'n3', 'n4', 'n5', 'n6']);
+  });
+  afterAll(async () => {
+    cluster.close();
+    await api.close();
+  });
+
+  it('book no node twice, and leave nobody behind', async () => {
+    let token = 0;
+    const stop = new AbortController();
+    const start = (identity: string): Promise<void> => {
+      const newToken = (): string => `${identity}-${(token += 1)}`;
+      return placeMachines({ client: cluster.client, identity, newToken, logger: silentLogger }, stop.signal);
+    };
+    const running = ['one', 'two', 'three'].map(start);
+    // Pseudo-random, and the same in every run.
+    let seed = 7;
+    const random = (): number => (seed = (seed * 16_807) % 2_147_483_647) / 2_147_483_647;
+    for (let round = 0; round < 5; round += 1) {
+      await cluster.create(12, random);
+      await cluster.check();
+      await cluster.deleteSome(0.4, random);
+      await cluster.check();
+    }
+    expect(await cluster.untilSettled()).toBeGreaterThan(0);
+    stop.abort(new Error('the test is over'));
+    await Promise.all(running);
+  });
+});
+
+describe('schedulers on a real kube-apiserver', () => {
+  let api: KubeApiserver;
+  beforeAll(async () => {
+    api = await startKubeApiserver();
+    await installKinds(api);
+  });
+  afterAll(() => api.stop());
+
+  it('can be killed at any moment', async () => {
+    // A tenth of `npm run soak -- schedulers` would take a minute and a half.
+    const report = await killSchedulers(api.kubeconfigPath, 4, Math.random, () => undefined);
+    expect(report.kills).toBe(4);
+    expect(report.placed).toBeGreaterThan(0);
+  });
+});
