@@ -59,7 +59,8 @@ export async function recoverMachine(
   const settled = settledOf(spec.runStrategy ?? 'Always', view);
   context.add(machine);
   if (settled === undefined) return { machine, notes };
-  return { machine: { ...machine, spec: { ...machine.spec, runStrategy: 'Halted' } }, settled, notes };
+  // Manual neither starts nor stops it, nor forgets what it was started for.
+  return { machine: { ...machine, spec: { ...machine.spec, runStrategy: 'Manual' } }, settled, notes };
 }
 
 /** A machine that is off, and whose status said why it stays so: it had its run, or it is saved until asked for. */

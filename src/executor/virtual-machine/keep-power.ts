@@ -61,9 +61,15 @@ async function settle({ status, view, memory }: Round): Promise<void> {
     await status.note({ power: { stoppingSince: null } });
     if (view !== undefined) memory.requests.forget(view.domain.uuid);
   }
-  if (!runs) return;
-  // It runs, by whoever's hand: that counts as the start that the strategy asked for.
   const strategy = status.machine.spec.runStrategy ?? 'Always';
+  if (!runs) {
+    // Halted ends the run: the strategy that comes after it starts the machine anew.
+    if (strategy === 'Halted' && status.power.startedFor !== undefined) {
+      await status.note({ power: { startedFor: null } });
+    }
+    return;
+  }
+  // It runs, by whoever's hand: that counts as the start that the strategy asked for.
   if (status.power.startedFor !== strategy || status.power.held === true) {
     await status.note({ power: { startedFor: strategy, held: null } });
   }
