@@ -230,10 +230,10 @@ describe('a migration in the middle of which something happens', () => {
 
   it('ends when it is called off', async () => {
     const operation = await half('node-2');
-    expect((await cluster.get('busy')).status?.printableStatus).toBe('Migrating');
+    await cluster.untilStatus('busy', 'Migrating');
     await cluster.operations.delete({ namespace: 'default', name: operation.metadata.name ?? '' });
     await isOn('node-1');
-    expect((await cluster.get('busy')).status?.migration).toMatchObject({ phase: 'Failed' });
+    await cluster.until('busy', 'the outcome', ({ status }) => status?.migration?.phase === 'Failed');
   });
 
   it('goes on when the executor of the source is killed', async () => {

@@ -13,16 +13,19 @@ import { removeFinalizer } from '../../reconcile/finalizers.ts';
  */
 export async function followMigration(round: Round): Promise<boolean> {
   const operation = await openMigration(round);
-  if (operation === undefined) return false;
+  if (operation === undefined) {
+    forgetOldMigration(round);
+    return false;
+  }
   const progress = await stepOperation(operation, round.view, operationContext(round));
   if (progress.isOver) {
     const { operations } = round.parts;
     tellOutcome(round, progress.operation);
-    await removeFinalizer(operations, progress.operation, migrationFinalizer, round.signal);
-    lookAgain(round, 20);
     const failed = progress.operation.status?.phase === 'Failed';
     // The one that succeeded was told with the machine's hand-over: from there on status is the target's to write.
     if (failed) await tellMigration(round, progress.operation);
+    await removeFinalizer(operations, progress.operation, migrationFinalizer, round.signal);
+    lookAgain(round, 20);
     return true;
   }
   await tellMigration(round, progress.operation);
@@ -38,6 +41,13 @@ async function openMigration({ key, parts, status, signal }: Round): Promise<Vir
     if (operation?.spec.verb === 'Migrate' && operation.status?.phase === 'Running') return operation;
   }
   return undefined;
+}
+
+/** One that ended without being told: the executor was killed in between. Its operation knows how. */
+function forgetOldMigration({ status }: Round): void {
+  const { migration } = status.next;
+  if (migration === undefined || !['Pending', 'Running'].includes(migration.phase)) return;
+  status.next.migration = { ...migration, phase: 'Unknown' };
 }
 
 async function tellMigration({ status }: Round, operation: VirtualMachineOperation): Promise<void> {
