@@ -2,7 +2,7 @@
 import type { Cause } from '../http/api-error.ts';
 import type { JsonObject, JsonSchema } from '../schema/json-schema.ts';
 import { isJsonObject, textOf } from '../schema/json-schema.ts';
-import { shortDuration } from '../table/age.ts';
+import { shortDuration } from '../../base/short-duration.ts';
 import {
   eventFields,
   eventFieldNames,

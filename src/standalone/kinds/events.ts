@@ -4,7 +4,7 @@
  */
 import type { JsonObject, JsonSchema } from '../schema/json-schema.ts';
 import { isJsonObject, textOf } from '../schema/json-schema.ts';
-import { shortDuration } from '../table/age.ts';
+import { shortDuration } from '../../base/short-duration.ts';
 import type { Conversion, PrinterColumn } from './resource-definition.ts';
 
 const text = (description: string): JsonSchema => ({ type: 'string', description });

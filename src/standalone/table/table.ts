@@ -2,7 +2,7 @@
 import { objectMetaSchema } from '../kinds/object-meta.ts';
 import type { PrinterColumn, ResourceDefinition } from '../kinds/resource-definition.ts';
 import type { JsonObject } from '../schema/json-schema.ts';
-import { shortDuration } from './age.ts';
+import { shortDuration } from '../../base/short-duration.ts';
 import { compileJsonPath } from './json-path.ts';
 
 /** What of each object a row carries. */
