@@ -37,6 +37,26 @@ describe('what can go wrong with a machine', () => {
     await node.delete('loop');
   });
 
+  it("backs off when the guest's kernel panics again and again, also where only crashes are a reason to start", async () => {
+    const panicking = guestMachine(node, guest, 'panics', {
+      runStrategy: 'RerunOnFailure',
+      agent: false,
+      cmdline: 'unknown_nmi_panic',
+      domain: { devices: { panic: [{ model: 'isa' }] } },
+    });
+    await node.create('panics', panicking);
+    for (let boots = 1; boots <= 2; boots += 1) {
+      await untilBoots(node, 'panics', boots);
+      await node.untilStatus('panics', 'Running');
+      expect((await node.operate('panics', 'InjectNMI')).status).toMatchObject({ phase: 'Succeeded' });
+      await node.until('panics', (vm) => vm.status?.failures?.count === boots, `panic ${boots}`);
+    }
+    const waiting = await node.untilStatus('panics', 'CrashLoopBackOff');
+    expect(waiting.status).toMatchObject({ lastStop: { reason: 'Crashed' }, domain: { reason: 'crashed', boots: 2 } });
+    expect(await bootsOf(node, 'panics')).toBe(2);
+    await node.delete('panics');
+  });
+
   it("tells libvirt's words when it cannot start it, and starts it when the cause is gone", async () => {
     const spec = guestMachine(node, guest, 'broken');
     const disk = {

@@ -174,7 +174,7 @@ export class ExecutorNode {
     name: string,
     holds: (vm: VirtualMachine) => boolean,
     what = 'it holds',
-    timeoutMs = 60_000,
+    timeoutMs = 120_000,
   ): Promise<VirtualMachine> {
     let last: VirtualMachine | undefined;
     const end = Date.now() + timeoutMs;
@@ -222,7 +222,7 @@ export class ExecutorNode {
   /** Waits until an operation is over. */
   async untilOver(
     { metadata: { name = '' } }: VirtualMachineOperation,
-    timeoutMs = 90_000,
+    timeoutMs = 180_000,
   ): Promise<VirtualMachineOperation> {
     const end = Date.now() + timeoutMs;
     for (;;) {
@@ -247,7 +247,7 @@ export class ExecutorNode {
   }
 
   /** Deletes a machine and waits until it is gone. */
-  async delete(name: string, timeoutMs = 60_000): Promise<void> {
+  async delete(name: string, timeoutMs = 120_000): Promise<void> {
     const ref = { namespace: this.namespace, name };
     await this.machines.delete(ref);
     const end = Date.now() + timeoutMs;

@@ -70,7 +70,7 @@ export async function bootsOf(node: ExecutorNode, name: string): Promise<number>
 }
 
 /** Waits until a guest has come to its shell so many times. */
-export async function untilBoots(node: ExecutorNode, name: string, boots: number, timeoutMs = 90_000): Promise<void> {
+export async function untilBoots(node: ExecutorNode, name: string, boots: number, timeoutMs = 240_000): Promise<void> {
   const end = Date.now() + timeoutMs;
   for (let seen = await bootsOf(node, name); seen < boots; seen = await bootsOf(node, name)) {
     if (Date.now() > end) {
