@@ -289,6 +289,15 @@ describe('networks on real libvirt', () => {
       expect(await lab.eventsOf('live')).toContain('Restarted');
     });
 
+    it('follows its object again when libvirtd was killed', async () => {
+      await lab.node.libvirtd.signal('KILL');
+      await lab.patch('live', { spec: { network: { mtu: { size: 1400 } } } });
+      await lab.node.libvirtd.start();
+      expect(line(await lab.untilReady('live'))).toMatchObject({ state: 'Active', bridge: 'vl9' });
+      expect(await xml()).toContain('1400');
+      expect(await lab.node.libvirtd.exec('ip', 'link', 'show', 'vl9')).toContain('mtu 1400');
+    });
+
     it('is listed, restarted, stopped, started and unmarked with virtctl network', async () => {
       const virtctl = async (...args: string[]): Promise<string> => {
         const { exitCode, stdout, stderr } = await commandLine(
