@@ -2,7 +2,7 @@
  * The HTTP side of the server: authenticates, finds out what a request is about, and answers errors as Status. Over TLS
  * on a port, and without on a socket in the data folder, which only its owner may open.
  */
-import { chmodSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:https';
@@ -116,11 +116,14 @@ async function listenOnSocket(
   });
   // What a crash left; the folder is locked.
   rmSync(path, { force: true });
-  await new Promise<void>((resolve, reject) => {
+  // Node.js binds before listen() returns: at no moment can others open it, whatever the folder's mode is.
+  const umask = process.umask(0o177);
+  const listening = new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(new UnreachableError(`cannot listen on ${path}`, { cause: error })));
     server.listen(path, resolve);
   });
-  chmodSync(path, 0o600);
+  process.umask(umask);
+  await listening;
   return { close: () => close(server, sockets) };
 }
 
