@@ -95,6 +95,34 @@ describe('snapshots and what can go wrong', () => {
     expect(await world.files('default.daemon')).toEqual(['default.daemon.qcow2']);
   });
 
+  it('finds a snapshot by its files that libvirtd made, and died before it wrote that down', async () => {
+    const { node, disks, snapshots } = world;
+    await world.machine('window');
+    await world.sh('window', 'echo one >/data/a; sync');
+    await node.stopExecutor('SIGKILL');
+    const [{ metadata }, disk] = [await node.get('window'), await disks.get(world.at('window'))];
+    const path = disk.status?.path ?? '';
+    const overlay = join(world.folder, 'default.window.snap-w1.qcow2');
+    await world.ask('window', 'w1');
+    const status = {
+      ...{ phase: 'InProgress', step: 'Taking', nodeName: node.name, virtualMachineUID: metadata.uid, name: 'w1' },
+      ...{ mode: 'External', memory: false, domainState: 'running' },
+      disks: [{ target: 'vda', name: 'root', mode: 'External', path, format: 'qcow2', virtualDisk: 'window', overlay }],
+    };
+    await snapshots.mergePatch(world.at('w1'), { status }, { subresource: 'status' });
+    const files = ['--disk-only', '--no-metadata', '--diskspec', `vda,file=${overlay}`];
+    await node.libvirtd.virsh('snapshot-create-as', 'default.window', 'w1', ...files);
+    await node.startExecutor();
+    await world.ready('w1');
+    expect((await disks.get(world.at('window'))).status).toMatchObject({ path: overlay, backingChain: [path] });
+    await world.sh('window', 'echo two >/data/b; sync');
+    await world.revert('window', 'w1');
+    expect(await world.sh('window', 'ls /data')).toBe('a\nboots\nlost+found');
+    await world.dropSnapshot('w1');
+    expect(await world.files('default.window')).toEqual(['default.window.qcow2']);
+    await node.delete('window');
+  });
+
   it('loses nothing when a merge runs out of space, and goes on when there is some', async () => {
     const { node, snapshots } = world;
     await world.machine('full', { pool: 'small', capacity: '32Mi' });

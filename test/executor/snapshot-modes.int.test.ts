@@ -66,23 +66,23 @@ describe('snapshots by mode and state', () => {
     await world.machine('raw', { format: 'raw' }, { runStrategy: 'Manual' });
     await world.operate('raw', 'Start');
     await world.sh('raw', 'echo one >/data/a; sync');
-    await world.operate('raw', 'Stop');
+    await world.operate('raw', 'Stop', { stop: { force: true } });
     const first = await world.take('raw', 'r1');
     expect(first.status).toMatchObject({ mode: 'External', memory: false, domainState: 'shutoff' });
     await world.operate('raw', 'Start');
     await world.sh('raw', 'echo two >/data/b; sync');
-    await world.operate('raw', 'Stop');
+    await world.operate('raw', 'Stop', { stop: { force: true } });
     await world.take('raw', 'r2');
     await world.operate('raw', 'Start');
     await world.sh('raw', 'echo three >/data/c; sync');
-    await world.operate('raw', 'Stop');
+    await world.operate('raw', 'Stop', { stop: { force: true } });
     expect((await disks.get(world.at('raw'))).status?.backingChain).toHaveLength(2);
 
     await world.dropSnapshot('r1');
     expect((await disks.get(world.at('raw'))).status?.backingChain).toHaveLength(1);
     await world.revert('raw', 'r2', { powerState: 'Running' });
     expect(await world.sh('raw', 'cat /data/a /data/b; ls /data')).toBe('one\ntwo\na\nb\nboots\nlost+found');
-    await world.operate('raw', 'Stop');
+    await world.operate('raw', 'Stop', { stop: { force: true } });
     await world.dropSnapshot('r2');
     expect((await disks.get(world.at('raw'))).status).toMatchObject({ format: 'raw', backingChain: [] });
     expect(await world.files('default.raw')).toEqual(['default.raw.raw']);

@@ -1,7 +1,7 @@
 /** A snapshot that is to go: what it keeps is merged and freed, then libvirt forgets it, then the object may go. */
 import { removeFile } from './image-files.ts';
 import { mergeDisk, mergeRetryMs } from './merge-layers.ts';
-import { reportSnapshot, type SnapshotContext } from './snapshot-context.ts';
+import { isMade, reportSnapshot, type SnapshotContext } from './snapshot-context.ts';
 import { hasJob, type StepResult } from './take-snapshot.ts';
 import type { DomainView } from '../virtual-machine/domain-view.ts';
 import { isOutOfSpace, StorageProblem } from '../virtual-pool/storage-context.ts';
@@ -18,7 +18,6 @@ export interface DropInput {
   readonly libvirt: Libvirt;
   /** The domain; undefined when the machine has none any more. */
   readonly view: DomainView | undefined;
-  readonly others: readonly VirtualMachineSnapshot[];
   readonly signal: AbortSignal;
 }
 
@@ -48,12 +47,16 @@ export async function dropSnapshot(
     if (view !== undefined && (await hasJob(view.domain, signal))) return { hold: true, requeueAfterMs: 500 };
     for (const disk of current.status?.disks ?? []) {
       if (disk.mode !== 'External') continue;
-      const { items } = await context.disks.listAll({ namespace: current.metadata.namespace ?? '', signal });
-      const progress = await mergeDisk(context, current, disk, { ...input, disks: items });
+      const { namespace = '', uid } = current.metadata;
+      const { items: disks } = await context.disks.listAll({ namespace, signal });
+      // Of all machines: a disk may have been another one's when a snapshot was taken.
+      const { items: all } = await context.snapshots.listAll({ namespace, signal });
+      const others = all.filter((one) => one.metadata.uid !== uid && isMade(one));
+      const progress = await mergeDisk(context, current, disk, { ...input, others, disks });
       if (!progress.isDone) return progress;
-      const { disks = [], merges = [] } = current.status ?? {};
+      const { disks: kept = [], merges = [] } = current.status ?? {};
       const status = {
-        disks: disks.filter(({ target }) => target !== disk.target),
+        disks: kept.filter(({ target }) => target !== disk.target),
         merges: merges.filter(({ target }) => target !== disk.target),
         step: undefined,
         percent: undefined,

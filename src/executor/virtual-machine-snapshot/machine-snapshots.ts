@@ -14,7 +14,7 @@
  * executor.ts.
  */
 import { dropSnapshot, snapshotFinalizer } from './drop-snapshot.ts';
-import { isMade, type SnapshotContext } from './snapshot-context.ts';
+import type { SnapshotContext } from './snapshot-context.ts';
 import { revertWork } from './revert-snapshot.ts';
 import { tellTree } from './snapshot-tree.ts';
 import { takeSnapshot, type StepResult } from './take-snapshot.ts';
@@ -119,12 +119,7 @@ export class MachineSnapshots {
       return undefined;
     }
     if (!isBeingDeleted(found) || libvirt === undefined || found.status?.nodeName !== nodeName) return undefined;
-    const others: VirtualMachineSnapshot[] = [];
-    for (const name of this.context.namesOf(`${namespace ?? ''}/${found.spec.virtualMachine}`)) {
-      const other = await snapshots.find({ namespace, name }, { signal });
-      if (other !== undefined && other.metadata.uid !== found.metadata.uid && isMade(other)) others.push(other);
-    }
-    const { requeueAfterMs } = await dropSnapshot(this.context, found, { libvirt, view: undefined, others, signal });
+    const { requeueAfterMs } = await dropSnapshot(this.context, found, { libvirt, view: undefined, signal });
     return { requeueAfterMs };
   }
 
@@ -132,7 +127,7 @@ export class MachineSnapshots {
     const { libvirt, view, signal } = round;
     const others = all.filter((one) => one !== next);
     if (isBeingDeleted(next) && next.status?.step !== 'Taking') {
-      return dropSnapshot(this.context, next, { libvirt, view, others: others.filter(isMade), signal });
+      return dropSnapshot(this.context, next, { libvirt, view, signal });
     }
     const claimed = await this.#claim(next, round);
     return takeSnapshot(this.context, claimed, { libvirt, machine: round.status.machine, view, others, signal });

@@ -41,7 +41,7 @@ import type { Libvirt } from '../../libvirt/libvirt.ts';
 export interface MergeInput {
   readonly libvirt: Libvirt;
   readonly view: DomainView | undefined;
-  /** The other snapshots of the machine that were made. */
+  /** The other snapshots of the namespace that were made. */
   readonly others: readonly VirtualMachineSnapshot[];
   /** All VirtualDisks of the namespace. */
   readonly disks: readonly VirtualDisk[];
@@ -59,7 +59,7 @@ interface File {
 }
 
 const pollMs = 500;
-const retryMs = 15_000;
+const retryMs = 5_000;
 /** Less than this is no space for anything. */
 const fullBytes = 1024 * 1024;
 
@@ -120,11 +120,15 @@ async function plan(
   refuseWhileUsed(snapshot, frozen, own, input.disks);
   if (!(await fileExists(frozen.path))) return { isDone: true };
   const over = await filesOver(frozen.path, members, signal);
+  const active = own.status?.path === undefined ? [] : await chainOf(own.status.path, own.status.format, signal);
   if (over.length === 0) {
+    if (active.includes(frozen.path)) {
+      const message = `VirtualDisk "${own.metadata.name ?? ''}" lies over ${frozen.path} by files that no snapshot has; merge them by hand`;
+      throw new StorageProblem('InUse', message);
+    }
     await removeFile(frozen.path);
     return { isDone: true };
   }
-  const active = own.status?.path === undefined ? [] : await chainOf(own.status.path, own.status.format, signal);
   const live = liveChain(view?.live, disk.target);
   const kept =
     over.find(({ path }) => live.includes(path)) ?? over.find(({ path }) => active.includes(path)) ?? over[0];

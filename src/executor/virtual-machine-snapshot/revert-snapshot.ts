@@ -442,10 +442,8 @@ async function clean(run: OperationRun, context: RevertContext): Promise<StepPro
   const snapshot = await snapshotOf(run, context);
   if (run.notes['mode'] === 'External' && run.view !== undefined) await makeCurrent(run.view, snapshot, signal);
   const kept = new Set<string | undefined>();
-  for (const name of context.snapshots.namesOf(objectKey(run.context.status.machine))) {
-    const other = await context.snapshots.snapshots.find({ namespace, name }, { signal });
-    for (const { path } of other?.status?.disks ?? []) kept.add(path);
-  }
+  const { items: all } = await context.snapshots.snapshots.listAll({ namespace: namespace ?? '', signal });
+  for (const { status } of all) for (const { path } of status?.disks ?? []) kept.add(path);
   for (const { from, fromFormat, to } of layersOf(run)) {
     if (from === to || kept.has(from) || !(await fileExists(from)) || (await isInUse(from, fromFormat, signal)))
       continue;
