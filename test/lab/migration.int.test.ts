@@ -5,6 +5,7 @@ import type { VirtualMachineOperation } from '../../src/api/virtual-machine-oper
 import type { VirtualMachine, VirtualMachineSpec } from '../../src/api/virtual-machine.ts';
 import { testGuest, type Guest } from '../support/guest.ts';
 import { idleMachine, startLabCluster, type LabCluster } from '../support/lab-cluster.ts';
+import { bootsOf, consoleOf, faultRun, roamingGuest, untilBooted } from '../support/migration-faults.ts';
 import { runProgram } from '../support/run-program.ts';
 
 let cluster: LabCluster;
@@ -18,37 +19,18 @@ beforeAll(async () => {
 });
 afterAll(() => cluster.close());
 
-/** A real guest that writes its boots to its first disk, and to a file that all nodes see. */
+/** A real guest that counts its boots on its first disk, if it has one, and tells them where all nodes see it. */
 function guestSpec(name: string, spec: Partial<VirtualMachineSpec> = {}): VirtualMachineSpec {
-  return {
-    runStrategy: 'Always',
-    nodeName: 'node-1',
-    ...spec,
-    domain: {
-      type: 'qemu',
-      memory: { unit: 'MiB', value: 160 },
-      os: {
-        type: { arch: 'x86_64', machine: 'q35', value: 'hvm' },
-        ...{ kernel: guest.kernel, initrd: guest.initrd, cmdline: guest.cmdline },
-      },
-      features: { acpi: {} },
-      devices: { serial: [{ type: 'file', source: [{ path: consoleOf(name), append: true }] }] },
-    },
-  };
-}
-
-function consoleOf(name: string): string {
-  return join(cluster.lab.shared, `${name}.log`);
+  return { ...roamingGuest(cluster, guest, name), ...spec };
 }
 
 async function untilSaid(name: string, text: string): Promise<void> {
-  const said = async (): Promise<void> => expect(await readFile(consoleOf(name), 'utf8')).toContain(text);
+  const said = async (): Promise<void> =>
+    expect(await readFile(consoleOf(cluster, name), 'utf8').catch(() => '')).toContain(text);
   await vi.waitFor(said, { timeout: 90_000, interval: 100 });
 }
 
-async function boots(name: string): Promise<number> {
-  return (await readFile(consoleOf(name), 'utf8')).split('virtctl-guest ready').length - 1;
-}
+const boots = (name: string): Promise<number> => bootsOf(cluster, name);
 
 const idle = { ...idleMachine, nodeName: 'node-1' };
 const isAt = (step: string) => (operation: VirtualMachineOperation) => operation.status?.step === step;
@@ -224,7 +206,7 @@ describe('a migration in the middle of which something happens', () => {
   beforeAll(async () => {
     await cluster.lab.untilReady(['node-1', 'node-2', 'node-3']);
     await cluster.create('busy', guestSpec('busy'));
-    await untilSaid('busy', 'ready');
+    await untilBooted(cluster, 'busy', 1);
     await cluster.untilStatus('busy', 'Running');
   });
 
@@ -282,5 +264,14 @@ describe('a migration in the middle of which something happens', () => {
     await cluster.until('busy', 'to stay', ({ status }) => status?.printableStatus === 'Running');
     await cluster.lab.node('node-1').heal();
     await isOn('node-3');
+  });
+});
+
+describe('migrations with faults at random moments', () => {
+  it('leave one copy that has booted once', async () => {
+    await cluster.delete('busy');
+    await cluster.lab.untilReady(['node-1', 'node-2', 'node-3']);
+    const { failures } = await faultRun(cluster, guest, 5, Math.random, () => undefined);
+    expect(failures).toEqual([]);
   });
 });
