@@ -59,6 +59,7 @@ export const virtualNetworkStatus = object(
           drift: list('What somebody changed behind our back and is left so.', string('A path below spec.network.')),
           ignored: list('What libvirt did not keep of what it was given.', string('A path below spec.network.')),
           attached: list('The machines that are plugged into it, as namespace/name.', string('A machine.')),
+          attachedLeftOut: integer('How many more machines there are than are told.', { min: 1 }),
           leases: list(
             'The addresses its DHCP server gave.',
             object(
@@ -73,6 +74,7 @@ export const virtualNetworkStatus = object(
             ),
             { maxItems: 1024 },
           ),
+          leasesLeftOut: integer('How many more leases there are than are told.', { min: 1 }),
           lastUpdateTime: time('When this was found out.'),
           reason: string('Why it is not ready, in one word: a reason of the condition Ready.'),
           message: string("Why it is not ready, in libvirt's words."),

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { commandLine } from '../support/command-line.ts';
 import { testGuest, type Guest } from '../support/guest.ts';
 import { guestMachine } from '../support/guest-machine.ts';
 import { NetworkLab } from '../support/network-lab.ts';
@@ -84,6 +85,16 @@ describe('guests in a network', () => {
     ).toEqual(macs.sort());
     expect(line(network)?.leases?.every(({ expiresAt }) => Date.parse(expiresAt ?? '') > Date.now())).toBe(true);
     expect(line(network)?.attached).toEqual(['default/one', 'default/two']);
+    const virtctl = (...args: string[]) =>
+      commandLine([...args, '--kubeconfig', lab.node.kubeconfig], {
+        home: lab.node.libvirtd.dir,
+        cwd: lab.node.libvirtd.dir,
+      });
+    const leases = await virtctl('network', 'leases', 'front', '--no-headers');
+    expect(leases.stdout).toMatch(/^front +node-1 +10\.60\.0\.22\/24 +52:54:00:\S+ +\S+ +two +20/m);
+    expect((await virtctl('get', 'vm', '-o', 'wide')).stdout).toContain(ipOf(one));
+    const refused = await virtctl('network', 'restart', 'front');
+    expect([refused.exitCode, refused.stderr]).toEqual([4, expect.stringContaining('default/one, default/two')]);
   });
 
   it('are told who else has the address that they ask for', async () => {

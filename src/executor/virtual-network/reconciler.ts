@@ -57,8 +57,8 @@ const waitMs = 10_000;
 /** libvirt tells of no lease: leases are looked at in this interval after a change, and then ever more seldom. */
 const leasesMinMs = 2_000;
 const leasesMaxMs = 60_000;
-/** More leases of a node are not told. */
-const maxLeases = 512;
+/** More leases, and more guests, are not told: of one node, and of all of a network. An object has at most 1.5 MB. */
+const maxTold = { ofNode: 512, ofNetwork: 4096, atLeast: 16 };
 const callTimeoutMs = 30_000;
 
 /** What one look at the node's network came to. */
@@ -474,8 +474,10 @@ class NetworkRound {
     const { view } = this;
     if (view === undefined || !this.isOwn) return { nodeName, state: 'Absent', ...told };
     const { network } = view;
-    const guests = view.live === undefined ? [] : await this.#guests.of(network, this.#options);
+    const attached = view.live === undefined ? [] : namesAttached(await this.#guests.of(network, this.#options));
     const leases = view.live === undefined ? [] : await leasesOf(network, view.live, this.#options);
+    const limit = this.#toldOfNode();
+    const leftOut = (list: readonly unknown[]): number => Math.max(0, list.length - limit);
     const bridge = bridgeOf(view.live ?? view.inactive);
     const ignored = (view.mark?.ignored ?? []).map(({ path }) => path);
     const restartRequired = [...new Set(this.#left.map(({ path }) => path))];
@@ -492,11 +494,19 @@ class NetworkRound {
       ...(restartRequired.length === 0 ? {} : { restartRequired }),
       ...(this.#drift.length === 0 ? {} : { drift: [...this.#drift] }),
       ...(ignored.length === 0 ? {} : { ignored }),
-      ...(guests.length === 0 ? {} : { attached: namesAttached(guests) }),
-      ...(leases.length === 0 ? {} : { leases: leases.map(toStatus) }),
+      ...(attached.length === 0 ? {} : { attached: attached.slice(0, limit) }),
+      ...(leftOut(attached) === 0 ? {} : { attachedLeftOut: leftOut(attached) }),
+      ...(leases.length === 0 ? {} : { leases: leases.slice(0, limit).map(toStatus) }),
+      ...(leftOut(leases) === 0 ? {} : { leasesLeftOut: leftOut(leases) }),
       ...(this.#refused.length === 0 || restartRequired.length === 0 ? {} : { refused: this.#refused.join('; ') }),
       ...told,
     };
+  }
+
+  /** How many leases, and how many guests, the line of one node has at most. */
+  #toldOfNode(): number {
+    const nodes = Math.max(1, this.#context.nodes().length);
+    return Math.min(maxTold.ofNode, Math.max(maxTold.atLeast, Math.floor(maxTold.ofNetwork / nodes)));
   }
 
   event(type: 'Normal' | 'Warning', reason: string, action: string, note: string): void {
@@ -548,7 +558,7 @@ async function stop(network: Network, options: LibvirtCallOptions): Promise<void
   }
 }
 
-/** Leases, newest first to go when there are too many; none where libvirt runs no DHCP server. */
+/** Leases by address; none where libvirt runs no DHCP server. */
 async function leasesOf(
   network: Network,
   live: DataObject,
@@ -557,7 +567,7 @@ async function leasesOf(
   if (!listAt(live, 'ip').some((ip) => memberAt(ip, 'dhcp') !== undefined)) return [];
   try {
     const leases = await network.leases(options);
-    return leases.sort((a, b) => (a.address < b.address ? -1 : 1)).slice(0, maxLeases);
+    return leases.sort((a, b) => (a.address < b.address ? -1 : 1));
   } catch (error) {
     // Stopped meanwhile, or a driver without leases.
     if (isNotFound(error) || error instanceof LibvirtError) return [];
