@@ -16,10 +16,11 @@ import type { VirtualMachineOperation } from '../../api/virtual-machine-operatio
 import { domainName, type VirtualMachine } from '../../api/virtual-machine.ts';
 import { FailedError, InvalidInputError, toError } from '../../base/errors.ts';
 import { parseObjectKey, refOf } from '../../kube/object.ts';
+import { isConflict, isNotFound as isGone } from '../../kube/status-error.ts';
 import { isInvalidState, isNotFound, LibvirtError } from '../../libvirt/errors.ts';
 import type { Libvirt } from '../../libvirt/libvirt.ts';
 import type { ReconcileContext, ReconcileResult } from '../../reconcile/controller.ts';
-import { removeFinalizer } from '../../reconcile/finalizers.ts';
+import { isBeingDeleted, removeFinalizer } from '../../reconcile/finalizers.ts';
 
 /** What it works with. */
 export interface ReceiverOptions {
@@ -55,6 +56,17 @@ export class MigrationReceiver {
 
   /** Looks at one operation Migrate, by `namespace/name`. */
   async reconcile(key: string, { signal }: ReconcileContext): Promise<ReconcileResult | undefined> {
+    try {
+      return await this.#look(key, signal);
+    } catch (error) {
+      // Both nodes are done with it at the same time, and both say so.
+      if (isConflict(error)) return { requeueAfterMs: 50 };
+      if (isGone(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async #look(key: string, signal: AbortSignal): Promise<ReconcileResult | undefined> {
     const { operations, machines, nodeName } = this.#parts;
     const libvirt = this.#parts.libvirt();
     // Everything is looked at again when the connection is back.
@@ -73,6 +85,10 @@ export class MigrationReceiver {
       }
       await removeFinalizer(operations, operation, migrationFinalizer, signal);
       return undefined;
+    }
+    // Nobody is left to call it off.
+    if ((machine === undefined || !isThis) && isBeingDeleted(operation)) {
+      await removeFinalizer(operations, operation, migrationFinalizer, signal);
     }
     if (target !== nodeName || machine === undefined || !isThis) return undefined;
     const arriving = { operation, machine, libvirt, signal, options: { signal, timeoutMs: callMs } };
