@@ -123,6 +123,28 @@ describe('snapshots and what can go wrong', () => {
     await node.delete('window');
   });
 
+  it('takes a snapshot when there is space for its memory, and the guest runs on meanwhile', async () => {
+    const { node, snapshots } = world;
+    const folder = join(node.libvirtd.dir, 'executor/snapshots');
+    await node.libvirtd.exec('mkdir', '-p', folder);
+    await node.libvirtd.exec('mount', '-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', folder);
+    await world.machine('room');
+    await world.sh('room', 'echo one >/data/a; sync; echo before >/run/memory');
+    await world.ask('room', 'm1', { memory: true, mode: 'External' });
+    const isFull = ({ status }: VirtualMachineSnapshot): boolean =>
+      status?.conditions?.some(({ reason }) => reason === 'OutOfSpace') === true;
+    await world.until(snapshots, 'm1', isFull, 'the lack of space to be told');
+    expect(await world.sh('room', 'cat /data/a /run/memory')).toBe('one\nbefore');
+    expect(await world.files('default.room')).toEqual(['default.room.qcow2']);
+    await node.libvirtd.exec('mount', '-o', 'remount,size=400m', folder);
+    await world.ready('m1');
+    await world.sh('room', 'echo after >/run/memory');
+    await world.revert('room', 'm1');
+    expect(await world.sh('room', 'cat /data/a /run/memory')).toBe('one\nbefore');
+    await node.delete('room');
+    await node.libvirtd.exec('umount', folder);
+  });
+
   it('loses nothing when a merge runs out of space, and goes on when there is some', async () => {
     const { node, snapshots } = world;
     await world.machine('full', { pool: 'small', capacity: '32Mi' });

@@ -48,7 +48,7 @@ export interface StepResult {
 /** Writing memory takes as long as it is large, in milliseconds. */
 const takeMs = 60 * 60_000;
 const pollMs = 500;
-const retryMs = 15_000;
+const retryMs = 5_000;
 const waitMs = 1_000;
 
 /** Does the next steps of a snapshot that is not there yet. */
