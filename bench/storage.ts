@@ -134,7 +134,7 @@ class StorageBench {
         'virtctl image download': (round) =>
           this.#virtctl('image', 'download', 'kept', at(`c${round}`), '-c', this.#node.libvirtd.uri),
         'virsh vol-download && sha256sum': async (round) => {
-          await this.#virsh('vol-download', '--pool', 'bench', 'default.kept.qcow2', at(`c${round}`), '--sparse');
+          await this.#virsh('vol-download', '--pool', 'bench', 'image_default.kept.qcow2', at(`c${round}`), '--sparse');
           await runProgram('sha256sum', [at(`c${round}`)]);
         },
       },
@@ -144,9 +144,10 @@ class StorageBench {
           await this.#apply('VirtualDisk', `d${round}`, { pool: 'bench', nodeName: this.#node.name, source });
           await this.#virtctl('wait', `vdisk/d${round}`, '--for=condition=Ready', '--timeout=600s');
         },
-        'virsh vol-clone': (round) => this.#virsh('vol-clone', '--pool', 'bench', 'default.kept.qcow2', `v${round}`),
+        'virsh vol-clone': (round) =>
+          this.#virsh('vol-clone', '--pool', 'bench', 'image_default.kept.qcow2', `v${round}`),
         'qemu-img convert': async (round) => {
-          const from = join(this.#folder, 'default.kept.qcow2');
+          const from = join(this.#folder, 'image_default.kept.qcow2');
           await runProgram('qemu-img', ['convert', '-O', 'qcow2', from, join(this.#folder, `v${round}`)]);
         },
       },

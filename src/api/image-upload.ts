@@ -26,7 +26,8 @@ export interface ImageUpload {
 /** The name at libvirt of the volume that an image is. */
 export function imageVolumeName(image: VirtualImage): string {
   const { namespace = 'default', name = '' } = image.metadata;
-  return `${namespace}.${name}.${image.spec.format ?? 'qcow2'}`;
+  // No namespace has an underscore: it is never the volume of a VirtualDisk of that name.
+  return `image_${namespace}.${name}.${image.spec.format ?? 'qcow2'}`;
 }
 
 /** The name of a pool at libvirt. */

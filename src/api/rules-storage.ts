@@ -1,3 +1,4 @@
+import { imageVolumeName } from './image-upload.ts';
 import { findCondition } from './meta.ts';
 import type { Problems } from './problem.ts';
 import { formatBytesRounded, parseQuantity } from './quantity.ts';
@@ -75,8 +76,8 @@ function checkShrink({ spec }: VirtualDisk, old: VirtualDisk, problems: Problems
 /** The rules of a VirtualImage beyond its schema. */
 export function checkImage({ object, old, lookup, problems }: RuleInput<VirtualImage>): void {
   const { spec } = object;
-  const { namespace = '', name = '' } = object.metadata;
-  checkLibvirtName(`${namespace}.${name}.qcow2`, 'metadata.name', problems);
+  const { namespace = '' } = object.metadata;
+  checkLibvirtName(imageVolumeName(object), 'metadata.name', problems);
   checkExactlyOne(spec.source, imageSources, 'spec.source', problems);
   checkHostPath(spec.source.file?.path, 'spec.source.file.path', problems);
   const { http } = spec.source;

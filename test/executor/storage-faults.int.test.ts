@@ -167,7 +167,7 @@ describe('storage when the executor or libvirtd is killed, or there is no space'
       const args = ['image', 'upload', `up-${tag}`, file('disk.raw'), '--pool', 'local', '--format', 'raw'];
       const virtctl = () => commandLine([...args, '--kubeconfig', node.kubeconfig, '--connect', node.libvirtd.uri]);
       const sent = virtctl();
-      const path = join(folder, `default.up-${tag}.raw`);
+      const path = join(folder, `image_default.up-${tag}.raw`);
       await until(
         async () => ({ is: await stat(path).catch(() => undefined) }),
         ({ is }) => (is?.blocks ?? 0) > 0,
@@ -224,9 +224,9 @@ describe('storage when the executor or libvirtd is killed, or there is no space'
     expect((await images.get(at('sent'))).status?.phase).toBe('WaitForUpload');
     await node.libvirtd.exec('mount', '-o', 'remount,size=256m', small);
     expect(await virtctl()).toMatchObject({ exitCode: 0 });
-    expect(sha256(await readFile(inside('default.sent.raw')))).toBe(sum);
+    expect(sha256(await readFile(inside('image_default.sent.raw')))).toBe(sum);
     await imageReady('full');
-    expect(sha256(await readFile(inside('default.full.raw')))).toBe(sum);
+    expect(sha256(await readFile(inside('image_default.full.raw')))).toBe(sum);
     await diskReady('full');
   });
 });

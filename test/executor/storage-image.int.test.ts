@@ -94,7 +94,7 @@ describe('images on real libvirt', () => {
     const image = await until('local', 'Ready');
     expect(image.status).toMatchObject({ sourceFormat: 'raw', format: 'qcow2', virtualSize: '4Mi' });
     const made = image.status?.nodes?.[0]?.path ?? '';
-    expect(made).toBe(join(folder, 'default.local.qcow2'));
+    expect(made).toBe(join(folder, 'image_default.local.qcow2'));
     expect(sha256(await raw(made))).toBe(sha256(disk));
     const disks = node.client.resource<VirtualDisk>(resourceOf('VirtualDisk'));
     for (const mode of ['Copy', 'Overlay'] as const) {
@@ -160,7 +160,7 @@ describe('images on real libvirt', () => {
     await make('huge', { source: { file: { path: huge } } });
     expect((await until('huge', 'Failed')).status?.message).toContain('100Ti large');
     for (const name of ['wrong', 'evil', 'huge']) {
-      await expect(stat(join(folder, `default.${name}.qcow2`))).rejects.toThrow('ENOENT');
+      await expect(stat(join(folder, `image_default.${name}.qcow2`))).rejects.toThrow('ENOENT');
     }
   });
 });

@@ -86,14 +86,14 @@ describe('sending and fetching images on real libvirt', () => {
     const image = await images.get(at('up'));
     expect(image.status).toMatchObject({ phase: 'Ready', sourceFormat: 'qcow2', virtualSize: '16Mi' });
     expect(image.status?.checksum).toBe(`sha256:${sum}`);
-    expect(await content(join(folder, 'default.up.qcow2'))).toBe(sha256(disk));
+    expect(await content(join(folder, 'image_default.up.qcow2'))).toBe(sha256(disk));
     expect(await done('image', 'download', 'up', file('back.qcow2'))).toContain(`sha256:${sum}`);
     expect(sha256(await readFile(file('back.qcow2')))).toBe(sum);
     const again = await virtctl(['image', 'download', 'up', file('back.qcow2')]);
     expect(again).toMatchObject({ exitCode: 4, stderr: expect.stringContaining('exists already') as string });
     expect(await virtctl(['image', 'upload', 'up', file('disk.qcow2')])).toMatchObject({ exitCode: 4 });
     // What was changed in the pool since is not taken for the image.
-    await writeFile(join(folder, 'default.up.qcow2'), randomBytes(1000), { flag: 'r+' });
+    await writeFile(join(folder, 'image_default.up.qcow2'), randomBytes(1000), { flag: 'r+' });
     const damaged = await virtctl(['image', 'download', 'up', file('damaged.qcow2')]);
     expect(damaged).toMatchObject({
       exitCode: 1,
@@ -106,9 +106,9 @@ describe('sending and fetching images on real libvirt', () => {
   it('converts and unpacks what is sent in another form, and keeps holes', async () => {
     await writeFile(file('disk.raw.gz'), gzipSync(disk));
     await done('image', 'upload', 'packed', file('disk.raw.gz'), '--pool', 'local');
-    expect(await content(join(folder, 'default.packed.qcow2'))).toBe(sha256(disk));
+    expect(await content(join(folder, 'image_default.packed.qcow2'))).toBe(sha256(disk));
     await done('image', 'upload', 'flat', file('disk.raw'), '--pool', 'local', '--format', 'raw');
-    expect((await stat(join(folder, 'default.flat.raw'))).blocks * 512).toBeLessThan(6 * MiB);
+    expect((await stat(join(folder, 'image_default.flat.raw'))).blocks * 512).toBeLessThan(6 * MiB);
     await done('image', 'download', 'flat', file('flat-back.raw'));
     expect(sha256(await readFile(file('flat-back.raw')))).toBe(sha256(disk));
     expect((await stat(file('flat-back.raw'))).blocks * 512).toBeLessThan(6 * MiB);
@@ -121,7 +121,7 @@ describe('sending and fetching images on real libvirt', () => {
     const cut = virtctl(['image', 'upload', 'cut', file('large.raw'), '--pool', 'local', '--format', 'raw'], {
       signal: over.signal,
     });
-    const path = join(folder, 'default.cut.raw');
+    const path = join(folder, 'image_default.cut.raw');
     for (const end = Date.now() + 60_000; ((await stat(path).catch(() => undefined))?.blocks ?? 0) === 0;) {
       if (Date.now() > end) throw new Error('no byte arrived');
       await delay(2);
@@ -147,17 +147,17 @@ describe('sending and fetching images on real libvirt', () => {
     ]);
     const refused = await virtctl(['image', 'upload', 'evil', file('evil.qcow2'), '--pool', 'local']);
     expect(refused).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('"/etc/shadow"') as string });
-    await expect(stat(join(folder, 'default.evil.qcow2'))).rejects.toThrow('ENOENT');
+    await expect(stat(join(folder, 'image_default.evil.qcow2'))).rejects.toThrow('ENOENT');
     const sum = `sha256:${'0'.repeat(64)}`;
     const wrong = await virtctl(['image', 'upload', 'wrong', file('disk.raw'), '--pool', 'local', '--checksum', sum]);
     expect(wrong).toMatchObject({ exitCode: 1, stderr: expect.stringContaining(`not ${sum}`) as string });
     expect((await images.get(at('wrong'))).status?.phase).toBe('Failed');
     await done('image', 'upload', 'evil', file('disk.qcow2'));
-    expect(await content(join(folder, 'default.evil.qcow2'))).toBe(sha256(disk));
+    expect(await content(join(folder, 'image_default.evil.qcow2'))).toBe(sha256(disk));
   });
 
   it('never touches a volume that it did not make', async () => {
-    const path = join(folder, 'default.theirs.qcow2');
+    const path = join(folder, 'image_default.theirs.qcow2');
     await writeFile(path, 'theirs');
     await node.libvirtd.virsh('pool-refresh', 'local');
     const args = ['image', 'upload', 'theirs', file('disk.qcow2'), '--pool', 'local', '--timeout', '3s'];

@@ -8,6 +8,7 @@ import { exportInternal } from '../virtual-machine-snapshot/image-files.ts';
 import { textOf } from '../virtual-machine/same-value.ts';
 import { readPool } from '../virtual-pool/pool-definition.ts';
 import { libvirtOf, longMs, StorageProblem, type StorageContext } from '../virtual-pool/storage-context.ts';
+import { imageVolumeName } from '../../api/image-upload.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualPool } from '../../api/virtual-pool.ts';
 import type { Pool } from '../../libvirt/objects/pools.ts';
@@ -46,6 +47,8 @@ export async function makeVolume(
   const name = volumeName(disk, type);
   const format = formatOf(disk, type);
   const origin = await originOf(context, disk, format, signal);
+  const rival = ownerOf(context, disk, there.name, name);
+  if (rival !== undefined) throw new StorageProblem('CreateFailed', `the volume "${name}" is that of ${rival}`);
   const isOurs = disk.status?.phase === 'Creating' && disk.status.volume === name;
   const found = await findVolume(there, name, signal);
   if (found !== undefined && !isOurs) {
@@ -92,6 +95,22 @@ export async function makeVolume(
   const { capacityBytes } = await volume.info({ signal });
   if (capacityBytes < origin.bytes) await volume.resize(origin.bytes, { signal, timeoutMs: longMs });
   await done(context, started, pool, there, volume, signal);
+}
+
+/** Who has a volume of this name already, or is making it. */
+function ownerOf(context: StorageContext, disk: VirtualDisk, pool: string, volume: string): string | undefined {
+  const isThat = ({ pool: itsPool, volume: itsVolume }: NonNullable<VirtualDisk['status']>): boolean =>
+    itsPool === pool && itsVolume === volume;
+  const other = context
+    .knownDisks()
+    .find((one) => one.metadata.uid !== disk.metadata.uid && isThat(one.status ?? {}) && isOnThisNode(context, one));
+  if (other !== undefined) return `VirtualDisk ${other.metadata.namespace ?? ''}/${other.metadata.name ?? ''}`;
+  const image = context
+    .knownImages()
+    .find((one) => (one.spec.pool ?? pool) === pool && imageVolumeName(one) === volume);
+  return image === undefined
+    ? undefined
+    : `VirtualImage ${image.metadata.namespace ?? ''}/${image.metadata.name ?? ''}`;
 }
 
 /** The volume is complete: from now on it may be used. */
