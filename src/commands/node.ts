@@ -213,8 +213,7 @@ class Nodes {
     const isReady = findCondition(node.status, hypervisorConditions.Ready)?.status === 'True';
     const { items } = await this.#hypervisors.listAll({ signal });
     const canMove = isReady && hasOtherNode(items, name);
-    const machines = await machinesOn(this.#client, name, signal);
-    await this.#eachMachine(machines, async (machine) => {
+    const drainOne = async (machine: VirtualMachine): Promise<void> => {
       const plan = flags.stop === true || flags.force === true ? 'stop' : drainPlan(machine, canMove);
       if (plan === 'refuse') {
         throw new FailedError('spec.evictionStrategy is None: it stays', {
@@ -223,7 +222,16 @@ class Nodes {
       }
       const done = dry ? `${words[plan]} (dry run)` : await this.#evict(machine, plan, flags);
       stdout.write(`${printed(machine)} ${done}\n`);
-    });
+    };
+    const seen = new Set<string | undefined>();
+    for (;;) {
+      // A machine that was being placed when the node was cordoned comes to be here all the same, and goes as well.
+      const machines = (await machinesOn(this.#client, name, signal)).filter(({ metadata }) => !seen.has(metadata.uid));
+      if (machines.length === 0) break;
+      for (const { metadata } of machines) seen.add(metadata.uid);
+      await this.#eachMachine(machines, drainOne);
+      if (dry) break;
+    }
     if (!dry && flags.wait) stdout.write(`hypervisor.virtctl.dev/${name} drained\n`);
   }
 
