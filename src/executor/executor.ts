@@ -16,10 +16,18 @@
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { join } from 'node:path';
+import { keepNodeLease } from './hypervisor/keep-node-lease.ts';
 import { HypervisorKeeper, type Allocation } from './hypervisor/hypervisor-keeper.ts';
-import { slimMachine, slimObject, slimOperation, type SlimMachine, type SlimOperation } from './machine-index.ts';
-import { domainMetrics } from './metrics/domain-metrics.ts';
-import { Counter, expose, Histogram } from './metrics/exposition.ts';
+import {
+  isFinished,
+  openOperations,
+  slimMachine,
+  slimOperation,
+  type SlimMachine,
+  type SlimOperation,
+} from './machine-index.ts';
+import { executorMetrics } from './metrics/executor-metrics.ts';
+import { Counter, Histogram } from './metrics/exposition.ts';
 import { openOutlet } from './metrics/outlet.ts';
 import { Media } from './virtual-machine/media.ts';
 import { MigrationReceiver } from './migration/receive-machine.ts';
@@ -35,7 +43,7 @@ import type { DiskUser } from './virtual-machine/disk-claims.ts';
 import { sweepScratch } from './plan/sweep-scratch.ts';
 import { StorageAgent } from './virtual-pool/storage-agent.ts';
 import type { StorageUser } from './virtual-pool/storage-context.ts';
-import { leaseNamespace, type Hypervisor } from '../api/hypervisor.ts';
+import type { Hypervisor } from '../api/hypervisor.ts';
 import { kinds } from '../api/kinds.ts';
 import { group, version } from '../api/meta.ts';
 import type { VirtualDisk } from '../api/virtual-disk.ts';
@@ -49,15 +57,14 @@ import { FailedError, toError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { Informer, type CacheChange } from '../kube/informer.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
-import { objectKey, parseObjectKey, type KubeObject } from '../kube/object.ts';
+import { objectKey, parseObjectKey } from '../kube/object.ts';
 import { builtin, type ResourceType } from '../kube/resource-type.ts';
-import { isAlreadyExists, isNotFound } from '../kube/status-error.ts';
+import { isNotFound } from '../kube/status-error.ts';
 import type { DecodedEvent } from '../libvirt/decode-event.ts';
 import type { ConnectOptions } from '../libvirt/connect.ts';
 import { supervise } from '../libvirt/supervisor.ts';
 import { Controller, type ReconcileRecord } from '../reconcile/controller.ts';
 import { EventRecorder, type EventRecord, type KubeEvent } from '../reconcile/event-recorder.ts';
-import { keepLease, type Lease } from '../reconcile/lease.ts';
 
 /** Options of {@link runExecutor}. */
 export interface ExecutorOptions {
@@ -136,7 +143,6 @@ class Executor {
   readonly #snapshotWork = new LongWork();
   readonly #orphans: Controller;
   readonly #hypervisors: Informer<Hypervisor>;
-  readonly #named: readonly Informer<KubeObject>[];
   readonly #supervisor: ReturnType<typeof supervise<(typeof eventKinds)[number]>>;
   readonly #stop = new AbortController();
   readonly #keeper: HypervisorKeeper;
@@ -198,10 +204,6 @@ class Executor {
       logger,
       clock,
     });
-    this.#named = ['VirtualDisk', 'VirtualImage'].map(
-      (kind) =>
-        new Informer<KubeObject>({ source: client.resource(typeOf(kind)), logger, clock, transform: slimObject }),
-    );
     this.#supervisor = supervise({
       uri,
       kinds: eventKinds,
@@ -276,7 +278,7 @@ class Executor {
       diskUsers: (namespace, name) => this.#usersOf('VirtualDisk', namespace, name),
       snapshots,
       libvirt: () => this.#supervisor.current,
-      openOperations: (key) => this.#openOperations(key),
+      openOperations: (key) => openOperations(this.#operations.byIndex('machine', key)),
       traits: () => this.#keeper.traits,
       record,
       clock,
@@ -309,6 +311,7 @@ class Executor {
       spoolFolder: join(options.dataFolder, 'images'),
       libvirt: () => this.#supervisor.current,
       usersOf: (kind, namespace, name) => this.#usersOf(kind, namespace, name),
+      onObject: (kind, key) => this.#enqueueUsers(kind, key),
       record,
       logger,
       clock,
@@ -341,7 +344,7 @@ class Executor {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { onReady, metricsAddress } = this.#options;
+    const { onReady, metricsAddress, client, nodeName, leaseSeconds } = this.#options;
     const outlet =
       metricsAddress === undefined
         ? undefined
@@ -357,7 +360,7 @@ class Executor {
     // Each cache waits for its end several times: more than the ten that Node takes for a leak.
     setMaxListeners(100, background.signal, signal);
     this.#watchCaches();
-    const informers = [this.#machines, this.#operations, this.#snapshotObjects, this.#hypervisors, ...this.#named];
+    const informers = [this.#machines, this.#operations, this.#snapshotObjects, this.#hypervisors];
     const running = [
       ...informers.map((informer) => informer.run(background.signal)),
       this.#recorder.run(background.signal),
@@ -366,7 +369,7 @@ class Executor {
       this.#followLibvirt(),
       this.#keepHypervisor(background.signal),
       this.#sweepScratch(background.signal),
-      this.#keepLease(background.signal),
+      keepNodeLease({ client, nodeName, leaseSeconds, clock: this.#clock, logger: this.#logger }, background.signal),
     ];
     try {
       await this.#synced(signal);
@@ -396,7 +399,7 @@ class Executor {
 
   /** The caches are full, and it is known whether KVM works: before that a reconcile would decide too early. */
   async #synced(signal: AbortSignal): Promise<void> {
-    const needed = [this.#machines, this.#operations, this.#snapshotObjects, ...this.#named];
+    const needed = [this.#machines, this.#operations, this.#snapshotObjects, this.#storage];
     await Promise.all(needed.map((one) => one.synced(signal)));
     const libvirt = await this.#supervisor.connected(signal);
     try {
@@ -448,9 +451,6 @@ class Executor {
       if (isFinished(object)) this.#reaper.enqueue(objectKey(object));
       else this.#controller.enqueue(machine);
     });
-    for (const informer of this.#named) {
-      informer.onChange(({ object }) => this.#enqueueUsers(object.kind, objectKey(object)));
-    }
     this.#hypervisors.onChange(({ type, object }) => {
       if (type === 'deleted') {
         this.#keeperWake();
@@ -603,35 +603,6 @@ class Executor {
     });
   }
 
-  async #keepLease(signal: AbortSignal): Promise<void> {
-    const { client, nodeName, leaseSeconds } = this.#options;
-    const namespaces = client.resource(builtin.namespaces);
-    while (!isAborted(signal)) {
-      try {
-        // It may be allowed to read it only, where an installation has made it.
-        if ((await namespaces.find({ name: leaseNamespace }, { signal })) !== undefined) break;
-        await namespaces.create(
-          { apiVersion: 'v1', kind: 'Namespace', metadata: { name: leaseNamespace } },
-          { signal },
-        );
-        break;
-      } catch (error) {
-        if (isAlreadyExists(error)) break;
-        if (isAborted(signal)) return;
-        this.#logger.warn('cannot make the namespace of leases', { error: toError(error) });
-        try {
-          await this.#clock.sleep(5_000, signal);
-        } catch (reason) {
-          if (!isAborted(signal)) throw reason;
-        }
-      }
-    }
-    const leases = client.resource<Lease>(builtin.leases);
-    const ref = { namespace: leaseNamespace, name: nodeName };
-    const sign = { leases, ref, holder: nodeName, durationSeconds: leaseSeconds };
-    await keepLease({ ...sign, clock: this.#clock, logger: this.#logger }, signal);
-  }
-
   #allocation(): Allocation {
     const machines = this.#machines.byIndex('node', this.#options.nodeName);
     return {
@@ -639,21 +610,6 @@ class Executor {
       cpus: machines.reduce((sum, { spec }) => sum + spec.cpus, 0),
       memoryBytes: machines.reduce((sum, { spec }) => sum + spec.memoryBytes, 0),
     };
-  }
-
-  /** Oldest first; of the same second by name, so that every executor agrees. */
-  #openOperations(key: string): string[] {
-    return this.#operations
-      .byIndex('machine', key)
-      .filter((operation) => !isFinished(operation))
-      .sort((a, b) => {
-        const [left, right] = [a, b].map(({ status, metadata }) =>
-          // What is being done comes first.
-          [status.phase === 'Running' ? '0' : '1', metadata.creationTimestamp ?? '', metadata.name ?? ''].join(' '),
-        );
-        return (left ?? '') < (right ?? '') ? -1 : 1;
-      })
-      .map(({ metadata }) => metadata.name ?? '');
   }
 
   /** How long a finished operation is kept yet; undefined when it is not ours to delete. */
@@ -692,70 +648,23 @@ class Executor {
             nowait: true,
             signal,
           });
-    const gauge = (name: string, help: string, read: (queue: (typeof queues)[number]) => number) =>
-      ({
-        name,
-        help,
-        type: 'gauge',
-        samples: queues.map((queue) => ({ labels: { controller: queue.controller }, value: read(queue) })),
-      }) as const;
-    return expose([
-      {
-        name: 'virtctl_reconciles_total',
-        help: 'Reconciles by controller and outcome.',
-        type: 'counter',
-        samples: this.#reconciles.samples(),
-      },
-      {
-        name: 'virtctl_reconcile_duration_seconds',
-        help: 'How long reconciles took.',
-        type: 'histogram',
-        samples: this.#durations.samples(),
-      },
-      gauge('virtctl_queue_depth', 'Objects that wait for a worker.', ({ queueDepth }) => queueDepth),
-      gauge('virtctl_queue_running', 'Objects that are worked on.', ({ running }) => running),
-      gauge('virtctl_queue_delayed', 'Objects that will be looked at later.', ({ delayed }) => delayed),
-      {
-        name: 'virtctl_events_total',
-        help: 'Kubernetes Events by type and reason.',
-        type: 'counter',
-        samples: this.#events.samples(),
-      },
-      {
-        name: 'virtctl_libvirt_connected',
-        help: 'Whether libvirt is connected.',
-        type: 'gauge',
-        samples: [{ value: libvirt === undefined ? 0 : 1 }],
-      },
-      {
-        name: 'virtctl_libvirt_connects_total',
-        help: 'Connections to libvirt, and gaps in its events.',
-        type: 'counter',
-        samples: [{ value: this.#connects }],
-      },
-      {
-        name: 'virtctl_orphaned_domains',
-        help: 'Domains of this node whose VirtualMachine is gone.',
-        type: 'gauge',
-        samples: [{ value: this.#keeper.orphans }],
-      },
-      {
-        name: 'virtctl_machines',
-        help: 'VirtualMachines of this node.',
-        type: 'gauge',
-        samples: [{ value: this.#allocation().machines }],
-      },
-      ...domainMetrics(stats, (domain) => {
+    return executorMetrics({
+      queues,
+      reconciles: this.#reconciles,
+      durations: this.#durations,
+      events: this.#events,
+      isConnected: libvirt !== undefined,
+      connects: this.#connects,
+      orphans: this.#keeper.orphans,
+      machines: this.#allocation().machines,
+      stats,
+      machineOf: (domain) => {
         const [machine] = this.#machines.byIndex('domain', domain);
         if (machine === undefined || machine.spec.nodeName !== this.#options.nodeName) return undefined;
         return { namespace: machine.metadata.namespace ?? '', name: machine.metadata.name ?? '' };
-      }),
-    ]);
+      },
+    });
   }
-}
-
-function isFinished({ status }: SlimOperation): boolean {
-  return status.phase === 'Succeeded' || status.phase === 'Failed';
 }
 
 /** A function, because the compiler does not know that a signal changes while one waits. */

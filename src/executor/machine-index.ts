@@ -120,8 +120,20 @@ export function slimOperation(object: KubeObject): SlimOperation {
   };
 }
 
-/** What is kept of objects that machines name: that they changed. */
-export function slimObject(object: KubeObject): KubeObject {
-  const { apiVersion, kind, metadata } = object;
-  return { apiVersion, kind, metadata: slimMetadata(metadata) };
+/** Whether an operation is over. */
+export function isFinished({ status }: SlimOperation): boolean {
+  return status.phase === 'Succeeded' || status.phase === 'Failed';
+}
+
+/**
+ * The names of those that are not over: what is being done first, then the oldest; of the same second by name, so that every
+ * executor agrees.
+ */
+export function openOperations(operations: readonly SlimOperation[]): string[] {
+  const rank = ({ status, metadata }: SlimOperation): string =>
+    [status.phase === 'Running' ? '0' : '1', metadata.creationTimestamp ?? '', metadata.name ?? ''].join(' ');
+  return operations
+    .filter((operation) => !isFinished(operation))
+    .sort((a, b) => (rank(a) < rank(b) ? -1 : 1))
+    .map(({ metadata }) => metadata.name ?? '');
 }

@@ -41,6 +41,8 @@ export interface StorageAgentOptions {
   readonly libvirt: () => Libvirt | undefined;
   /** The machines that name a disk or an image. */
   readonly usersOf: StorageContext['usersOf'];
+  /** Is told of every change of a disk or an image: its kind and `namespace/name`. */
+  readonly onObject: (kind: 'VirtualDisk' | 'VirtualImage', key: string) => void;
   /** Takes what happened, as Kubernetes Events. */
   readonly record: StorageContext['record'];
   readonly logger: Logger;
@@ -156,9 +158,14 @@ export class StorageAgent {
     await Promise.all(this.#caches.map((cache) => cache.run(signal)));
   }
 
+  /** Resolves once the caches are full. */
+  async synced(signal: AbortSignal): Promise<void> {
+    await Promise.all(this.#caches.map((cache) => cache.synced(signal)));
+  }
+
   /** Works until the signal aborts; call it when libvirt is connected. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all(this.#caches.map((cache) => cache.synced(signal)));
+    await this.synced(signal);
     await this.#ensureDefault(signal);
     await Promise.all(this.#controllers.map((controller) => controller.run(signal)));
   }
@@ -188,6 +195,7 @@ export class StorageAgent {
     });
     this.#disks.onChange((change) => {
       const { type, object } = change;
+      this.#options.onObject('VirtualDisk', objectKey(object));
       if (type === 'deleted' || type === 'added') this.#poolController.enqueue(poolOf(object));
       if (isNews(change)) this.#diskController.enqueue(objectKey(object));
       // What it lies over may be free now; what is made of it can be made.
@@ -206,6 +214,7 @@ export class StorageAgent {
     });
     this.#images.onChange((change) => {
       const { type, object } = change;
+      this.#options.onObject('VirtualImage', objectKey(object));
       if (type === 'deleted' || type === 'added') this.#poolController.enqueue(poolOf(object));
       if (isNews(change) || isOtherAnnotation(change, uploadAnnotation))
         this.#imageController.enqueue(objectKey(object));
