@@ -214,10 +214,10 @@ class Adopter {
   #tellPending(domain: Domain, view: DomainView): void {
     const { inactive, boot } = view;
     if (boot !== undefined) return;
-    // What libvirt made of the processor when it started it is its own doing.
+    // What libvirt filled in when it started the domain (ports, the processor's features) is its own doing.
     const paths = liveDifferences(inactive, view)
       .map(({ path }) => path)
-      .filter((path) => !path.startsWith('cpu.'));
+      .filter((path) => /^(vcpu|memory|currentMemory|os|features)\b|^devices\.[^.]+\[\d+\]$/.test(path));
     if (paths.length === 0) return;
     this.#context.stderr.write(
       `domain ${domain.name}: as its definition says from the next start: ${paths.join(', ')}\n`,
