@@ -8,7 +8,7 @@
  *
  *   pure:     canonical-network, network-definition (what is wanted, merging), live-updates (virNetworkUpdate),
  *             reservations (static addresses), network-status;  src/api/network-claims (clashes)
- *   with I/O: network-view, node-claims, attached-guests, reconciler
+ *   with I/O: network-view, node-claims, attached-guests, network-round (one look at one network), reconciler
  */
 import { hostname, networkInterfaces } from 'node:os';
 import type { NetworkContext } from './network-context.ts';
