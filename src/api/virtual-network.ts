@@ -117,6 +117,7 @@ export const virtualNetworkReasons = {
   NotOnAllNodes: 'NotOnAllNodes',
   DefineFailed: 'DefineFailed',
   StartFailed: 'StartFailed',
+  RemoveFailed: 'RemoveFailed',
   BridgeInUse: 'BridgeInUse',
   SubnetOverlaps: 'SubnetOverlaps',
   ForeignNetwork: 'ForeignNetwork',

@@ -58,6 +58,10 @@ export async function resolveInterfaces(
       network = networkName(object);
       const mac = macOf(entry, uid);
       const isPlugged = plugged.has(plugName(network, mac));
+      const isGoing = typeof object.metadata.deletionTimestamp === 'string';
+      if (isGoing && !isPlugged && place !== undefined) {
+        throw notReady(`interface ${entry.name}: VirtualNetwork "${name}" is being deleted`);
+      }
       const obstacle = place?.plugs.obstacle(`${namespace}/${name}`, { mac, ip: entry.ip, isPlugged });
       if (obstacle !== undefined) throw notReady(`interface ${entry.name}: VirtualNetwork "${name}": ${obstacle}`);
     }

@@ -208,7 +208,7 @@ export class NetworkReconciler {
     } catch (error) {
       if (isPassing(error, signal) || !(error instanceof LibvirtError)) throw error;
       const message = `cannot be removed: ${error.message}`;
-      await this.#report(object, { ...mine, reason: 'InUse', message }, [], signal);
+      await this.#report(object, { ...mine, reason: 'RemoveFailed', message }, [], signal);
       throw error;
     }
     await this.#report(object, undefined, [], signal);

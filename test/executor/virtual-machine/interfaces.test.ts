@@ -110,6 +110,8 @@ describe('the interfaces of a machine', () => {
       ...{ reason: 'NetworkNotReady', printableStatus: 'ErrorNetwork' },
       message: 'interface eth0: VirtualNetwork "front": it is not started',
     });
+    const going = { ...front, metadata: { ...front.metadata, deletionTimestamp: '2026-01-01T00:00:00Z' } };
+    await expect(resolve(going, undefined)).rejects.toThrow('VirtualNetwork "front" is being deleted');
     expect(await resolve(front, undefined)).toMatchObject([{ type: 'network', source: { network: 'theirs' } }]);
   });
 
