@@ -99,7 +99,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
         runReaper(client, caches, clock, logger, leading),
         runFinalizerKeeper(client, caches, clock, logger, leading),
         runNodeSwitch(client, caches, clock, logger, leading),
-        runSnapshotSchedule(client, recorder, clock, logger, leading),
+        runSnapshotSchedule(client, caches, recorder, clock, logger, leading),
         webhook?.keepConfiguration(leading),
       ]);
     };
@@ -232,6 +232,7 @@ async function runNodeSwitch(
 
 async function runSnapshotSchedule(
   client: KubeClient,
+  caches: Caches,
   recorder: EventRecorder,
   clock: Clock,
   logger: Logger,
@@ -239,7 +240,13 @@ async function runSnapshotSchedule(
 ): Promise<void> {
   const snapshots = client.resource<VirtualMachineSnapshot>(resourceOfKind('VirtualMachineSnapshot'));
   const cache = new Informer<VirtualMachineSnapshot>({ source: snapshots, logger, clock });
-  const schedule = new SnapshotSchedule({ cache, snapshots, record: (event) => recorder.record(event), clock });
+  const schedule = new SnapshotSchedule({
+    cache,
+    snapshots,
+    hasMachine: (key) => caches.machines.get(key) !== undefined,
+    record: (event) => recorder.record(event),
+    clock,
+  });
   const loop = new Controller({
     name: 'snapshot-schedule',
     reconcile: (key, context) => schedule.reconcile(key, context),

@@ -4,7 +4,8 @@
  *
  *   due, and not too late ─▶ create NAME-MINUTES ─▶ status.lastScheduleTime ─▶ wait for the next
  *
- * Deleting the schedule leaves the snapshots that it made. The leader runs it; while none runs, none are taken, and what was
+ * While one that it made waits (its machine is gone, there is no space), none is added to it. One of a machine that does not
+ * exist is told so, since no executor will. Deleting the schedule leaves the snapshots that it made. The leader runs it; while none runs, none are taken, and what was
  * due meanwhile is left out unless it is due for less than startingDeadlineSeconds.
  */
 import { Cron } from 'croner';
@@ -25,6 +26,8 @@ import { isBeingDeleted } from '../reconcile/finalizers.ts';
 export interface SnapshotScheduleOptions {
   readonly cache: Pick<Informer<VirtualMachineSnapshot>, 'get' | 'list' | 'onChange'>;
   readonly snapshots: Pick<ResourceClient<VirtualMachineSnapshot>, 'create' | 'delete' | 'mergePatch'>;
+  /** Whether there is a machine, by its key. */
+  readonly hasMachine: (key: string) => boolean;
   readonly record: (event: EventRecord) => void;
   readonly clock: Clock;
 }
@@ -53,7 +56,7 @@ export class SnapshotSchedule {
    */
   follow(enqueue: (key: string) => void): () => void {
     return this.#options.cache.onChange(({ object }) => {
-      if (object.spec.schedule !== undefined) enqueue(objectKey(object));
+      if (object.spec.schedule !== undefined || object.status?.phase === undefined) enqueue(objectKey(object));
       const made = object.metadata.labels?.[scheduleLabel];
       if (made !== undefined) enqueue(`${object.metadata.namespace ?? ''}/${made}`);
     });
@@ -63,7 +66,8 @@ export class SnapshotSchedule {
   async reconcile(key: string, { signal }: Pick<ReconcileContext, 'signal'>): Promise<ReconcileResult | undefined> {
     const { cache, clock } = this.#options;
     const schedule = cache.get(key);
-    if (schedule?.spec.schedule === undefined || isBeingDeleted(schedule)) return undefined;
+    if (schedule === undefined || isBeingDeleted(schedule)) return undefined;
+    if (schedule.spec.schedule === undefined) return this.#tellMissing(schedule, signal);
     const leftMs = await this.#retain(schedule, signal);
     if (schedule.spec.schedule.suspend === true) {
       await this.#report(schedule, { nextScheduleTime: undefined }, signal);
@@ -79,7 +83,10 @@ export class SnapshotSchedule {
         `none was taken for ${toKubernetesTime(missed)}: it is too late`,
       );
     }
-    if (last !== undefined) await this.#take(schedule, last, signal);
+    const waits = this.#madeBy(schedule).find(({ status }) => !['Ready', 'Failed'].includes(status?.phase ?? ''));
+    if (last !== undefined && waits !== undefined && waits.metadata.name !== nameAt(schedule, last)) {
+      this.#tell(schedule, 'Warning', 'StillPending', `none was taken: ${waits.metadata.name ?? ''} still waits`);
+    } else if (last !== undefined) await this.#take(schedule, last, signal);
     const seen = last ?? missed;
     const next = nextTime(schedule, now);
     await this.#report(
@@ -94,10 +101,36 @@ export class SnapshotSchedule {
     return { requeueAfterMs: waitMs };
   }
 
+  /** A machine that does not exist has no node whose executor would say so. */
+  async #tellMissing(snapshot: VirtualMachineSnapshot, signal: AbortSignal): Promise<ReconcileResult | undefined> {
+    const { generation, namespace, uid } = snapshot.metadata;
+    const machine = snapshot.spec.virtualMachine;
+    if (snapshot.status?.phase !== undefined || this.#options.hasMachine(`${namespace ?? ''}/${machine}`))
+      return undefined;
+    const message = `there is no VirtualMachine "${machine}"`;
+    const ready = { type: 'Ready', status: false, reason: 'MachineNotFound', message, observedGeneration: generation };
+    const conditions = setCondition(undefined, ready, this.#options.clock.now());
+    await this.#options.snapshots.mergePatch(
+      refOf(snapshot),
+      { metadata: { uid }, status: { phase: 'Pending', message, conditions } },
+      { subresource: 'status', signal },
+    );
+    return undefined;
+  }
+
+  /** What it made and is not being deleted, the newest first. */
+  #madeBy({ metadata: { namespace, name } }: VirtualMachineSnapshot): VirtualMachineSnapshot[] {
+    return this.#options.cache
+      .list()
+      .filter(({ metadata }) => metadata.namespace === namespace && metadata.labels?.[scheduleLabel] === name)
+      .filter((one) => !isBeingDeleted(one))
+      .sort((a, b) => timeOf(b) - timeOf(a));
+  }
+
   async #take(schedule: VirtualMachineSnapshot, at: number, signal: AbortSignal): Promise<void> {
     const { name = '', namespace, labels } = schedule.metadata;
     const { schedule: _schedule, ...spec } = schedule.spec;
-    const made = `${name.slice(0, 240)}-${Math.floor(at / 60_000)}`;
+    const made = nameAt(schedule, at);
     try {
       await this.#options.snapshots.create(
         {
@@ -122,14 +155,9 @@ export class SnapshotSchedule {
    * @returns In how many milliseconds the next one will be too old.
    */
   async #retain(schedule: VirtualMachineSnapshot, signal: AbortSignal): Promise<number | undefined> {
-    const { cache, snapshots, clock } = this.#options;
-    const { namespace, name } = schedule.metadata;
+    const { snapshots, clock } = this.#options;
     const { keep = defaultKeep, keepSeconds } = schedule.spec.schedule ?? {};
-    const made = cache
-      .list()
-      .filter(({ metadata }) => metadata.namespace === namespace && metadata.labels?.[scheduleLabel] === name)
-      .filter((one) => !isBeingDeleted(one))
-      .sort((a, b) => timeOf(b) - timeOf(a));
+    const made = this.#madeBy(schedule);
     const failed = made.filter(({ status }) => status?.phase === 'Failed');
     const good = made.filter(({ status }) => status?.phase === 'Ready');
     const expired =
@@ -218,6 +246,11 @@ function cronPattern(text: string): string {
     .split(/\s+/)
     .map((field, index) => field.replace(/(^|,)(\d+)\/(\d+)/g, `$1$2-${last[index] ?? 59}/$3`))
     .join(' ');
+}
+
+/** As a CronJob names its Jobs: the minutes since 1970. */
+function nameAt({ metadata }: VirtualMachineSnapshot, at: number): string {
+  return `${(metadata.name ?? '').slice(0, 240)}-${Math.floor(at / 60_000)}`;
 }
 
 function timeOf({ metadata, status }: VirtualMachineSnapshot): number {

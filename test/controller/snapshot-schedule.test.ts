@@ -22,6 +22,9 @@ class World {
   readonly clock = new ManualClock();
   readonly objects = new Map<string, VirtualMachineSnapshot>();
   readonly reasons: string[] = [];
+  hasMachine = true;
+  /** What becomes of a snapshot that is asked for. */
+  phase: 'Ready' | 'Pending' = 'Ready';
   readonly #schedule: SnapshotSchedule;
 
   constructor(schedule: NonNullable<VirtualMachineSnapshot['spec']['schedule']>) {
@@ -39,7 +42,7 @@ class World {
           this.objects.set(`shop/${name}`, {
             ...object,
             metadata: { ...object.metadata, uid: name, creationTimestamp: time },
-            status: { phase: 'Ready', creationTime: time },
+            status: { phase: this.phase, ...(this.phase === 'Ready' ? { creationTime: time } : {}) },
           });
           return Promise.resolve(object);
         },
@@ -56,13 +59,14 @@ class World {
           return Promise.resolve(now);
         },
       },
+      hasMachine: () => this.hasMachine,
       record: ({ reason }) => this.reasons.push(reason),
       clock: this.clock,
     });
   }
 
-  async look(): Promise<number> {
-    return (await this.#schedule.reconcile('shop/nightly', { signal }))?.requeueAfterMs ?? Infinity;
+  async look(key = 'shop/nightly'): Promise<number> {
+    return (await this.#schedule.reconcile(key, { signal }))?.requeueAfterMs ?? Infinity;
   }
 
   get made(): string[] {
@@ -98,6 +102,31 @@ describe('SnapshotSchedule', () => {
     expect(dueTime(hourly, at('02:05:00'))).toEqual({ missed: at('02:00:00') });
     const seen = { ...hourly, status: { lastScheduleTime: '2026-01-01T02:00:00Z' } };
     expect(dueTime(seen, at('02:00:30'))).toEqual({});
+  });
+
+  it('adds none to one that waits', async () => {
+    const world = new World({ cron: '* * * * *' });
+    world.phase = 'Pending';
+    for (let minute = 0; minute < 3; minute += 1) {
+      await world.clock.advance(60_000);
+      await world.look();
+    }
+    expect(world.made).toHaveLength(1);
+    expect(world.reasons).toEqual(['SnapshotScheduled', 'StillPending', 'StillPending']);
+  });
+
+  it('says of a snapshot of a machine that does not exist that it waits for it', async () => {
+    const world = new World({ cron: '@daily' });
+    const { metadata, spec: _spec, ...rest } = scheduleOf({ cron: '@daily' }, 0);
+    world.objects.set('shop/one', { ...rest, metadata: { ...metadata, name: 'one' }, spec: { virtualMachine: 'web' } });
+    await world.look('shop/one');
+    expect(world.objects.get('shop/one')?.status).toBeUndefined();
+    world.hasMachine = false;
+    await world.look('shop/one');
+    expect(world.objects.get('shop/one')?.status).toMatchObject({
+      phase: 'Pending',
+      conditions: [{ reason: 'MachineNotFound' }],
+    });
   });
 
   it('takes none while it is suspended, and deletes those that are too old', async () => {
