@@ -1,8 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { VirtualDisk } from '../../src/api/virtual-disk.ts';
 import type { VirtualMachineOperation } from '../../src/api/virtual-machine-operation.ts';
 import type { VirtualMachine, VirtualMachineSpec } from '../../src/api/virtual-machine.ts';
+import { ourKind } from '../../scripts/lab/lab.ts';
 import { testGuest, type Guest } from '../support/guest.ts';
 import { idleMachine, startLabCluster, type LabCluster } from '../support/lab-cluster.ts';
 import { bootsOf, consoleOf, faultRun, roamingGuest, untilBooted } from '../support/migration-faults.ts';
@@ -30,6 +32,18 @@ async function untilSaid(name: string, text: string): Promise<void> {
   await vi.waitFor(said, { timeout: 90_000, interval: 100 });
 }
 
+/** A disk of node-1's own pool. */
+async function makeLocalDisk(name: string): Promise<void> {
+  const disks = cluster.lab.client.resource<VirtualDisk>(ourKind('VirtualDisk'));
+  const ref = { namespace: 'default', name };
+  await disks.create({
+    ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualDisk', metadata: ref },
+    spec: { pool: 'default', nodeName: 'node-1', bindingMode: 'Immediate', capacity: '32Mi', format: 'qcow2' },
+  });
+  const isReady = async (): Promise<void> => expect((await disks.get(ref)).status?.phase).toBe('Ready');
+  await vi.waitFor(isReady, { timeout: 60_000, interval: 100 });
+}
+
 const boots = (name: string): Promise<number> => bootsOf(cluster, name);
 
 const idle = { ...idleMachine, nodeName: 'node-1' };
@@ -47,8 +61,8 @@ describe('a machine that is migrated', () => {
   it('runs on on the other node, with a disk that both have', async () => {
     const path = join(cluster.lab.shared, 'web.qcow2');
     await runProgram('qemu-img', ['create', '-q', '-f', 'qcow2', path, '32M']);
-    const volumes = [{ name: 'root', hostPath: { path, format: 'qcow2' } }] as const;
-    await cluster.create('web', guestSpec('web', { volumes: [...volumes] }));
+    const volumes = [{ name: 'root', hostPath: { path, format: 'qcow2' as const } }];
+    await cluster.create('web', guestSpec('web', { volumes }));
     await untilSaid('web', 'boots=1');
     const { bootedAt } = (await cluster.untilStatus('web', 'Running')).status?.domain ?? {};
     const asked = await cluster.ask('web', 'Migrate', { migrate: { nodeName: 'node-2', copyStorage: 'None' } });
@@ -60,6 +74,8 @@ describe('a machine that is migrated', () => {
     expect(moved.status?.domain?.bootedAt).toBe(bootedAt);
     expect(await cluster.domains('web')).toEqual({ 'node-2': 'running' });
     expect(await boots('web')).toBe(1);
+    for (const type of ['RestartRequired', 'Degraded']) expect(cluster.condition(moved, type).status).toBe('False');
+    expect(cluster.condition(moved, 'Synchronized')).toMatchObject({ status: 'True', reason: 'InSync' });
     await expect.poll(() => isFree(over)).toBe(true);
   });
 
@@ -95,6 +111,33 @@ describe('a machine that is migrated', () => {
 });
 
 describe('a migration that cannot be', () => {
+  it('is refused for a disk in a pool of the node', async () => {
+    await makeLocalDisk('tied');
+    await cluster.create('tied', { ...idle, volumes: [{ name: 'root', virtualDisk: 'tied' }] });
+    await cluster.untilStatus('tied', 'Running');
+    const over = await cluster.untilOver(await cluster.ask('tied', 'Migrate', { migrate: { nodeName: 'node-2' } }));
+    expect(over.status).toMatchObject({ phase: 'Failed', reason: 'StorageNotShared' });
+    expect(over.status?.message).toMatch(/^disk vda \(.*\): VirtualDisk "tied" is in a pool of this node only/);
+    expect(await cluster.domains('tied')).toEqual({ 'node-1': 'running' });
+    await cluster.delete('tied');
+  });
+
+  it('is refused where a file would be overwritten, unless that is said to be the same', async () => {
+    const path = join(cluster.lab.shared, 'file.img');
+    await runProgram('qemu-img', ['create', '-q', '-f', 'raw', path, '1M']);
+    await cluster.create('file', { ...idle, volumes: [{ name: 'root', hostPath: { path } }] });
+    await cluster.untilStatus('file', 'Running');
+    const to = { nodeName: 'node-2' };
+    const copied = await cluster.untilOver(await cluster.ask('file', 'Migrate', { migrate: to }));
+    expect(copied.status).toMatchObject({ phase: 'Failed', reason: 'TargetRefused' });
+    expect(copied.status?.message).toContain(`${path} exists there and would be overwritten`);
+    const migrate = { ...to, copyStorage: 'None' } as const;
+    const shared = await cluster.untilOver(await cluster.ask('file', 'Migrate', { migrate }));
+    expect(shared.status).toMatchObject({ phase: 'Succeeded' });
+    expect(await cluster.domains('file')).toEqual({ 'node-2': 'running' });
+    await cluster.delete('file');
+  });
+
   it('is refused where something else is in the way, and the machine stays', async () => {
     await cluster.create('stay', idle);
     await cluster.untilStatus('stay', 'Running');
