@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { commandLine } from '../support/command-line.ts';
 import { resourceOf, startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
+import { runProgram } from '../support/run-program.ts';
 import type { VirtualDisk } from '../../src/api/virtual-disk.ts';
 import type { VirtualPool, VirtualPoolSpec } from '../../src/api/virtual-pool.ts';
+import type { StoragePool } from '../../src/model/types.gen.ts';
 import type { SecretObject } from '../../src/executor/virtual-machine/volumes.ts';
 import type { ResourceClient } from '../../src/kube/resource-client.ts';
 import { builtin } from '../../src/kube/resource-type.ts';
@@ -157,6 +159,70 @@ describe('storage pools on real libvirt', () => {
     expect(await node.libvirtd.virsh('secret-list')).toBe('');
     const log = await node.log();
     for (const secret of ['tell-nobody', base64('tell-nobody'), key]) expect(log).not.toContain(secret);
+  });
+
+  it('makes a file system on a device that has none, mounts it, and overwrites none that is there', async () => {
+    const backing = join(node.libvirtd.dir, 'fs.img');
+    await writeFile(backing, '');
+    await truncate(backing, 64 * 1024 * 1024);
+    const device = await runProgram('losetup', ['--find', '--show', backing]);
+    try {
+      const path = join(node.libvirtd.dir, 'fs');
+      const pool = (target: string) => ({
+        type: 'fs' as const,
+        source: { device: [{ path: device }], format: { type: 'ext4' as const } },
+        target: { path: target },
+      });
+      await make('fs', { pool: pool(path) });
+      const made = await until('fs', isReady);
+      expect(made.status?.nodes?.[0]).toMatchObject({ state: 'running', path });
+      await node.libvirtd.exec('sh', '-c', `echo kept > ${path}/kept`);
+      await pools.delete({ name: 'fs' });
+      await until('fs', (one) => one === undefined);
+      await make('fs2', { pool: pool(`${path}2`) });
+      await until('fs2', isReady);
+      expect(await node.libvirtd.exec('cat', `${path}2/kept`)).toBe('kept');
+      await pools.delete({ name: 'fs2' });
+      await until('fs2', (one) => one === undefined);
+    } finally {
+      await runProgram('losetup', ['--detach', device]);
+    }
+  });
+
+  it("defines pools of every other type, or says in libvirt's words that it cannot have them", async () => {
+    const host = [{ name: '127.0.0.1' }];
+    const target = { path: join(node.libvirtd.dir, 'target') };
+    const types: readonly StoragePool[] = [
+      { type: 'netfs', source: { host, dir: { path: '/export' }, format: { type: 'nfs' } }, target },
+      { type: 'logical', source: { name: ['vg'], device: [{ path: '/dev/none' }] }, target: { path: '/dev/vg' } },
+      { type: 'disk', source: { device: [{ path: '/dev/none' }], format: { type: 'gpt' } }, target: { path: '/dev' } },
+      {
+        type: 'iscsi',
+        source: { host, device: [{ path: 'iqn.2020-01.com.example:a' }] },
+        target: { path: '/dev/disk/by-path' },
+      },
+      {
+        type: 'scsi',
+        source: { adapter: { type: 'scsi_host', name: 'scsi_host0' } },
+        target: { path: '/dev/disk/by-path' },
+      },
+      { type: 'mpath', target: { path: '/dev/mapper' } },
+      { type: 'rbd', source: { name: ['rbd'], host } },
+      { type: 'gluster', source: { name: ['volume'], host, dir: { path: '/' } } },
+    ];
+    for (const [index, pool] of types.entries()) {
+      const name = `type-${index}`;
+      await make(name, { active: false, autostart: false, pool });
+      const decided = await until(
+        name,
+        (one) => isReady(one) || condition(one as VirtualPool, 'Ready')?.reason === 'DefineFailed',
+      );
+      if (isReady(decided))
+        expect(await node.libvirtd.virsh('pool-dumpxml', name)).toContain(`<pool type='${pool.type ?? ''}'`);
+      else expect(condition(decided, 'Ready')?.message).toContain('missing backend for pool type');
+      await pools.delete({ name });
+      await until(name, (one) => one === undefined);
+    }
   });
 
   it('is stopped, started and refreshed by commands, and not stopped while something is in it', async () => {
