@@ -40,7 +40,11 @@ export function compareDefinition(machine: VirtualMachine, wanted: DataObject, v
   const applied = mark?.applied ?? {};
   const differences = [...compareWanted(wanted, inactive), ...compareRemoved(applied, wanted, inactive)];
   const unknown = differences.filter((difference) => !isKnown(difference, mark?.ignored ?? []));
-  const specChanged = mark === undefined || asJson(withoutSecrets(wanted)) !== asJson(mark.applied);
+  const overlay = withoutSecrets(plain(machine.spec.overlay ?? []));
+  const specChanged =
+    mark === undefined ||
+    asJson(withoutSecrets(wanted)) !== asJson(mark.applied) ||
+    asJson(overlay) !== asJson(memberAt(mark.spec, 'overlay') ?? []);
   const markChanged =
     mark?.uid !== machine.metadata.uid ||
     mark?.namespace !== machine.metadata.namespace ||
