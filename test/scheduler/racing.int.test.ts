@@ -1,8 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { VirtualMachine } from '../../src/api/virtual-machine.ts';
 import { silentLogger } from '../../src/base/logger.ts';
+import { builtin } from '../../src/kube/resource-type.ts';
+import type { Pod } from '../../src/scheduler/pod-requests.ts';
 import { placeMachines } from '../../src/scheduler/run-scheduler.ts';
 import { virtctlKinds } from '../../src/standalone/kinds/virtctl-kinds.ts';
 import { startApiServer, type ApiServer } from '../../src/standalone/server.ts';
+import { resourceOf } from '../support/executor-node.ts';
 import { installKinds } from '../support/install-kinds.ts';
 import { killSchedulers, PlacementCluster } from '../support/kill-schedulers.ts';
 import { startKubeApiserver, type KubeApiserver } from '../support/kube-apiserver.ts';
@@ -59,5 +63,50 @@ describe('schedulers on a real kube-apiserver', () => {
     const report = await killSchedulers(api.kubeconfigPath, 4, Math.random, () => undefined);
     expect(report.kills).toBe(4);
     expect(report.placed).toBeGreaterThan(0);
+  });
+
+  it('leave to pods what they request on a host that runs a kubelet too', async () => {
+    const cluster = await PlacementCluster.open(api.kubeconfigPath);
+    const stop = new AbortController();
+    let token = 0;
+    const newToken = (): string => String((token += 1));
+    // Those that still wait would take the room.
+    await cluster.deleteSome(1, () => 0);
+    await cluster.addNodes(['kubelet']);
+    const pods = cluster.client.resource<Pod>(builtin.pods);
+    const ref = { namespace: 'default', name: 'greedy' };
+    const container = { name: 'one', image: 'none', resources: { requests: { memory: '3Gi' } } };
+    await pods.create({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: ref,
+      spec: { nodeName: 'kubelet', containers: [container] },
+    });
+    const machines = cluster.client.resource<VirtualMachine>(resourceOf('VirtualMachine'));
+    const running = placeMachines(
+      { client: cluster.client, identity: 'beside-pods', newToken, logger: silentLogger },
+      stop.signal,
+    );
+    try {
+      await machines.create({
+        apiVersion: 'virtctl.dev/v1alpha1',
+        kind: 'VirtualMachine',
+        metadata: { name: 'beside', namespace: 'default' },
+        spec: {
+          nodeSelector: { 'kubernetes.io/hostname': 'kubelet' },
+          domain: { memory: { unit: 'GiB', value: 3 } },
+        },
+      });
+      const machine = (): Promise<VirtualMachine> => machines.get({ namespace: 'default', name: 'beside' });
+      const told = async (): Promise<string> =>
+        (await machine()).status?.conditions?.find(({ type }) => type === 'Scheduled')?.message ?? '';
+      await expect.poll(told, { timeout: 60_000 }).toContain('1 too little memory (needs 3.1 GiB, free 1 GiB)');
+      await pods.delete(ref, { gracePeriodSeconds: 0 });
+      await expect.poll(async () => (await machine()).spec.nodeName, { timeout: 60_000 }).toBe('kubelet');
+    } finally {
+      stop.abort(new Error('the test is over'));
+      await running;
+      cluster.close();
+    }
   });
 });
