@@ -126,7 +126,8 @@ async function done(
     ...(await describeVolume(volume, signal)),
     pool: there.name,
     volume: volume.name,
-    nodeName: pool?.spec.shared === true ? '' : context.nodeName,
+    // Left out and not empty: kube-apiserver 1.20 makes null of an empty string in a merge patch, and refuses that.
+    nodeName: pool?.spec.shared === true ? undefined : context.nodeName,
   };
   await reportDisk(context, disk, { phase: 'Ready', status }, signal);
 }
