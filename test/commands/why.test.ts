@@ -64,11 +64,31 @@ describe('why a machine does not run', () => {
       'no node that fits',
       facts({
         spec: { nodeName: '' },
-        status: { conditions: [{ type: 'Scheduled', status: 'False', message: '3 nodes: 1 cordoned, 2 too small' }] },
+        status: {
+          conditions: [
+            {
+              type: 'Scheduled',
+              status: 'False',
+              message: '3 nodes: 1 cordoned, 2 too little memory (needs 4.1 GiB, free 1.5 GiB, 0.9 GiB)',
+            },
+          ],
+        },
       }),
       'node',
-      '1 cordoned',
-      'virtctl get hypervisors',
+      '3 nodes: 1 cordoned, 2 too little memory (needs 4.1 GiB, free 1.5 GiB, 0.9 GiB)',
+      'virtctl node uncordon',
+    ],
+    [
+      'no node with KVM',
+      facts({
+        spec: { nodeName: '' },
+        status: {
+          conditions: [{ type: 'Scheduled', status: 'False', message: '1 node: 1 where KVM cannot be used (…)' }],
+        },
+      }),
+      'node',
+      'where KVM cannot be used',
+      'kubectl patch hv NODE',
     ],
     ['a node that never reported', facts({ hypervisor: undefined }), 'executor', 'never reported', 'virtctl executor'],
     ['a dead executor', facts({ executorSeenAt: now - 90_000 }), 'executor', 'not been heard of for 90 s', 'systemctl'],

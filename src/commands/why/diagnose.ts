@@ -109,7 +109,7 @@ const placement: Step = ({ machine, nodeCount }) => {
       about,
       status: 'broken',
       message: scheduled.message ?? 'no node fits',
-      fix: 'virtctl get hypervisors -o wide',
+      fix: roomFor(scheduled.message ?? ''),
     };
   }
   const message = nodeCount === 0 ? 'it has no node, and there are none' : 'it waits for a node';
@@ -121,6 +121,15 @@ const placement: Step = ({ machine, nodeCount }) => {
     fix: nodeCount === 0 ? patch : 'virtctl doctor --only control-plane (does the scheduler run?)',
   };
 };
+
+/** What makes a node fit, by the reason that most easily changes. */
+function roomFor(message: string): string {
+  if (message.includes('where KVM cannot be used')) {
+    return `kubectl patch hv NODE --type merge -p '{"spec":{"allowEmulation":true}}'`;
+  }
+  if (message.includes(' cordoned')) return 'virtctl node uncordon NODE (virtctl node list says which)';
+  return 'virtctl node list -o wide';
+}
 
 const nodeAlive: Step = ({ machine, hypervisor, executorSeenAt, leaseMs, now }) => {
   const about = 'executor';
