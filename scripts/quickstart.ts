@@ -11,6 +11,7 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  rmdirSync,
   rmSync,
   statSync,
   readdirSync,
@@ -73,7 +74,9 @@ async function start(): Promise<void> {
   // QEMU's own user passes through it; the API server's folder in it is root's alone.
   for (const one of [base, folder]) mkdirSync(one, { recursive: true, mode: 0o755 });
   await startLibvirt();
-  const guest = buildGuest(join(folder, 'guest'));
+  const guest = buildGuest(join(folder, 'guest')).catch((error: unknown) =>
+    fail(`cannot build the guest: ${error instanceof Error ? error.message : String(error)}`),
+  );
   await startStandalone();
   await allowEmulation();
   const { kernel, initrd, cmdline } = await guest;
@@ -270,7 +273,12 @@ async function clean(): Promise<void> {
   }
   rmSync(folder, { recursive: true, force: true });
   rmSync(serialLog, { force: true });
-  if (existsSync(base) && readdirSync(base).length === 0) rmSync(base, { recursive: true });
+  try {
+    rmdirSync(base);
+  } catch (error) {
+    // Somebody else's files are in it, or it is a file system of its own.
+    if (!['ENOENT', 'ENOTEMPTY', 'EBUSY'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  }
   say('clean: what the quickstart made and started is gone (installed packages stay)');
 }
 
