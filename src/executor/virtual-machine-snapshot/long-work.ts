@@ -54,13 +54,23 @@ export class LongWork {
     return entry !== undefined && entry.outcome === undefined;
   }
 
-  /** How a piece of work stands; its outcome is told once. */
-  take(name: string): WorkState {
+  /** How a piece of work stands. Its outcome stays until it is forgotten. */
+  look(name: string): WorkState {
     const entry = this.#running.get(name);
     if (entry === undefined) return { state: 'none' };
-    if (entry.outcome === undefined) return { state: 'running', percent: entry.percent };
-    this.#running.delete(name);
-    return entry.outcome;
+    return entry.outcome ?? { state: 'running', percent: entry.percent };
+  }
+
+  /** Its outcome was dealt with: it can be begun again. Nothing while it runs. */
+  forget(name: string): void {
+    if (!this.isRunning(name)) this.#running.delete(name);
+  }
+
+  /** How a piece of work stands; its outcome is told once. */
+  take(name: string): WorkState {
+    const state = this.look(name);
+    this.forget(name);
+    return state;
   }
 
   /** Ends all that runs, and waits until it has ended. What libvirt does goes on. */

@@ -10,6 +10,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
+import type { WorkState } from './long-work.ts';
 import { chooseMode, type ChosenMode, type ModeInput } from './choose-mode.ts';
 import { fileExists, isInUse, removeFile } from './image-files.ts';
 import { definedPath, disksOfDomain, disksOfMachine, liveChain, setActiveFile } from './machine-disks.ts';
@@ -58,35 +59,44 @@ export async function takeSnapshot(
   input: TakeInput,
 ): Promise<StepResult> {
   if (snapshot.status?.step !== 'Taking') return begin(context, snapshot, input);
-  const { view, signal } = input;
-  const work = context.work.take(workName(snapshot));
+  const { view } = input;
+  // Its outcome is kept until status has it: whether it was quiesced, and why it failed, is known to nobody else.
+  const work = context.work.look(workName(snapshot));
   if (work.state === 'running') return { hold: true, requeueAfterMs: pollMs };
+  const result = await judge(context, snapshot, input, view, work);
+  if (result !== 'begin') return result;
+  context.work.forget(workName(snapshot));
+  return view === undefined ? { hold: false } : start(context, snapshot, input, view);
+}
+
+/** Looks what became of a snapshot that was begun; `begin` when nothing did. */
+async function judge(
+  context: SnapshotContext,
+  snapshot: VirtualMachineSnapshot,
+  input: TakeInput,
+  view: DomainView | undefined,
+  work: WorkState,
+): Promise<StepResult | 'begin'> {
+  const { signal } = input;
   if (view === undefined) {
-    return fail(
-      context,
-      snapshot,
-      new StorageProblem('MachineNotReady', 'its domain is gone', { isFinal: true }),
-      signal,
-    );
-  }
-  if (work.state === 'failed') {
-    // Whatever it said, it is looked whether it happened: an answer may be lost on the way.
-    if (work.error instanceof LibvirtError && isBusyWords(work.error)) return { hold: false, requeueAfterMs: waitMs };
+    const problem = new StorageProblem('MachineNotReady', 'its domain is gone', { isFinal: true });
+    return fail(context, snapshot, problem, signal);
   }
   if (await hasJob(view.domain, signal)) return { hold: true, requeueAfterMs: pollMs };
+  // Whatever libvirt said, it is looked whether it happened: an answer may be lost on the way.
   const made = await findMade(snapshot, input, view);
   if (made !== undefined) {
     const quiesced = work.state === 'done' ? work.note === quiescedNote : undefined;
     await finish(context, snapshot, made, quiesced, input);
+    context.work.forget(workName(snapshot));
     return { hold: false, requeueAfterMs: 0 };
   }
   await thaw(snapshot, view, signal);
   await removeBegun(snapshot, signal);
-  if (work.state === 'failed') {
-    const problem = takeProblem(work.error);
-    return fail(context, snapshot, problem, signal);
-  }
-  return start(context, snapshot, input, view);
+  if (work.state !== 'failed' || isBusyWords(work.error)) return 'begin';
+  const result = await fail(context, snapshot, takeProblem(work.error), signal);
+  context.work.forget(workName(snapshot));
+  return result;
 }
 
 /** Chooses, notes what will be done, and has libvirt begin. */
@@ -555,6 +565,7 @@ function isAgentTrouble(error: unknown): boolean {
   );
 }
 
-function isBusyWords(error: LibvirtError): boolean {
-  return /cannot acquire state change lock/.test(error.message);
+/** Something else was at the domain: it is tried again. */
+function isBusyWords(error: Error): boolean {
+  return error instanceof LibvirtError && /cannot acquire state change lock/.test(error.message);
 }
