@@ -115,7 +115,16 @@ function afterDefine(
   after: { readonly inactive: DataObject },
   ignored: readonly KnownDifference[],
 ): DomainView {
-  const mark = view.mark ?? { namespace: '', name: '', uid: '', generation: 0, spec: {}, metadata: {}, applied: {}, ignored: [] };
+  const mark = view.mark ?? {
+    namespace: '',
+    name: '',
+    uid: '',
+    generation: 0,
+    spec: {},
+    metadata: {},
+    applied: {},
+    ignored: [],
+  };
   // What was applied before stays known: a field that spec no longer sets is to go from the running domain, too.
   const liveMark = view.liveMark ?? view.mark;
   return {
