@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { VirtualDisk } from '../../src/api/virtual-disk.ts';
 import type { VirtualMachineOperation } from '../../src/api/virtual-machine-operation.ts';
 import type { VirtualMachine, VirtualMachineSpec } from '../../src/api/virtual-machine.ts';
+import type { VirtualPool } from '../../src/api/virtual-pool.ts';
 import { ourKind } from '../../scripts/lab/lab.ts';
 import { testGuest, type Guest } from '../support/guest.ts';
 import { idleMachine, startLabCluster, type LabCluster } from '../support/lab-cluster.ts';
@@ -32,13 +33,16 @@ async function untilSaid(name: string, text: string): Promise<void> {
   await vi.waitFor(said, { timeout: 90_000, interval: 100 });
 }
 
-/** A disk of node-1's own pool. */
-async function makeLocalDisk(name: string): Promise<void> {
+/** A disk, which node-1 makes when the pool is each node's own. */
+async function makeDisk(name: string, pool: string, nodeName?: string): Promise<void> {
   const disks = cluster.lab.client.resource<VirtualDisk>(ourKind('VirtualDisk'));
   const ref = { namespace: 'default', name };
   await disks.create({
     ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualDisk', metadata: ref },
-    spec: { pool: 'default', nodeName: 'node-1', bindingMode: 'Immediate', capacity: '32Mi', format: 'qcow2' },
+    spec: {
+      ...{ pool, bindingMode: 'Immediate', capacity: '32Mi', format: 'qcow2' },
+      ...(nodeName === undefined ? {} : { nodeName }),
+    },
   });
   const isReady = async (): Promise<void> => expect((await disks.get(ref)).status?.phase).toBe('Ready');
   await vi.waitFor(isReady, { timeout: 60_000, interval: 100 });
@@ -110,9 +114,26 @@ describe('a machine that is migrated', () => {
   });
 });
 
+describe('a machine with a disk in a pool that all nodes share', () => {
+  it('is moved, and the disk stays where it is', async () => {
+    await cluster.lab.client.resource<VirtualPool>(ourKind('VirtualPool')).create({
+      ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualPool', metadata: { name: 'nfs' } },
+      spec: { shared: true, pool: { type: 'dir', target: { path: join(cluster.lab.shared, 'pool') } } },
+    });
+    await makeDisk('free', 'nfs');
+    await cluster.create('free', { ...idle, volumes: [{ name: 'root', virtualDisk: 'free' }] });
+    await cluster.untilStatus('free', 'Running');
+    const over = await cluster.untilOver(await cluster.ask('free', 'Migrate', { migrate: { nodeName: 'node-2' } }));
+    expect(over.status).toMatchObject({ phase: 'Succeeded' });
+    expect(over.status?.context?.['disks']).toContain('"copy":false');
+    expect(await cluster.domains('free')).toEqual({ 'node-2': 'running' });
+    await cluster.delete('free');
+  });
+});
+
 describe('a migration that cannot be', () => {
   it('is refused for a disk in a pool of the node', async () => {
-    await makeLocalDisk('tied');
+    await makeDisk('tied', 'default', 'node-1');
     await cluster.create('tied', { ...idle, volumes: [{ name: 'root', virtualDisk: 'tied' }] });
     await cluster.untilStatus('tied', 'Running');
     const over = await cluster.untilOver(await cluster.ask('tied', 'Migrate', { migrate: { nodeName: 'node-2' } }));
