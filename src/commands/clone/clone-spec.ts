@@ -131,7 +131,7 @@ function clonedUserData(userData: string, name: string): string {
   const before = document.get('bootcmd');
   const has = isSeq(before) && JSON.stringify(before.toJSON()).includes('virtctl-machine-id');
   if (!has) {
-    const commands = isSeq(before) ? (before.toJSON()) : [];
+    const commands = isSeq(before) ? before.toJSON() : [];
     document.set('bootcmd', [newMachineId, ...commands]);
   }
   const text = document.toString();
