@@ -3,7 +3,7 @@ import type { Problems } from './problem.ts';
 import { checkLibvirtName, checkOverlay, type RuleInput } from './rules.ts';
 import { checkLabelSelector } from './rules-scheduling.ts';
 import type { VirtualMachine } from './virtual-machine.ts';
-import { claimOfNetwork, networkClashes, subnetsOf, type NetworkDocument } from './network-claims.ts';
+import { claimOfNetwork, networkClashes, subnetsOf } from './network-claims.ts';
 import { networkName, type VirtualNetwork } from './virtual-network.ts';
 import { canonicalIp, parseIp, prefixOfNetmask, rangeContains, rangesOverlap } from '../base/ip-address.ts';
 import type { Network, NetworkIp } from '../model/types.gen.ts';

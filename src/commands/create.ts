@@ -53,7 +53,9 @@ export function configure(command: Command, context: Context): void {
   command.action(async (flags: CreateFlags) => {
     const files = flags.filename;
     if (files === undefined) {
-      throw new UsageError('expected -f FILE, vm NAME, disk NAME or namespace NAME', { hint: 'see `virtctl create --help`' });
+      throw new UsageError('expected -f FILE, vm NAME, disk NAME or namespace NAME', {
+        hint: 'see `virtctl create --help`',
+      });
     }
     const format = parseOutput(flags.output);
     await withOptionalClient(context, flags, async (client, namespace) => {
