@@ -85,8 +85,12 @@ export async function ownVolume(work: ImageWork, isOurs: boolean): Promise<Volum
   throw new StorageProblem('DownloadFailed', message);
 }
 
-/** Converts a file in the spool; the outcome is there only when it is complete. */
-export async function convert(work: ImageWork, from: string, format: string): Promise<string> {
+/**
+ * Converts a file in the spool; the outcome is there only when it is complete.
+ *
+ * @param isOnly It will be the only one that there is: it has to outlast a power cut. Else the source stays until the end.
+ */
+export async function convert(work: ImageWork, from: string, format: string, isOnly: boolean): Promise<string> {
   const made = join(work.folder, 'converted');
   // Bounded memory: its header is somebody's.
   const args = ['--as=4294967296', 'qemu-img', 'convert', '-f', format, '-O', work.format, from, `${made}.part`];
@@ -97,8 +101,10 @@ export async function convert(work: ImageWork, from: string, format: string): Pr
     await rm(`${made}.part`, { force: true });
     throw error;
   }
-  const file = await open(`${made}.part`, 'r');
-  await file.sync().finally(() => file.close());
+  if (isOnly) {
+    const file = await open(`${made}.part`, 'r');
+    await file.sync().finally(() => file.close());
+  }
   await rename(`${made}.part`, made);
   return made;
 }

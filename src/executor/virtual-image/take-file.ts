@@ -46,7 +46,7 @@ export async function takeFile(work: ImageWork): Promise<void> {
   const facts = { checksum, sourceFormat: found.format, format: work.format };
   await tell(work, { phase: 'Converting' }, { facts });
   await present?.delete({ signal });
-  const made = found.format === work.format ? unpacked : await convert(work, unpacked, found.format);
+  const made = found.format === work.format ? unpacked : await convert(work, unpacked, found.format, false);
   const placed = await sendFile(work, made);
   const size = formatBytes((await sizeOf(made)) ?? 0);
   const ready = { ...facts, size, virtualSize: formatBytes(found.virtualBytes) };

@@ -127,7 +127,7 @@ async function takeIn(work: ImageWork, upload: ImageUpload, volume: Volume): Pro
       await rm(folder, { recursive: true, force: true });
       return;
     }
-    made = inspected.format === work.format ? unpacked : await convert(work, unpacked, inspected.format);
+    made = inspected.format === work.format ? unpacked : await convert(work, unpacked, inspected.format, true);
   }
   // From here on the spool has all of it, also for an executor that starts anew.
   await volume.delete({ signal });
