@@ -243,11 +243,11 @@ describe('virtctl adopt on real libvirt', () => {
   it.skipIf(!existsSync(corpus))(
     'finds nothing to change in any domain of the corpus that this libvirt takes',
     async () => {
-      const names = (await readdir(corpus)).filter((name) => name.endsWith('.xml'));
+      const names = (await readdir(corpus)).filter((name) => name.endsWith('.xml')).sort();
       const files = await Promise.all(
         names.map(async (name) => ({ name, xml: await readFile(join(corpus, name), 'utf8') })),
       );
-      const suitable = files.filter(({ xml }) => /<domain[^>]*type=['"]qemu['"]/.test(xml)).slice(0, 80);
+      const suitable = files.filter(({ xml }) => /<domain[^>]*type=['"]qemu['"]/.test(xml));
       const taken = new Set<string>();
       for (const { name, xml } of suitable) {
         try {

@@ -21,6 +21,8 @@ TimeoutStopSec=30
 StateDirectory=virtctl/executor
 StateDirectoryMode=0711
 RuntimeDirectory=virtctl
+# External snapshots lie beside the disks; add the folders of other pools.
+ReadWritePaths=-/var/lib/libvirt/images
 
 # It speaks to libvirtd's socket and the API server, runs genisoimage and qemu-img, and opens /dev/kvm nowhere itself.
 NoNewPrivileges=yes
