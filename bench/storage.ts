@@ -6,6 +6,7 @@
  *   upload                        virtctl image upload --wait        virsh vol-create-as && vol-upload
  *   download                      virtctl image download             virsh vol-download
  *   clone                         a VirtualDisk of a VirtualDisk     virsh vol-clone; qemu-img convert
+ *   snapshots                     see storage/measure-snapshots.ts
  *
  * The file holds data that does not compress in half of it, and a hole.
  */
@@ -17,12 +18,15 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { text } from 'node:stream/consumers';
 import { median, type BenchReport, type BenchRow } from './bench-report.ts';
+import { measureSnapshots } from './storage/measure-snapshots.ts';
 import { startExecutorNode, type ExecutorNode } from '../test/support/executor-node.ts';
 
 const rounds = 5;
 const MiB = 1024 * 1024;
 const dataBytes = 256 * MiB;
 const holeBytes = 256 * MiB;
+/** What is written over an external snapshot. */
+const mergedBytes = 64 * MiB;
 /** What starting virtctl, the API server and the executor's steps take, whatever the size. */
 const constantMs = 600;
 const cli = join(import.meta.dirname, '../dist/virtctl.js');
@@ -51,10 +55,14 @@ export async function run(): Promise<BenchReport> {
       const reached = ours <= Math.min(...others) * 1.2 + constantMs;
       rows.push({ what, unit: 'ms', values, goal: `≤ 1.2 × + ${constantMs} ms`, reached });
     }
+    rows.push(...(await measureSnapshots(node, { rounds, raw: bench.raw, mergedBytes, constantMs, cli })));
     return {
       title: `Images and disks of ${dataBytes / MiB} MiB of data and a hole of ${holeBytes / MiB} MiB, median of ${rounds}`,
       rows,
-      notes: ['virtctl computes and compares a SHA-256 of everything that comes and goes; virsh does not'],
+      notes: [
+        'virtctl computes and compares a SHA-256 of everything that comes and goes; virsh does not',
+        `what is merged when an external snapshot is deleted: ${mergedBytes / MiB} MiB`,
+      ],
     };
   } finally {
     await node.close();
@@ -72,6 +80,11 @@ class StorageBench {
     this.#folder = join(node.libvirtd.dir, 'pool');
     this.#raw = join(node.libvirtd.dir, 'disk.raw');
     this.#qcow2 = join(node.libvirtd.dir, 'disk.qcow2');
+  }
+
+  /** The data, as a raw file. */
+  get raw(): string {
+    return this.#raw;
   }
 
   async prepare(): Promise<void> {
