@@ -59,6 +59,8 @@ interface File {
 }
 
 const pollMs = 500;
+/** A live commit of little is over at once. */
+const shortestPollMs = 50;
 const retryMs = 5_000;
 /** Less than this is no space for anything. */
 const fullBytes = 1024 * 1024;
@@ -227,18 +229,24 @@ async function commit(
       if (!(error instanceof LibvirtError)) throw error;
       throw workProblem(error);
     }
-    started.add(commitName(snapshot, merge));
-    return progress(context, snapshot, 0, false, signal);
+    started.set(commitName(snapshot, merge), context.clock.now());
+    return progress(context, snapshot, 0, false, signal, shortestPollMs);
   }
   if (job.type === 'active-commit' && isMirrorReady(view, target) && job.cur === job.end) {
     await noteMerge(context, snapshot, { ...merge, stage: 'Pivoting' }, signal);
     return pivot(context, snapshot, merge, input);
   }
-  return progress(context, snapshot, job.end > 0 ? Math.floor((job.cur * 100) / job.end) : 0, false, signal);
+  const percent = job.end > 0 ? Math.floor((job.cur * 100) / job.end) : 0;
+  // As long again as it has taken so far: what is short is not waited for, and what is long is seldom looked at.
+  const elapsedMs = context.clock.now() - (started.get(commitName(snapshot, merge)) ?? 0);
+  return progress(context, snapshot, percent, false, signal, Math.max(shortestPollMs, Math.min(pollMs, elapsedMs)));
 }
 
-/** Block jobs that this process began: one that is gone without having changed the chain has failed. */
-const started = new Set<string>();
+/**
+ * Block jobs that this process began, with the time in milliseconds: one that is gone without having changed the chain has
+ * failed.
+ */
+const started = new Map<string, number>();
 
 /** libvirt tells of a failed job that it failed, and not why. */
 async function refuseWhenFull(
@@ -247,7 +255,7 @@ async function refuseWhenFull(
   frozen: File,
 ): Promise<void> {
   const name = `commit ${snapshot.metadata.uid ?? ''}`;
-  const hasFailed = [...started].filter((one) => one.startsWith(name));
+  const hasFailed = [...started.keys()].filter((one) => one.startsWith(name));
   for (const one of hasFailed) started.delete(one);
   if (hasFailed.length === 0) return;
   const { bavail, bsize } = await statfs(dirname(frozen.path));
@@ -368,6 +376,7 @@ async function progress(
   percent: number | undefined,
   hold: boolean,
   signal: AbortSignal,
+  requeueAfterMs = pollMs,
 ): Promise<MergeProgress> {
   await reportSnapshot(
     context,
@@ -378,7 +387,7 @@ async function progress(
     },
     signal,
   );
-  return { isDone: false, hold, requeueAfterMs: pollMs };
+  return { isDone: false, hold, requeueAfterMs };
 }
 
 function workProblem(error: Error): StorageProblem {
