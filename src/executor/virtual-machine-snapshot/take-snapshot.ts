@@ -394,6 +394,10 @@ async function finish(
   const seconds = Number(textOf(xml['creationTime']));
   const before = (await made.parent({ signal }))?.name;
   const parent = others.find(({ status }) => status?.name === before && before !== undefined)?.metadata.name ?? before;
+  // Whoever waited for this one finds one current snapshot, not two.
+  for (const other of others) {
+    if (other.status?.current === true) await reportSnapshot(context, other, { status: { current: false } }, signal);
+  }
   await reportSnapshot(
     context,
     snapshot,
