@@ -6,6 +6,7 @@
  *   usual.js       those of these modules that usual commands need, in one script
  *   usual.cache    V8's code cache of it; may be missing, and is ignored by another version of V8
  *   package.json   says that these are CommonJS modules
+ *   licenses.txt   of the packages inside
  *
  *   tsx scripts/build.ts [FOLDER]      the default is dist/
  */
@@ -15,6 +16,7 @@ import { basename, join, resolve } from 'node:path';
 import process from 'node:process';
 import { promisify } from 'node:util';
 import { build, transform, type BuildOptions } from 'esbuild';
+import { thirdPartyLicenses } from './third-party-licenses.ts';
 import { modulesFolder } from '../bin/load-program.ts';
 
 const manifest = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
@@ -51,14 +53,16 @@ await rm(packer);
 /** esbuild splits only ES modules; each is made a CommonJS module after that. */
 async function writeModules(folder: string): Promise<void> {
   await mkdir(folder);
-  const { outputFiles } = await build({
+  const { outputFiles, metafile } = await build({
     ...options,
     format: 'esm',
     entryPoints: ['bin/main.ts'],
     outdir: folder,
     splitting: true,
     write: false,
+    metafile: true,
   });
+  await writeFile(join(outdir, 'licenses.txt'), await thirdPartyLicenses(metafile, root));
   for (const { path, text } of outputFiles) {
     const { code } = await transform(text, {
       format: 'cjs',

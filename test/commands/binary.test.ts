@@ -31,6 +31,17 @@ describe('the bundle', () => {
     expect(run(['--help']).stdout).toContain('convert');
   });
 
+  it('carries the licences of the packages inside', () => {
+    const licenses = readFileSync(join(folder, 'bundle/licenses.txt'), 'utf8');
+    for (const name of ['commander', 'xmlbuilder2', 'chalk', 'ora', '@kubernetes/client-node', 'saxes', 'yaml']) {
+      const { version } = JSON.parse(readFileSync(join(root, 'node_modules', name, 'package.json'), 'utf8')) as {
+        version: string;
+      };
+      expect(licenses).toContain(`\n${name} ${version} (`);
+    }
+    expect(licenses).toContain('Permission is hereby granted, free of charge');
+  });
+
   it('evaluates for --help only what help needs', () => {
     const seen = join(folder, 'builtins.cjs');
     writeFileSync(
