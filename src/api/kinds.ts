@@ -6,6 +6,8 @@
  * makes the CustomResourceDefinitions, validate.ts says what is wrong with an object, defaults.ts what `create` adds,
  * review-admission.ts answers an admission webhook's review.
  */
+import { group, version } from './meta.ts';
+import { FailedError } from '../base/errors.ts';
 
 /** A column of `kubectl get` and `virtctl get`. */
 export interface PrinterColumn {
@@ -260,4 +262,21 @@ export function findKind(word: string): KindInfo | undefined {
     (one) =>
       one.plural === name || one.singular === name || one.kind.toLowerCase() === name || one.shortNames.includes(name),
   );
+}
+
+/**
+ * Where the API has one of our kinds, as src/kube asks for it.
+ *
+ * @throws FailedError when there is no such kind.
+ */
+export function resourceOfKind(kind: string): {
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  readonly plural: string;
+  readonly namespaced: boolean;
+} {
+  const info = kinds.find((one) => one.kind === kind);
+  if (info === undefined) throw new FailedError(`there is no kind ${kind}`);
+  return { group, version, kind, plural: info.plural, namespaced: info.namespaced };
 }

@@ -1,27 +1,19 @@
 /** What the controller knows of the cluster: informers over the kinds that it looks things up in. */
 import type { Hypervisor } from '../api/hypervisor.ts';
 import { leaseNamespace } from '../api/hypervisor.ts';
-import { kinds } from '../api/kinds.ts';
+import { resourceOfKind } from '../api/kinds.ts';
 import { disksOf, networksOf } from '../api/lookup.ts';
 import type { KubeObject } from '../api/meta.ts';
-import { apiVersion, group, version } from '../api/meta.ts';
+import { apiVersion } from '../api/meta.ts';
 import type { VirtualMachine } from '../api/virtual-machine.ts';
 import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
 import type { VirtualNetwork } from '../api/virtual-network.ts';
 import type { Clock } from '../base/clock.ts';
-import { FailedError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { Informer } from '../kube/informer.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
-import { builtin, type ResourceType } from '../kube/resource-type.ts';
+import { builtin } from '../kube/resource-type.ts';
 import type { Lease } from '../reconcile/lease.ts';
-
-/** The resource of one of our kinds. */
-export function resourceOfKind(kind: string): ResourceType {
-  const info = kinds.find((one) => one.kind === kind);
-  if (info === undefined) throw new FailedError(`there is no kind ${kind}`);
-  return { group, version, kind, plural: info.plural, namespaced: info.namespaced };
-}
 
 /** Informers that run together. */
 export class Caches {

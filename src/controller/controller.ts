@@ -14,7 +14,7 @@
  * It ends when its signal aborts. No machine depends on it: while none runs, nothing is started, stopped or moved.
  */
 import { setMaxListeners } from 'node:events';
-import { Caches, resourceOfKind } from './caches.ts';
+import { Caches } from './caches.ts';
 import { FinalizerKeeper } from './finalizer-keeper.ts';
 import { NodeHealth } from './node-health.ts';
 import { NodeSwitch } from './node-switch.ts';
@@ -22,6 +22,7 @@ import { OperationReaper } from './operation-reaper.ts';
 import { SnapshotSchedule } from './snapshot-schedule.ts';
 import { startWebhook, type WebhookOptions } from './webhook/webhook.ts';
 import type { Hypervisor } from '../api/hypervisor.ts';
+import { resourceOfKind } from '../api/kinds.ts';
 import type { VirtualMachine } from '../api/virtual-machine.ts';
 import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
 import type { VirtualMachineSnapshot } from '../api/virtual-machine-snapshot.ts';

@@ -3,7 +3,8 @@
  * no right to change an object but its status. Only finalizers of virtctl.dev are written, and one is taken away only from
  * an object that is being deleted.
  */
-import { resourceOfKind, type Caches } from './caches.ts';
+import type { Caches } from './caches.ts';
+import { resourceOfKind } from '../api/kinds.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
 import { objectKey, parseObjectKey, type KubeObject } from '../kube/object.ts';
 import { isConflict } from '../kube/status-error.ts';

@@ -1,7 +1,7 @@
 /**
  * The entry of src/executor: the agent of one node. `virtctl executor` runs it, and `virtctl standalone` in its process.
  *
- *   API server ──▶ informers (machines, operations, what they name) ─┐
+ *   API server ──▶ ExecutorCaches (machines, operations, snapshots) ──┐
  *                                                                    ├─▶ keys ─▶ Controller ─▶ MachineReconciler
  *   libvirt ─────▶ supervisor (events, resynchronise) ───────────────┘                           ─▶ OperationReaper (TTL)
  *
@@ -17,15 +17,9 @@ import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { join } from 'node:path';
 import { keepNodeLease } from './hypervisor/keep-node-lease.ts';
-import { HypervisorKeeper, type Allocation } from './hypervisor/hypervisor-keeper.ts';
-import {
-  isFinished,
-  openOperations,
-  slimMachine,
-  slimOperation,
-  type SlimMachine,
-  type SlimOperation,
-} from './machine-index.ts';
+import { ExecutorCaches } from './executor-caches.ts';
+import { HypervisorKeeper } from './hypervisor/hypervisor-keeper.ts';
+import { isFinished, type SlimMachine } from './machine-index.ts';
 import { executorMetrics } from './metrics/executor-metrics.ts';
 import { Counter, Histogram } from './metrics/exposition.ts';
 import { openOutlet } from './metrics/outlet.ts';
@@ -35,17 +29,13 @@ import { MachineReconciler } from './virtual-machine/reconciler.ts';
 import type { MachineReconcilerOptions } from './virtual-machine/round.ts';
 import type { ConfigMapObject, SecretObject } from './virtual-machine/volumes.ts';
 import { NetworkAgent } from './virtual-network/network-agent.ts';
-import type { NetworkUser } from './virtual-network/reservations.ts';
 import { LongWork } from './virtual-machine-snapshot/long-work.ts';
 import { MachineSnapshots } from './virtual-machine-snapshot/machine-snapshots.ts';
 import { machineKeyOf } from './virtual-machine-snapshot/snapshot-context.ts';
-import type { DiskUser } from './virtual-machine/disk-claims.ts';
 import { sweepScratch } from './plan/sweep-scratch.ts';
 import { StorageAgent } from './virtual-pool/storage-agent.ts';
-import type { StorageUser } from './virtual-pool/storage-context.ts';
 import type { Hypervisor } from '../api/hypervisor.ts';
-import { kinds } from '../api/kinds.ts';
-import { group, version } from '../api/meta.ts';
+import { resourceOfKind } from '../api/kinds.ts';
 import type { VirtualDisk } from '../api/virtual-disk.ts';
 import type { VirtualImage } from '../api/virtual-image.ts';
 import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
@@ -55,10 +45,10 @@ import type { VirtualNetwork } from '../api/virtual-network.ts';
 import { systemClock, type Clock } from '../base/clock.ts';
 import { FailedError, toError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { Informer, type CacheChange } from '../kube/informer.ts';
+import type { CacheChange } from '../kube/informer.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
 import { objectKey, parseObjectKey } from '../kube/object.ts';
-import { builtin, type ResourceType } from '../kube/resource-type.ts';
+import { builtin } from '../kube/resource-type.ts';
 import { isNotFound } from '../kube/status-error.ts';
 import type { DecodedEvent } from '../libvirt/decode-event.ts';
 import type { ConnectOptions } from '../libvirt/connect.ts';
@@ -125,24 +115,14 @@ export async function runExecutor(options: ExecutorOptions, signal: AbortSignal)
   await new Executor(options).run(signal);
 }
 
-/** The resource of one of our kinds. */
-function typeOf(kind: string): ResourceType {
-  const info = kinds.find((one) => one.kind === kind);
-  if (info === undefined) throw new FailedError(`there is no kind ${kind}`);
-  return { group, version, kind, plural: info.plural, namespaced: info.namespaced };
-}
-
 class Executor {
   readonly #options: ExecutorOptions;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #recorder: EventRecorder;
-  readonly #machines: Informer<SlimMachine, 'domain' | 'node' | 'reference'>;
-  readonly #operations: Informer<SlimOperation, 'machine'>;
-  readonly #snapshotObjects: Informer<VirtualMachineSnapshot, 'machine'>;
+  readonly #caches: ExecutorCaches;
   readonly #snapshotWork = new LongWork();
   readonly #orphans: Controller;
-  readonly #hypervisors: Informer<Hypervisor>;
   readonly #supervisor: ReturnType<typeof supervise<(typeof eventKinds)[number]>>;
   readonly #stop = new AbortController();
   readonly #keeper: HypervisorKeeper;
@@ -174,36 +154,7 @@ class Executor {
       random: Math.random,
       logger,
     });
-    this.#machines = new Informer<SlimMachine, 'domain' | 'node' | 'reference'>({
-      source: client.resource<SlimMachine>(typeOf('VirtualMachine')),
-      logger,
-      clock,
-      transform: slimMachine,
-      indexers: {
-        domain: ({ spec }) => [spec.domain],
-        node: ({ spec }) => [spec.nodeName],
-        reference: ({ metadata, spec }) => spec.references.map((one) => `${metadata.namespace ?? ''}/${one}`),
-      },
-    });
-    this.#operations = new Informer<SlimOperation, 'machine'>({
-      source: client.resource<SlimOperation>(typeOf('VirtualMachineOperation')),
-      logger,
-      clock,
-      transform: slimOperation,
-      indexers: { machine: ({ metadata, spec }) => [`${metadata.namespace ?? ''}/${spec.virtualMachine}`] },
-    });
-    this.#snapshotObjects = new Informer<VirtualMachineSnapshot, 'machine'>({
-      source: client.resource<VirtualMachineSnapshot>(typeOf('VirtualMachineSnapshot')),
-      logger,
-      clock,
-      indexers: { machine: (snapshot) => [machineKeyOf(snapshot)] },
-    });
-    this.#hypervisors = new Informer<Hypervisor>({
-      source: client.resource<Hypervisor>(typeOf('Hypervisor')),
-      fieldSelector: `metadata.name=${nodeName}`,
-      logger,
-      clock,
-    });
+    this.#caches = new ExecutorCaches(client, nodeName, { logger, clock });
     this.#supervisor = supervise({
       uri,
       kinds: eventKinds,
@@ -216,18 +167,17 @@ class Executor {
       nodeName,
       uri,
       folder: join(options.dataFolder, 'probe'),
-      hypervisors: client.resource<Hypervisor>(typeOf('Hypervisor')),
+      hypervisors: client.resource<Hypervisor>(resourceOfKind('Hypervisor')),
       libvirt: () => this.#supervisor.current,
-      allocation: () => this.#allocation(),
-      ownDomains: () => new Set(this.#machines.byIndex('node', nodeName).map(({ spec }) => spec.domain)),
-      isMachine: (namespace, name) =>
-        this.#machines.health().synced ? this.#machines.get(`${namespace}/${name}`) !== undefined : undefined,
+      allocation: () => this.#caches.allocation(),
+      ownDomains: () => new Set(this.#caches.ownMachines().map(({ spec }) => spec.domain)),
+      isMachine: (namespace, name) => this.#caches.isMachine(namespace, name),
       record: (event) => record(event),
       newId: randomUUID,
       clock,
       logger,
     });
-    const operations = client.resource<VirtualMachineOperation>(typeOf('VirtualMachineOperation'));
+    const operations = client.resource<VirtualMachineOperation>(resourceOfKind('VirtualMachineOperation'));
     const record = (event: EventRecord): void => {
       this.#events.add({ type: event.type, reason: event.reason });
       this.#recorder.record(event);
@@ -237,9 +187,9 @@ class Executor {
       client,
       nodeName,
       libvirt: () => this.#supervisor.current,
-      usersOf: (namespace, name) => this.#networkUsers(namespace, name),
+      usersOf: (namespace, name) => this.#caches.networkUsers(namespace, name),
       machineOf: (domain) => {
-        const machine = this.#machines.byIndex('domain', domain).find(({ spec }) => spec.nodeName === nodeName);
+        const machine = this.#caches.ownMachineOf(domain);
         return machine === undefined ? undefined : objectKey(machine);
       },
       record,
@@ -251,34 +201,31 @@ class Executor {
     const snapshots = new MachineSnapshots({
       nodeName,
       folder: join(options.dataFolder, 'snapshots'),
-      snapshots: client.resource<VirtualMachineSnapshot>(typeOf('VirtualMachineSnapshot')),
-      disks: client.resource<VirtualDisk>(typeOf('VirtualDisk')),
-      machines: client.resource<VirtualMachine>(typeOf('VirtualMachine')),
+      snapshots: client.resource<VirtualMachineSnapshot>(resourceOfKind('VirtualMachineSnapshot')),
+      disks: client.resource<VirtualDisk>(resourceOfKind('VirtualDisk')),
+      machines: client.resource<VirtualMachine>(resourceOfKind('VirtualMachine')),
       operations,
-      namesOf: (key) => this.#snapshotObjects.byIndex('machine', key).map(({ metadata }) => metadata.name ?? ''),
+      namesOf: (key) => this.#caches.snapshotsOf(key),
       wake: (key) => this.#controller.enqueue(key),
-      record: (event) => {
-        this.#events.add({ type: event.type, reason: event.reason });
-        this.#recorder.record(event);
-      },
+      record,
       clock,
       work: this.#snapshotWork,
     });
     const parts: MachineReconcilerOptions = {
       nodeName,
-      machines: client.resource<VirtualMachine>(typeOf('VirtualMachine')),
+      machines: client.resource<VirtualMachine>(resourceOfKind('VirtualMachine')),
       operations,
-      disks: client.resource<VirtualDisk>(typeOf('VirtualDisk')),
-      images: client.resource<VirtualImage>(typeOf('VirtualImage')),
-      networks: client.resource<VirtualNetwork>(typeOf('VirtualNetwork')),
+      disks: client.resource<VirtualDisk>(resourceOfKind('VirtualDisk')),
+      images: client.resource<VirtualImage>(resourceOfKind('VirtualImage')),
+      networks: client.resource<VirtualNetwork>(resourceOfKind('VirtualNetwork')),
       plugs: this.#networks.board,
       secrets: client.resource<SecretObject>(builtin.secrets),
       configMaps: client.resource<ConfigMapObject>(builtin.configMaps),
       media: new Media(join(options.dataFolder, 'machines')),
-      diskUsers: (namespace, name) => this.#usersOf('VirtualDisk', namespace, name),
+      diskUsers: (namespace, name) => this.#caches.usersOf('VirtualDisk', namespace, name),
       snapshots,
       libvirt: () => this.#supervisor.current,
-      openOperations: (key) => openOperations(this.#operations.byIndex('machine', key)),
+      openOperations: (key) => this.#caches.openOperations(key),
       traits: () => this.#keeper.traits,
       record,
       clock,
@@ -310,7 +257,7 @@ class Executor {
       nodeName,
       spoolFolder: join(options.dataFolder, 'images'),
       libvirt: () => this.#supervisor.current,
-      usersOf: (kind, namespace, name) => this.#usersOf(kind, namespace, name),
+      usersOf: (kind, namespace, name) => this.#caches.usersOf(kind, namespace, name),
       onObject: (kind, key) => this.#enqueueUsers(kind, key),
       record,
       logger,
@@ -327,9 +274,9 @@ class Executor {
     this.#reaper = new Controller({
       name: 'virtualmachineoperation',
       reconcile: async (key, context) => {
-        const waitMs = this.#ttlLeftMs(key);
+        const waitMs = this.#caches.ttlLeftMs(key);
         if (waitMs === undefined || waitMs > 0) return { requeueAfterMs: waitMs };
-        const uid = this.#operations.get(key)?.metadata.uid;
+        const uid = this.#caches.operations.get(key)?.metadata.uid;
         try {
           await operations.delete(parseObjectKey(key), { preconditions: { uid }, signal: context.signal });
         } catch (error) {
@@ -360,9 +307,8 @@ class Executor {
     // Each cache waits for its end several times: more than the ten that Node takes for a leak.
     setMaxListeners(100, background.signal, signal);
     this.#watchCaches();
-    const informers = [this.#machines, this.#operations, this.#snapshotObjects, this.#hypervisors];
     const running = [
-      ...informers.map((informer) => informer.run(background.signal)),
+      this.#caches.run(background.signal),
       this.#recorder.run(background.signal),
       this.#storage.follow(background.signal),
       this.#networks.follow(background.signal),
@@ -399,8 +345,7 @@ class Executor {
 
   /** The caches are full, and it is known whether KVM works: before that a reconcile would decide too early. */
   async #synced(signal: AbortSignal): Promise<void> {
-    const needed = [this.#machines, this.#operations, this.#snapshotObjects, this.#storage];
-    await Promise.all(needed.map((one) => one.synced(signal)));
+    await Promise.all([this.#caches.synced(signal), this.#storage.synced(signal)]);
     const libvirt = await this.#supervisor.connected(signal);
     try {
       await this.#keeper.prepare(libvirt, signal);
@@ -413,7 +358,7 @@ class Executor {
 
   #watchCaches(): void {
     const { nodeName } = this.#options;
-    this.#machines.onChange((change) => {
+    this.#caches.machines.onChange((change) => {
       const { object } = change;
       this.#noticeNetworkUser(change);
       const before = change.type === 'updated' ? change.before.spec.references : [];
@@ -433,25 +378,25 @@ class Executor {
       }
       this.#controller.enqueue(objectKey(object));
     });
-    this.#snapshotObjects.onChange((change) => {
+    this.#caches.snapshots.onChange((change) => {
       const { object } = change;
       const [before, after] = [change.type === 'updated' ? change.before.metadata : undefined, object.metadata];
       // Status is our own writing.
       const isNews = before?.generation !== after.generation || before?.deletionTimestamp !== after.deletionTimestamp;
       if (change.type === 'deleted' || !isNews) return;
-      const machine = this.#machines.get(machineKeyOf(object));
+      const machine = this.#caches.machines.get(machineKeyOf(object));
       if (machine?.spec.nodeName === nodeName) this.#controller.enqueue(machineKeyOf(object));
       else if (machine === undefined) this.#orphans.enqueue(objectKey(object));
     });
-    this.#operations.onChange(({ type, object }) => {
+    this.#caches.operations.onChange(({ type, object }) => {
       if (type === 'deleted') return;
       if (object.spec.nodes.includes(nodeName)) this.#receiver.enqueue(objectKey(object));
       const machine = `${object.metadata.namespace ?? ''}/${object.spec.virtualMachine}`;
-      if (this.#machines.get(machine)?.spec.nodeName !== nodeName) return;
+      if (this.#caches.machines.get(machine)?.spec.nodeName !== nodeName) return;
       if (isFinished(object)) this.#reaper.enqueue(objectKey(object));
       else this.#controller.enqueue(machine);
     });
-    this.#hypervisors.onChange(({ type, object }) => {
+    this.#caches.hypervisors.onChange(({ type, object }) => {
       if (type === 'deleted') {
         this.#keeperWake();
         return;
@@ -472,27 +417,9 @@ class Executor {
   /** The machines of this node that name an object. */
   #enqueueUsers(kind: string, key: string): void {
     const { namespace = '', name } = parseObjectKey(key);
-    for (const machine of this.#machines.byIndex('reference', `${namespace}/${kind}/${name}`)) {
+    for (const machine of this.#caches.machines.byIndex('reference', `${namespace}/${kind}/${name}`)) {
       if (machine.spec.nodeName === this.#options.nodeName) this.#controller.enqueue(objectKey(machine));
     }
-  }
-
-  /** The machines that name a disk or an image. */
-  #usersOf(kind: string, namespace: string, name: string): (StorageUser & DiskUser)[] {
-    return this.#machines
-      .byIndex('reference', `${namespace}/${kind}/${name}`)
-      .map(({ metadata, spec }) => ({ name: metadata.name ?? '', nodeName: spec.nodeName, domain: spec.domain }));
-  }
-
-  #networkUsers(namespace: string, name: string): NetworkUser[] {
-    return this.#machines.byIndex('reference', `${namespace}/VirtualNetwork/${name}`).map(({ metadata, spec }) => ({
-      namespace,
-      name: metadata.name ?? '',
-      nodeName: spec.nodeName,
-      domain: spec.domain,
-      createdAt: metadata.creationTimestamp ?? '',
-      plugs: spec.plugs.filter(({ network }) => network === name),
-    }));
   }
 
   /** The networks that a machine names, or named, want to know that its interfaces or its node changed. */
@@ -508,13 +435,13 @@ class Executor {
   #enqueueAll(): void {
     this.#storage.resynchronise();
     this.#networks.resynchronise();
-    for (const machine of this.#machines.byIndex('node', this.#options.nodeName)) {
+    for (const machine of this.#caches.ownMachines()) {
       this.#controller.enqueue(objectKey(machine));
     }
-    for (const snapshot of this.#snapshotObjects.list()) {
-      if (this.#machines.get(machineKeyOf(snapshot)) === undefined) this.#orphans.enqueue(objectKey(snapshot));
+    for (const snapshot of this.#caches.snapshots.list()) {
+      if (this.#caches.machines.get(machineKeyOf(snapshot)) === undefined) this.#orphans.enqueue(objectKey(snapshot));
     }
-    for (const operation of this.#operations.list()) {
+    for (const operation of this.#caches.operations.list()) {
       if (operation.spec.nodes.includes(this.#options.nodeName)) this.#receiver.enqueue(objectKey(operation));
       if (isFinished(operation)) this.#reaper.enqueue(objectKey(operation));
     }
@@ -547,7 +474,7 @@ class Executor {
     // Our own marks are written by reconciles, and need none.
     if (event.kind === 'domain.metadataChange' && event.type === 'element') return;
     const { name } = event.domain;
-    for (const machine of this.#machines.byIndex('domain', name)) {
+    for (const machine of this.#caches.machines.byIndex('domain', name)) {
       if (machine.spec.nodeName !== this.#options.nodeName) continue;
       this.#controller.enqueue(objectKey(machine));
       // Who is plugged in is another now.
@@ -597,34 +524,15 @@ class Executor {
 
   /** All machines, one after the other over the interval: no burst every ten minutes. */
   #spreadAll(): void {
-    const machines = this.#machines.byIndex('node', this.#options.nodeName);
+    const machines = this.#caches.ownMachines();
     machines.forEach((machine, index) => {
       this.#controller.enqueueAfter(objectKey(machine), (index * hypervisorMs) / machines.length);
     });
   }
 
-  #allocation(): Allocation {
-    const machines = this.#machines.byIndex('node', this.#options.nodeName);
-    return {
-      machines: machines.length,
-      cpus: machines.reduce((sum, { spec }) => sum + spec.cpus, 0),
-      memoryBytes: machines.reduce((sum, { spec }) => sum + spec.memoryBytes, 0),
-    };
-  }
-
-  /** How long a finished operation is kept yet; undefined when it is not ours to delete. */
-  #ttlLeftMs(key: string): number | undefined {
-    const operation = this.#operations.get(key);
-    if (operation === undefined || !isFinished(operation)) return undefined;
-    const machine = `${operation.metadata.namespace ?? ''}/${operation.spec.virtualMachine}`;
-    if (this.#machines.get(machine)?.spec.nodeName !== this.#options.nodeName) return undefined;
-    const finishedAt = Date.parse(operation.status.completionTime ?? '') || this.#clock.now();
-    return finishedAt + operation.spec.ttlSeconds * 1000 - this.#clock.now();
-  }
-
   #problem(): string | undefined {
     if (this.#supervisor.current === undefined) return 'not connected to libvirt';
-    const health = this.#machines.health();
+    const health = this.#caches.machines.health();
     if (!health.synced) return 'the machines are not known yet';
     return health.lastError === undefined ? undefined : `the API server is away: ${health.lastError.message}`;
   }
@@ -656,11 +564,11 @@ class Executor {
       isConnected: libvirt !== undefined,
       connects: this.#connects,
       orphans: this.#keeper.orphans,
-      machines: this.#allocation().machines,
+      machines: this.#caches.allocation().machines,
       stats,
       machineOf: (domain) => {
-        const [machine] = this.#machines.byIndex('domain', domain);
-        if (machine === undefined || machine.spec.nodeName !== this.#options.nodeName) return undefined;
+        const machine = this.#caches.ownMachineOf(domain);
+        if (machine === undefined) return undefined;
         return { namespace: machine.metadata.namespace ?? '', name: machine.metadata.name ?? '' };
       },
     });

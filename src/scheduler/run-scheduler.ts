@@ -3,8 +3,7 @@ import { Scheduler } from './scheduler.ts';
 import { Snapshot } from './snapshot.ts';
 import { PodWatch } from './watch-pods.ts';
 import type { Hypervisor } from '../api/hypervisor.ts';
-import { kinds } from '../api/kinds.ts';
-import { group, version } from '../api/meta.ts';
+import { resourceOfKind } from '../api/kinds.ts';
 import type { VirtualDisk } from '../api/virtual-disk.ts';
 import type { VirtualImage } from '../api/virtual-image.ts';
 import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
@@ -13,7 +12,7 @@ import type { VirtualNetwork } from '../api/virtual-network.ts';
 import type { VirtualPool } from '../api/virtual-pool.ts';
 import { backoffMs, reconnectBackoff } from '../base/backoff.ts';
 import { systemClock } from '../base/clock.ts';
-import { FailedError, toError } from '../base/errors.ts';
+import { toError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { Informer } from '../kube/informer.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
@@ -83,16 +82,16 @@ export async function placeMachines(
     random: Math.random,
     logger,
   });
-  const machines = client.resource<VirtualMachine>(typeOf('VirtualMachine'));
-  const hypervisors = client.resource<Hypervisor>(typeOf('Hypervisor'));
+  const machines = client.resource<VirtualMachine>(resourceOfKind('VirtualMachine'));
+  const hypervisors = client.resource<Hypervisor>(resourceOfKind('Hypervisor'));
   const informer = <T extends KubeObject>(source: ResourceClient<T>): Informer<T> =>
     new Informer<T>({ source, logger });
   const nodeInformer = informer(hypervisors);
   const machineInformer = informer(machines);
-  const disks = informer(client.resource<VirtualDisk>(typeOf('VirtualDisk')));
-  const images = informer(client.resource<VirtualImage>(typeOf('VirtualImage')));
-  const pools = informer(client.resource<VirtualPool>(typeOf('VirtualPool')));
-  const networks = informer(client.resource<VirtualNetwork>(typeOf('VirtualNetwork')));
+  const disks = informer(client.resource<VirtualDisk>(resourceOfKind('VirtualDisk')));
+  const images = informer(client.resource<VirtualImage>(resourceOfKind('VirtualImage')));
+  const pools = informer(client.resource<VirtualPool>(resourceOfKind('VirtualPool')));
+  const networks = informer(client.resource<VirtualNetwork>(resourceOfKind('VirtualNetwork')));
   const snapshot = new Snapshot({
     disk: (namespace, name) => disks.get(`${namespace}/${name}`),
     image: (namespace, name) => images.get(`${namespace}/${name}`),
@@ -110,7 +109,7 @@ export async function placeMachines(
     record,
     random: Math.random,
   });
-  const operations = client.resource<VirtualMachineOperation>(typeOf('VirtualMachineOperation'));
+  const operations = client.resource<VirtualMachineOperation>(resourceOfKind('VirtualMachineOperation'));
   const moves = informer(operations);
   const targets = new MigrationTargets({ snapshot, operations, logger });
   const all = [nodeInformer, machineInformer, disks, images, pools, networks, moves];
@@ -153,12 +152,6 @@ async function ensureNamespace(client: KubeClient, name: string, logger: Logger,
       await systemClock.sleep(backoffMs(reconnectBackoff, attempt, Math.random), signal).catch(() => undefined);
     }
   }
-}
-
-function typeOf(kind: string): Parameters<KubeClient['resource']>[0] {
-  const info = kinds.find((one) => one.kind === kind);
-  if (info === undefined) throw new FailedError(`there is no kind ${kind}`);
-  return { group, version, kind, plural: info.plural, namespaced: info.namespaced };
 }
 
 /** A function, because the compiler does not know that a signal changes while one waits. */

@@ -4,7 +4,7 @@ import { customResourceDefinition } from '../../src/api/crd.ts';
 import { kinds } from '../../src/api/kinds.ts';
 import type { VirtualMachine, VirtualMachineSpec } from '../../src/api/virtual-machine.ts';
 import { createLogger, type Logger } from '../../src/base/logger.ts';
-import { resourceOfKind } from '../../src/controller/caches.ts';
+import { resourceOfKind } from '../../src/api/kinds.ts';
 import { runController } from '../../src/controller/controller.ts';
 import type { SecretObject } from '../../src/controller/webhook/certificates.ts';
 import {

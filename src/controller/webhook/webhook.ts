@@ -7,8 +7,9 @@ import { ensureCertificates, renewCertificates, type SecretObject, type WebhookC
 import type { FailurePolicy, ValidatingWebhookConfiguration, WebhookTarget } from './configuration.ts';
 import { validatingWebhookConfigurations, webhookConfiguration, webhookTimeoutSeconds } from './configuration.ts';
 import { startWebhookServer } from './server.ts';
-import { resourceOfKind, type Caches } from '../caches.ts';
+import type { Caches } from '../caches.ts';
 import type { Hypervisor } from '../../api/hypervisor.ts';
+import { resourceOfKind } from '../../api/kinds.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';

@@ -15,18 +15,15 @@ import type { NetworkContext } from './network-context.ts';
 import { PlugBoard } from './plug-board.ts';
 import { NetworkReconciler } from './reconciler.ts';
 import type { Hypervisor } from '../../api/hypervisor.ts';
-import { kinds } from '../../api/kinds.ts';
-import { group, version } from '../../api/meta.ts';
+import { resourceOfKind } from '../../api/kinds.ts';
 import type { NetworkClaim } from '../../api/network-claims.ts';
 import { networkName, restartAnnotation, type VirtualNetwork } from '../../api/virtual-network.ts';
 import type { Clock } from '../../base/clock.ts';
-import { FailedError } from '../../base/errors.ts';
 import { parseIp, subnetOf } from '../../base/ip-address.ts';
 import type { Logger } from '../../base/logger.ts';
 import { Informer, type CacheChange } from '../../kube/informer.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import { objectKey, type KubeObject } from '../../kube/object.ts';
-import type { ResourceType } from '../../kube/resource-type.ts';
 import type { Libvirt } from '../../libvirt/libvirt.ts';
 import { Controller, type ReconcileRecord } from '../../reconcile/controller.ts';
 
@@ -56,7 +53,7 @@ export class NetworkAgent {
   constructor(options: NetworkAgentOptions) {
     const { client, nodeName, libvirt, usersOf, machineOf, record, onPlugs, logger, clock, onReconciled } = options;
     this.#networks = new Informer<VirtualNetwork>({
-      source: client.resource<VirtualNetwork>(typeOf('VirtualNetwork')),
+      source: client.resource<VirtualNetwork>(resourceOfKind('VirtualNetwork')),
       logger,
       clock,
       // Leases are many, and a reconcile reads the whole object anyway.
@@ -68,7 +65,7 @@ export class NetworkAgent {
       }),
     });
     this.#nodes = new Informer<Hypervisor>({
-      source: client.resource<Hypervisor>(typeOf('Hypervisor')),
+      source: client.resource<Hypervisor>(resourceOfKind('Hypervisor')),
       logger,
       clock,
       transform: ({ apiVersion, kind, metadata: { name, labels, resourceVersion } }) => ({
@@ -81,7 +78,7 @@ export class NetworkAgent {
     this.board = new PlugBoard(onPlugs);
     const context: NetworkContext = {
       nodeName,
-      networks: client.resource<VirtualNetwork>(typeOf('VirtualNetwork')),
+      networks: client.resource<VirtualNetwork>(resourceOfKind('VirtualNetwork')),
       nodes: () =>
         this.#nodes.list().map(({ metadata }) => ({ name: metadata.name ?? '', labels: metadata.labels ?? {} })),
       known: () => this.#networks.list(),
@@ -145,12 +142,6 @@ export class NetworkAgent {
   stats(): ReturnType<Controller['stats']> {
     return this.#controller.stats();
   }
-}
-
-function typeOf(kind: string): ResourceType {
-  const info = kinds.find((one) => one.kind === kind);
-  if (info === undefined) throw new FailedError(`there is no kind ${kind}`);
-  return { group, version, kind, plural: info.plural, namespaced: info.namespaced };
 }
 
 /** Status is our own writing, or another executor's: only what somebody wants is news. */

@@ -14,19 +14,18 @@ import { memberAt, textOf } from '../virtual-machine/same-value.ts';
 import type { SecretObject } from '../virtual-machine/volumes.ts';
 import type { Hypervisor } from '../../api/hypervisor.ts';
 import { uploadAnnotation } from '../../api/image-upload.ts';
-import { kinds } from '../../api/kinds.ts';
-import { group, version } from '../../api/meta.ts';
+import { resourceOfKind } from '../../api/kinds.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import { refreshAnnotation, type VirtualPool } from '../../api/virtual-pool.ts';
 import type { Clock } from '../../base/clock.ts';
-import { FailedError, toError } from '../../base/errors.ts';
+import { toError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import { Informer, type CacheChange } from '../../kube/informer.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import { objectKey, type KubeObject } from '../../kube/object.ts';
-import { builtin, type ResourceType } from '../../kube/resource-type.ts';
+import { builtin } from '../../kube/resource-type.ts';
 import { isAlreadyExists } from '../../kube/status-error.ts';
 import { isNotFound } from '../../libvirt/errors.ts';
 import type { Libvirt } from '../../libvirt/libvirt.ts';
@@ -72,7 +71,7 @@ export class StorageAgent {
     const { client, nodeName, spoolFolder, logger, clock, onReconciled, libvirt, usersOf, record } = options;
     const informer = <T extends KubeObject>(kind: string, transform?: (object: T) => T): Informer<T> =>
       new Informer<T>({
-        source: client.resource<T>(typeOf(kind)),
+        source: client.resource<T>(resourceOfKind(kind)),
         logger,
         clock,
         ...(transform === undefined ? {} : { transform }),
@@ -89,10 +88,10 @@ export class StorageAgent {
     this.#context = {
       nodeName,
       spoolFolder,
-      pools: client.resource<VirtualPool>(typeOf('VirtualPool')),
-      disks: client.resource<VirtualDisk>(typeOf('VirtualDisk')),
-      images: client.resource<VirtualImage>(typeOf('VirtualImage')),
-      snapshots: client.resource<VirtualMachineSnapshot>(typeOf('VirtualMachineSnapshot')),
+      pools: client.resource<VirtualPool>(resourceOfKind('VirtualPool')),
+      disks: client.resource<VirtualDisk>(resourceOfKind('VirtualDisk')),
+      images: client.resource<VirtualImage>(resourceOfKind('VirtualImage')),
+      snapshots: client.resource<VirtualMachineSnapshot>(resourceOfKind('VirtualMachineSnapshot')),
       secrets: client.resource<SecretObject>(builtin.secrets),
       nodes: () =>
         this.#nodes.list().map(({ metadata }) => ({ name: metadata.name ?? '', labels: metadata.labels ?? {} })),
@@ -253,12 +252,6 @@ export class StorageAgent {
       throw error;
     }
   }
-}
-
-function typeOf(kind: string): ResourceType {
-  const info = kinds.find((one) => one.kind === kind);
-  if (info === undefined) throw new FailedError(`there is no kind ${kind}`);
-  return { group, version, kind, plural: info.plural, namespaced: info.namespaced };
 }
 
 function isCloneOf(one: VirtualDisk, source: VirtualDisk): boolean {
