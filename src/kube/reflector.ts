@@ -9,6 +9,7 @@ import { toError } from '../base/errors.ts';
 
 /** Where a reflector reads; a ResourceClient is one. */
 export interface ListWatchSource<T extends KubeObject> {
+  list(options: ListOptions): Promise<ListPage<T>>;
   listAll(options: Omit<ListOptions, 'continue'>): Promise<ListPage<T>>;
   watch(options: WatchOptions): AsyncIterable<WatchEvent<T>>;
 }
@@ -51,7 +52,9 @@ const shortWatchMs = 1_000;
  * Keeps a store equal to what the server has: list, watch from there, and again, until the signal aborts. Never gives
  * up and never goes silent: a watch that ends, breaks, falls silent or brings garbage is resumed from the last
  * resourceVersion seen, with backoff; "too old" (410, as an answer or inside the stream) lists again; every failure
- * is told to `onError`.
+ * is told to `onError`. A server that has lost its data, or was given back older data, counts from there: it would take a
+ * watch of the version seen last for one of the future, and keep silent. So after a watch that broke or brought nothing it
+ * is asked how far it is, and listed again when that is less.
  *
  * @returns When the signal aborted.
  */
@@ -62,6 +65,7 @@ export async function runReflector<T extends KubeObject>(options: ReflectorOptio
   let failures = 0;
   let barren = 0;
   let resourceVersion: string | undefined;
+  let isDoubtful = false;
 
   const fail = async (thrown: unknown): Promise<void> => {
     const error = toError(thrown);
@@ -78,7 +82,22 @@ export async function runReflector<T extends KubeObject>(options: ReflectorOptio
         store.replace(page.items);
         resourceVersion = page.resourceVersion;
         barren = 0;
+        isDoubtful = false;
         options.onContact?.();
+      } catch (error) {
+        if (isAborted(signal)) return;
+        await fail(error);
+        continue;
+      }
+    }
+    if (isDoubtful) {
+      try {
+        const { resourceVersion: now } = await source.list({ ...selection, limit: 1, signal });
+        isDoubtful = false;
+        if (isBefore(now, resourceVersion)) {
+          resourceVersion = undefined;
+          continue;
+        }
       } catch (error) {
         if (isAborted(signal)) return;
         await fail(error);
@@ -109,6 +128,7 @@ export async function runReflector<T extends KubeObject>(options: ReflectorOptio
         options.onContact?.();
       }
       if (isAborted(signal)) return;
+      isDoubtful = events === 0;
       if (events > 0 || clock.monotonicMs() - startedMs >= shortWatchMs) {
         failures = 0;
         continue;
@@ -117,10 +137,16 @@ export async function runReflector<T extends KubeObject>(options: ReflectorOptio
     } catch (error) {
       if (isAborted(signal)) return;
       barren += 1;
+      isDoubtful = true;
       if (isExpired(error) || barren >= maxBarrenWatches) resourceVersion = undefined;
       await fail(error);
     }
   }
+}
+
+/** Whether a resourceVersion is of an earlier moment; they count up in every API server, though clients need not know. */
+function isBefore(version: string, other: string): boolean {
+  return /^\d+$/.test(version) && /^\d+$/.test(other) && BigInt(version) < BigInt(other);
 }
 
 /** The server ended a watch at once, without an event. */

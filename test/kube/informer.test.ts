@@ -26,6 +26,10 @@ function map(name: string, resourceVersion: string, data: Record<string, string>
 /** What the server does; each test replaces a part. */
 let onList: (request: SeenRequest, response: ServerResponse) => void;
 let onWatch: (request: SeenRequest, response: ServerResponse) => void;
+/** How far the server says that it is. */
+let version: string;
+/** Whether pages of one object are asked for. */
+let isPaged: boolean;
 let server: FakeApiServer;
 let client: KubeClient;
 let clock: ManualClock;
@@ -35,7 +39,9 @@ let errors: LogFields[];
 let changes: string[];
 
 const watches = (): SeenRequest[] => server.seen.filter(({ url }) => url.searchParams.has('watch'));
-const lists = (): SeenRequest[] => server.seen.filter(({ url }) => !url.searchParams.has('watch'));
+/** Whether it is only asked how far the server is. */
+const isAsking = ({ url }: SeenRequest): boolean => url.searchParams.get('limit') === '1' && !isPaged;
+const lists = (): SeenRequest[] => server.seen.filter((one) => !one.url.searchParams.has('watch') && !isAsking(one));
 const versionsAsked = (): (string | null)[] => watches().map(({ url }) => url.searchParams.get('resourceVersion'));
 
 function listOf(resourceVersion: string, ...items: readonly ConfigMap[]): typeof onList {
@@ -59,9 +65,12 @@ function watchInTurn(...serve: readonly ((response: ServerResponse, request: See
 
 beforeEach(async () => {
   onList = listOf('1');
+  version = '1000000';
+  isPaged = false;
   onWatch = (_request, response) => response.flushHeaders();
   server = await startFakeApiServer((request, response) => {
     if (request.url.searchParams.has('watch')) onWatch(request, response);
+    else if (isAsking(request)) sendJson(response, 200, { metadata: { resourceVersion: version }, items: [] });
     else onList(request, response);
   });
   clock = new ManualClock({ automatic: true });
@@ -137,6 +146,7 @@ describe('an informer', () => {
       const metadata = { resourceVersion: '9', ...(next < 4 ? { continue: String(next) } : {}) };
       sendJson(response, 200, { metadata, items: [map(`m${next}`, '1')] });
     };
+    isPaged = true;
     const informer = follow({ pageSize: 1 });
     await informer.synced(stop.signal);
     expect(informer.list()).toHaveLength(4);
@@ -263,6 +273,32 @@ describe('an informer', () => {
     await until(() => watches().length === 6);
     expect(lists()).toHaveLength(2);
     expect(clock.slept).toEqual([200, 400, 800, 1600, 3200]);
+  });
+
+  it('lists again when the server has lost its data, and would keep silent', async () => {
+    onList = listOf('700', map('a', '650'));
+    const broken = (response: ServerResponse): void => {
+      version = '40';
+      onList = listOf('40', map('b', '30'));
+      response.destroy();
+    };
+    onWatch = watchInTurn(broken);
+    const informer = follow();
+    await vi.waitFor(() => expect(informer.list().map(({ metadata }) => metadata.name)).toEqual(['b']));
+    await vi.waitFor(() => expect(versionsAsked()).toEqual(['700', '40']));
+  });
+
+  it('lists again when a watch that nothing came of was of the future', async () => {
+    onList = listOf('700', map('a', '650'));
+    const ended = (response: ServerResponse): void => {
+      version = '40';
+      onList = listOf('40');
+      response.end();
+    };
+    onWatch = watchInTurn(ended);
+    const informer = follow();
+    await vi.waitFor(() => expect(versionsAsked()).toEqual(['700', '40']));
+    expect(informer.list()).toEqual([]);
   });
 
   it('waits as long as a server asks that answers 429', async () => {
