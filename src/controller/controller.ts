@@ -109,6 +109,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
         leases: client.resource<Lease>(builtin.leases),
         ref: { namespace, name: 'virtctl-controller' },
         identity,
+        makeNamespace: (until) => makeNamespace(options, namespace, clock, random, until),
         clock,
         random,
         logger,

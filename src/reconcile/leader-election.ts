@@ -2,7 +2,7 @@ import { makeLease } from './lease.ts';
 import type { Lease, LeaseSpec } from './lease.ts';
 import type { ObjectRef } from '../kube/object.ts';
 import type { ResourceClient } from '../kube/resource-client.ts';
-import { isAlreadyExists, isConflict } from '../kube/status-error.ts';
+import { isAlreadyExists, isConflict, isNotFound } from '../kube/status-error.ts';
 import { toKubernetesMicroTime } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
 import { FailedError, toError } from '../base/errors.ts';
@@ -14,6 +14,8 @@ export interface LeaderElectionOptions {
   readonly ref: ObjectRef;
   /** Names this candidate; no two may share it. */
   readonly identity: string;
+  /** Makes the namespace of the lease where it is gone, as after the loss of the API server's data. */
+  readonly makeNamespace?: ((signal: AbortSignal) => Promise<void>) | undefined;
   readonly clock: Clock;
   readonly random: () => number;
   readonly logger: Logger;
@@ -159,7 +161,19 @@ export class LeaderElector {
       if (!isConflict(error) && !isAlreadyExists(error)) {
         logger.warn('cannot get or renew the lease', { lease: ref, error: toError(error) });
       }
+      if (isNotFound(error)) await this.#makeNamespace(signal);
       return false;
+    }
+  }
+
+  /** It is tried again a moment later, with or without a namespace. */
+  async #makeNamespace(signal: AbortSignal): Promise<void> {
+    const { makeNamespace, logger, ref } = this.#options;
+    try {
+      await makeNamespace?.(signal);
+    } catch (error) {
+      if (!isAborted(signal))
+        logger.warn('cannot make the namespace of the lease', { lease: ref, error: toError(error) });
     }
   }
 

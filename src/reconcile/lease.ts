@@ -37,6 +37,8 @@ export interface HeartbeatOptions {
   readonly durationSeconds?: number | undefined;
   /** The lease goes away with its owner. */
   readonly owner?: OwnerReference | undefined;
+  /** Makes the namespace of the lease where it is gone, as after the loss of the API server's data. */
+  readonly makeNamespace?: ((signal: AbortSignal) => Promise<void>) | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -53,6 +55,7 @@ export async function keepLease(options: HeartbeatOptions, signal: AbortSignal):
       await renewLease(options, { signal, timeoutMs: periodMs });
     } catch (error) {
       if (isAborted(signal)) return;
+      if (isNotFound(error)) await remake(options, signal);
       options.logger.warn('cannot renew the lease', { lease: options.ref, error: toError(error) });
       waitMs = periodMs / 4;
     }
@@ -61,6 +64,15 @@ export async function keepLease(options: HeartbeatOptions, signal: AbortSignal):
     } catch (error) {
       if (!isAborted(signal)) throw error;
     }
+  }
+}
+
+async function remake({ makeNamespace, logger, ref }: HeartbeatOptions, signal: AbortSignal): Promise<void> {
+  try {
+    await makeNamespace?.(signal);
+  } catch (error) {
+    if (!isAborted(signal))
+      logger.warn('cannot make the namespace of the lease', { lease: ref, error: toError(error) });
   }
 }
 

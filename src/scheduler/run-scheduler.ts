@@ -52,6 +52,7 @@ export async function runScheduler(options: RunSchedulerOptions, signal: AbortSi
       leases: client.resource<Lease>(builtin.leases),
       ref: { namespace, name: 'virtctl-scheduler' },
       identity,
+      makeNamespace: (until) => ensureNamespace(client, namespace, logger, until),
       clock: systemClock,
       random: Math.random,
       logger,

@@ -15,6 +15,8 @@ const path = '/apis/coordination.k8s.io/v1/namespaces/n/leases/leader';
 
 let store: FakeObjectStore;
 let isSick: boolean;
+/** Whether the namespace of leases is gone, as after the loss of the API server's data. */
+let isHomeless: boolean;
 let server: FakeApiServer;
 let client: KubeClient;
 let clock: ManualClock;
@@ -25,8 +27,10 @@ const live = new Map<ManualClock, number>();
 beforeEach(async () => {
   store = new FakeObjectStore();
   isSick = false;
+  isHomeless = false;
   server = await startFakeApiServer((request, response) => {
     if (isSick) sendJson(response, 500, statusBody(500, 'InternalError', 'sick'));
+    else if (isHomeless) sendJson(response, 404, statusBody(404, 'NotFound', 'namespaces "n" not found'));
     else store.answer(request, response);
   });
   client = new KubeClient(server.connection());
@@ -48,9 +52,23 @@ interface Candidate {
   readonly clock: ManualClock;
 }
 
+/** Somebody makes the namespace. */
+const makeNamespace = (): Promise<void> => {
+  isHomeless = false;
+  return Promise.resolve();
+};
+
 function start(identity: string, own = clock): Candidate {
   const leases = client.resource<Lease>(builtin.leases);
-  const elector = new LeaderElector({ leases, ref, identity, clock: own, random: () => 0, logger: silentLogger });
+  const elector = new LeaderElector({
+    leases,
+    ref,
+    identity,
+    clock: own,
+    random: () => 0,
+    logger: silentLogger,
+    makeNamespace,
+  });
   const ownStop = new AbortController();
   stop.signal.addEventListener('abort', () => ownStop.abort());
   let leads = false;
@@ -154,6 +172,16 @@ describe('leader election', () => {
     expect(spec()).toMatchObject({ holderIdentity: 'b', leaseTransitions: 1 });
   });
 
+  it('leads on after the lease was lost with its namespace, which it makes again', async () => {
+    const a = start('a');
+    await until(a.leads);
+    store.objects.clear();
+    isHomeless = true;
+    await pass(clock, 5_000);
+    expect([a.leads(), isHomeless]).toEqual([true, false]);
+    expect(spec()).toMatchObject({ holderIdentity: 'a' });
+  });
+
   it('refuses times that make no sense together', () => {
     const leases = client.resource<Lease>(builtin.leases);
     const make = (renewDeadlineMs: number): LeaderElector =>
@@ -177,5 +205,14 @@ describe('a lease as a sign of life', () => {
     expect(spec()).toEqual(first);
     await pass(clock, 10_000);
     expect(Date.parse(spec()?.renewTime ?? '')).toBeGreaterThan(Date.parse(first?.renewTime ?? ''));
+  });
+
+  it('is made again with its namespace', async () => {
+    const leases = client.resource<Lease>(builtin.leases);
+    isHomeless = true;
+    const kept = keepLease({ leases, ref, holder: 'node-1', clock, logger: silentLogger, makeNamespace }, stop.signal);
+    liveUntil(clock, kept);
+    await pass(clock, 10_000);
+    expect(spec()).toMatchObject({ holderIdentity: 'node-1' });
   });
 });

@@ -39,7 +39,9 @@ export async function keepNodeLease(options: NodeLeaseOptions, signal: AbortSign
   }
   const leases = client.resource<Lease>(builtin.leases);
   const ref = { namespace: leaseNamespace, name: nodeName };
-  await keepLease({ leases, ref, holder: nodeName, durationSeconds: leaseSeconds, clock, logger }, signal);
+  const makeNamespace = (until: AbortSignal): Promise<void> => ensureNamespace(client, until);
+  const lease = { leases, ref, holder: nodeName, durationSeconds: leaseSeconds, makeNamespace, clock, logger };
+  await keepLease(lease, signal);
 }
 
 async function ensureNamespace(client: KubeClient, signal: AbortSignal): Promise<void> {
