@@ -72,13 +72,7 @@ function checkVolume(volume: Volume, path: string, { object, lookup, problems }:
   const secret = volume.cloudInit?.secretRef?.name;
   checkReference(lookup, 'Secret', namespace, secret, `${path}.cloudInit.secretRef.name`, problems);
   checkHostPath(volume.hostPath?.path, `${path}.hostPath.path`, problems);
-  if (volume.emptyDisk?.pool !== undefined) {
-    problems.add(
-      `${path}.emptyDisk.pool`,
-      'Forbidden',
-      "cannot be used yet: an empty disk is made in the executor's data folder; leave it out, or use a VirtualDisk",
-    );
-  }
+  checkReference(lookup, 'VirtualPool', undefined, volume.emptyDisk?.pool, `${path}.emptyDisk.pool`, problems);
   if (volume.emptyDisk !== undefined && parseQuantity(volume.emptyDisk.capacity) === 0) {
     problems.add(`${path}.emptyDisk.capacity`, 'Invalid', 'must be more than 0');
   }

@@ -95,7 +95,10 @@ const volume = object(
       { capacity: quantity('Its size in bytes, as 10Gi.') },
       {
         format: words('The format of its file. qcow2 when left out.', ['qcow2', 'raw']),
-        pool: objectName('The VirtualPool it is made in; default when left out.'),
+        pool: objectName(
+          "The VirtualPool it is made in, as a VirtualDisk MACHINE-VOLUME that is the machine's own; a file of the " +
+            "executor's data folder when left out.",
+        ),
       },
     ),
     target: object(

@@ -3,6 +3,7 @@
  * than a few megabytes; a reconcile reads the whole object anyway.
  */
 import { createHash } from 'node:crypto';
+import { disksOfMachineSpec } from '../api/empty-disk.ts';
 import { machineUuid } from '../api/machine-uuid.ts';
 import { findCondition } from '../api/meta.ts';
 import {
@@ -61,10 +62,10 @@ export function slimMachine(object: KubeObject): SlimMachine {
   const spec = machine.spec;
   const domain = (spec.domain ?? {}) as DataObject;
   const references = [
-    ...(spec.volumes ?? []).flatMap(({ virtualDisk, virtualImage }) => [
-      ...(virtualDisk === undefined ? [] : [`VirtualDisk/${virtualDisk}`]),
-      ...(virtualImage === undefined ? [] : [`VirtualImage/${virtualImage}`]),
-    ]),
+    ...disksOfMachineSpec(machine).map((name) => `VirtualDisk/${name}`),
+    ...(spec.volumes ?? []).flatMap(({ virtualImage }) =>
+      virtualImage === undefined ? [] : [`VirtualImage/${virtualImage}`],
+    ),
     ...(spec.interfaces ?? []).flatMap(({ virtualNetwork }) =>
       virtualNetwork === undefined ? [] : [`VirtualNetwork/${virtualNetwork}`],
     ),

@@ -46,6 +46,8 @@ const clusterRules: Readonly<Record<Part, readonly Rule[]>> = {
     ours(status(plurals), ['patch']),
     // Its node, and the pool that every node has.
     ours(['hypervisors', 'virtualpools'], ['create']),
+    // Empty disks in pools are VirtualDisks that come and go with their machine.
+    ours(['virtualdisks'], ['create', 'delete']),
     // What is over.
     ours(['virtualmachineoperations'], ['delete']),
     // A snapshot belongs to its machine, and goes with it.

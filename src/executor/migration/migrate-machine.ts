@@ -11,6 +11,7 @@ import {
   type OperationRun,
   type StepProgress,
 } from '../virtual-machine-operation/operation-run.ts';
+import { disksOfMachineSpec } from '../../api/empty-disk.ts';
 import { toKubernetesTime } from '../../base/clock.ts';
 import { FailedError, ForbiddenError } from '../../base/errors.ts';
 import { refOf } from '../../kube/object.ts';
@@ -243,8 +244,7 @@ async function planned(run: OperationRun): Promise<Pick<MigrationNotes, 'disks' 
   if (view === undefined || live === undefined) return { disks: [], networks: [] };
   const { namespace } = machine.metadata;
   const sharedDisks = new Set<string>();
-  for (const { virtualDisk: name } of machine.spec.volumes ?? []) {
-    if (name === undefined) continue;
+  for (const name of disksOfMachineSpec(machine)) {
     const disk = await context.disks.find({ namespace, name }, { signal: context.signal });
     if (disk?.status?.path !== undefined && (disk.status.nodeName ?? '') === '') sharedDisks.add(name);
   }

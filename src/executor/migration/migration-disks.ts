@@ -10,6 +10,7 @@
 import { devicesOf } from '../virtual-machine/domain-view.ts';
 import { memberAt, textOf, type DataObject } from '../virtual-machine/same-value.ts';
 import type { MovedDisk } from './migration-notes.ts';
+import { diskOfVolume } from '../../api/empty-disk.ts';
 import type { VirtualMachine, Volume } from '../../api/virtual-machine.ts';
 import type { VirtualMachineOperationSpec } from '../../api/virtual-machine-operation.ts';
 
@@ -40,7 +41,8 @@ export function planDisks(input: DiskPlanInput): { readonly disks: MovedDisk[] }
     const name = input.volumes.get(target);
     const volume = input.machine.spec.volumes?.find((one) => one.name === name);
     const readOnly = memberAt(disk, 'readonly') !== undefined || textOf(memberAt(disk, 'device')) === 'cdrom';
-    const place = placeOf(volume, type === 'block', readOnly, input);
+    const known = volume === undefined ? undefined : diskOfVolume(input.machine, volume);
+    const place = placeOf(known, volume, type === 'block', readOnly, input);
     if ('refusal' in place) return { refusal: `disk ${target} (${path}): ${place.refusal}` };
     disks.push({ target, path, format: textOf(memberAt(disk, 'driver', 'type')) || 'raw', ...place });
   }
@@ -48,12 +50,12 @@ export function planDisks(input: DiskPlanInput): { readonly disks: MovedDisk[] }
 }
 
 function placeOf(
+  disk: string | undefined,
   volume: Volume | undefined,
   isBlock: boolean,
   readOnly: boolean,
   { sharedDisks, copyStorage }: DiskPlanInput,
 ): { readonly copy: boolean; readonly isMade: boolean } | { readonly refusal: string } {
-  const disk = volume?.virtualDisk;
   if (disk !== undefined) {
     if (sharedDisks.has(disk)) return { copy: false, isMade: false };
     return { refusal: `VirtualDisk "${disk}" is in a pool of this node only; a shared pool would be on all nodes` };

@@ -8,6 +8,7 @@
  * never made anew.
  */
 import { deleteDisk, diskFinalizer } from './delete-disk.ts';
+import { dropEmptyDisk } from './drop-empty-disk.ts';
 import { homeOf, isFirstNode, poolHere, poolProblem } from './disk-places.ts';
 import { keepVolume } from './keep-volume.ts';
 import { makeVolume } from './make-volume.ts';
@@ -46,6 +47,7 @@ export class DiskReconciler {
       return undefined;
     }
     if (isBeingDeleted(disk)) return deleteDisk(this.#context, disk, signal);
+    if (await dropEmptyDisk(this.#context, disk, signal)) return undefined;
     try {
       const there = await poolHere(this.#context, disk, pool, signal);
       if (there === undefined) throw new StorageProblem('PoolNotReady', poolProblem(this.#context, disk, pool));
@@ -76,6 +78,7 @@ async function tellWaiting(
   pool: VirtualPool | undefined,
   signal: AbortSignal,
 ): Promise<void> {
+  if (await dropEmptyDisk(context, disk, signal)) return;
   if (isBeingDeleted(disk)) {
     if (hasFinalizer(disk, diskFinalizer)) await removeFinalizer(context.disks, disk, diskFinalizer, signal);
     return;

@@ -5,6 +5,7 @@ import { readChain, type ImageHeader } from './image-files.ts';
 import type { SnapshotContext } from './snapshot-context.ts';
 import { devicesOf } from '../virtual-machine/domain-view.ts';
 import { memberAt, textOf, type DataObject } from '../virtual-machine/same-value.ts';
+import { disksOfMachineSpec } from '../../api/empty-disk.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
 import { FailedError } from '../../base/errors.ts';
@@ -19,8 +20,7 @@ export async function disksOfMachine(
 ): Promise<ReadonlyMap<string, VirtualDisk>> {
   const { namespace } = machine.metadata;
   const found = new Map<string, VirtualDisk>();
-  for (const { virtualDisk } of machine.spec.volumes ?? []) {
-    if (virtualDisk === undefined || found.has(virtualDisk)) continue;
+  for (const virtualDisk of disksOfMachineSpec(machine)) {
     const disk = await disks.find({ namespace, name: virtualDisk }, { signal });
     if (disk !== undefined) found.set(virtualDisk, disk);
   }

@@ -5,6 +5,7 @@
 import { diskUseOf, useIn, type DiskUse } from './disk-use.ts';
 import { NotReadyError } from './not-ready-error.ts';
 import type { Round } from './round.ts';
+import { diskOfVolume } from '../../api/empty-disk.ts';
 import type { PrintableStatus } from '../../api/virtual-machine.ts';
 
 /** A machine that names a disk. */
@@ -30,7 +31,9 @@ const off: ReadonlySet<string> = new Set<PrintableStatus>([
 export async function refuseOtherWriters(round: Round): Promise<void> {
   const { status, parts, view } = round;
   const { namespace = '', name: ownName } = status.machine.metadata;
-  for (const { name: volume, virtualDisk } of status.machine.spec.volumes ?? []) {
+  for (const entry of status.machine.spec.volumes ?? []) {
+    const volume = entry.name;
+    const virtualDisk = diskOfVolume(status.machine, entry);
     const resolved = round.volumes.find((one) => one.name === volume);
     if (virtualDisk === undefined || resolved?.path === undefined) continue;
     const others = parts.diskUsers(namespace, virtualDisk).filter(({ name }) => name !== ownName);
@@ -66,6 +69,6 @@ async function useOf(round: Round, other: DiskUser, disk: string, path: string):
   const word = machine?.status?.printableStatus;
   if (machine === undefined || word === undefined || off.has(word)) return undefined;
   // What is in the way is told by its spec: its node is not ours to ask.
-  const volume = machine.spec.volumes?.find(({ virtualDisk }) => virtualDisk === disk);
+  const volume = machine.spec.volumes?.find((one) => diskOfVolume(machine, one) === disk);
   return { readOnly: volume?.readOnly === true, shareable: volume?.shareable === true };
 }

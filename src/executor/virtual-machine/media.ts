@@ -29,6 +29,11 @@ export class Media {
     this.#isDry = isDry;
   }
 
+  /** Whether files are only named. */
+  get isDry(): boolean {
+    return this.#isDry;
+  }
+
   /** The folder of a machine. */
   folderOf(uid: string): string {
     if (!/^[A-Za-z0-9-]{1,64}$/.test(uid)) throw new FailedError(`"${uid}" cannot be a UID`);

@@ -9,6 +9,7 @@ import { hasAgentChannel, isAgentConnected } from './power.ts';
 import { toFieldChange } from './definition.ts';
 import { machineState } from './printable-status.ts';
 import { lookAgain, messageOf, tellEvent, type Round } from './round.ts';
+import { findCondition } from '../../api/meta.ts';
 import type { PrintableStatus } from '../../api/virtual-machine.ts';
 import { toKubernetesTime } from '../../base/clock.ts';
 
@@ -54,6 +55,7 @@ export async function report(round: Round): Promise<void> {
     'Paused',
     view?.state === 'paused',
     view?.state === 'paused' ? 'Paused' : isOff ? 'Stopped' : 'Running',
+    view?.state === 'paused' ? await whyHeld(round) : '',
   );
   const hasChannel = hasAgentChannel(view?.live);
   const answers = isAgentConnected(view?.live);
@@ -72,6 +74,19 @@ export async function report(round: Round): Promise<void> {
   if (next.graphics?.length === 0) delete next.graphics;
   const before = machine.status?.printableStatus;
   if ((await status.write()) && before !== next.printableStatus) tellState(round, before);
+}
+
+/** Which disks a guest is held for, because they cannot be written to: QEMU stops it rather than have it lose data. */
+async function whyHeld({ view, volumes, options }: Round): Promise<string> {
+  if (view?.libvirtState.reason !== 'io-error') return '';
+  const errors = await view.domain.blocks.errors(options);
+  if (errors.length === 0) return '';
+  const names = errors.map(({ disk, error }) => {
+    const volume = volumes.find(({ target }) => target === disk);
+    const what = error === 'no-space' ? 'there is no space left' : 'it cannot be read or written';
+    return `${volume === undefined ? disk : `volume ${volume.name}`}${volume?.path === undefined ? '' : ` (${volume.path})`}: ${what}`;
+  });
+  return `${names.join('; ')}; once that is mended, unpause it`;
 }
 
 function tellDomain({ status, view }: Round): void {
@@ -97,7 +112,7 @@ function tellDomain({ status, view }: Round): void {
   };
 }
 
-function tellIgnored({ status, view }: Round): void {
+function tellIgnored({ status, view, plugged }: Round): void {
   const ignored = (view?.mark?.ignored ?? []).map((known) =>
     toFieldChange({ path: known.path, from: known.from, to: known.to }),
   );
@@ -116,6 +131,8 @@ function tellIgnored({ status, view }: Round): void {
   if (refused.length > 0) {
     const words = refused.map(({ path, message }) => `${path}: ${message ?? ''}`).join('; ');
     status.condition('Degraded', true, 'LiveChangeFailed', words);
+  } else if (plugged.cutOff.length > 0) {
+    status.condition('Degraded', true, 'NetworkNotReady', plugged.cutOff.join('; '));
   } else status.condition('Degraded', false, 'AsExpected');
 }
 
@@ -148,7 +165,9 @@ function tellState(round: Round, before: string | undefined): void {
     const message = messageOf(round.trouble) || (round.status.next.failures?.message ?? now);
     tellEvent(round, 'Warning', now === 'Error' ? 'NotReady' : now, 'Run', message);
   } else if (now === 'Paused' || (before === 'Paused' && now === 'Running')) {
-    tellEvent(round, 'Normal', now === 'Paused' ? 'Paused' : 'Unpaused', 'Run', `${before ?? ''} → ${now}`);
+    const why = findCondition(round.status.next, 'Paused')?.message ?? '';
+    const note = `${before ?? ''} → ${now}${why === '' ? '' : `: ${why}`}`;
+    tellEvent(round, why === '' ? 'Normal' : 'Warning', now === 'Paused' ? 'Paused' : 'Unpaused', 'Run', note);
   }
 }
 

@@ -1,9 +1,11 @@
 /** `spec.volumes` as libvirt's `<disk>` elements: looks up what they name, and makes the files that they need. */
 import { stat } from 'node:fs/promises';
 import type { ImageFile, Media } from './media.ts';
+import { ensureEmptyDisk } from './empty-disk.ts';
 import { NotReadyError } from './not-ready-error.ts';
 import type { Data, DataObject } from './same-value.ts';
 import { memberAt, textOf } from './same-value.ts';
+import { diskOfVolume } from '../../api/empty-disk.ts';
 import { machineUuid } from '../../api/machine-uuid.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
@@ -157,8 +159,11 @@ async function sourceOf(
   const uid = machineUuid(machine);
   const waiting = (message: string): NotReadyError => new NotReadyError('VolumeNotReady', 'Provisioning', message);
   if (volume.hostPath !== undefined) return hostPath(volume.hostPath.path, volume.hostPath.format);
-  if (volume.virtualDisk !== undefined) {
-    const name = volume.virtualDisk;
+  const name = diskOfVolume(machine, volume);
+  if (name !== undefined) {
+    if (volume.virtualDisk === undefined && !sources.media.isDry) {
+      await ensureEmptyDisk(machine, volume, sources.disks, signal);
+    }
     const disk = await sources.disks.find({ namespace, name }, { signal });
     if (disk === undefined) throw waiting(`volume ${volume.name}: there is no VirtualDisk "${name}"`);
     const { phase, path, format, message, nodeName } = disk.status ?? {};

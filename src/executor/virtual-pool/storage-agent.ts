@@ -17,6 +17,7 @@ import { uploadAnnotation } from '../../api/image-upload.ts';
 import { resourceOfKind } from '../../api/kinds.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
+import type { VirtualMachine } from '../../api/virtual-machine.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import { refreshAnnotation, type VirtualPool } from '../../api/virtual-pool.ts';
 import type { Clock } from '../../base/clock.ts';
@@ -91,6 +92,7 @@ export class StorageAgent {
       pools: client.resource<VirtualPool>(resourceOfKind('VirtualPool')),
       disks: client.resource<VirtualDisk>(resourceOfKind('VirtualDisk')),
       images: client.resource<VirtualImage>(resourceOfKind('VirtualImage')),
+      machines: client.resource<VirtualMachine>(resourceOfKind('VirtualMachine')),
       snapshots: client.resource<VirtualMachineSnapshot>(resourceOfKind('VirtualMachineSnapshot')),
       secrets: client.resource<SecretObject>(builtin.secrets),
       nodes: () =>

@@ -2,6 +2,7 @@
 import type { SecretObject } from '../virtual-machine/volumes.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
+import type { VirtualMachine } from '../../api/virtual-machine.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import type { VirtualPool } from '../../api/virtual-pool.ts';
 import { ConflictError, FailedError, toError, UnreachableError } from '../../base/errors.ts';
@@ -31,6 +32,7 @@ export interface StorageContext {
   readonly pools: ResourceClient<VirtualPool>;
   readonly disks: ResourceClient<VirtualDisk>;
   readonly images: ResourceClient<VirtualImage>;
+  readonly machines: ResourceClient<VirtualMachine>;
   readonly snapshots: ResourceClient<VirtualMachineSnapshot>;
   /** Passwords and certificates of pools and web servers. */
   readonly secrets: ResourceClient<SecretObject>;
