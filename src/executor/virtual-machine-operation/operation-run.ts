@@ -15,7 +15,7 @@ import type { MachineStatus } from '../virtual-machine/machine-status.ts';
 import type { ShutdownRequests } from '../virtual-machine/power.ts';
 import type { DataObject } from '../virtual-machine/same-value.ts';
 import type { SecretObject } from '../virtual-machine/volumes.ts';
-import type { RevertContext } from '../virtual-machine-snapshot/revert-snapshot.ts';
+import type { RevertContext } from '../virtual-machine-snapshot/revert-context.ts';
 
 /** Why an operation ended. */
 export type OperationReason = keyof typeof virtualMachineOperationReasons;

@@ -2,7 +2,8 @@
 import { removeFile } from './image-files.ts';
 import { mergeDisk, mergeRetryMs } from './merge-layers.ts';
 import { isMade, reportSnapshot, type SnapshotContext } from './snapshot-context.ts';
-import { hasJob, type StepResult } from './take-snapshot.ts';
+import { hasJob } from './domain-job.ts';
+import type { StepResult } from './take-snapshot.ts';
 import type { DomainView } from '../virtual-machine/domain-view.ts';
 import { isOutOfSpace, StorageProblem } from '../virtual-pool/storage-context.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';

@@ -4,7 +4,7 @@ import type { SnapshotDisk } from './choose-mode.ts';
 import { readChain, type ImageHeader } from './image-files.ts';
 import type { SnapshotContext } from './snapshot-context.ts';
 import { devicesOf } from '../virtual-machine/domain-view.ts';
-import { memberAt, textOf, type DataObject } from '../virtual-machine/same-value.ts';
+import { isList, isObject, memberAt, textOf, type Data, type DataObject } from '../virtual-machine/same-value.ts';
 import { disksOfMachineSpec } from '../../api/empty-disk.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
@@ -79,6 +79,30 @@ export function liveChain(live: DataObject | undefined, target: string): readonl
 export function definedPath(domain: DataObject | undefined, target: string): string | undefined {
   const disk = devicesOf(domain, 'disk').find((one) => textOf(memberAt(one, 'target', 'dev')) === target);
   return disk === undefined ? undefined : sourcePath(disk);
+}
+
+/** A domain's devices with other files in some of their disks. */
+export function devicesWithFiles(
+  devices: Data | undefined,
+  files: readonly {
+    readonly target: string;
+    readonly path?: string | undefined;
+    readonly format?: string | undefined;
+  }[],
+): Data {
+  if (!isObject(devices)) return {};
+  const list = devices['disk'];
+  const disks = (isList(list) ? list : []).map((disk): Data => {
+    const file = files.find(({ target }) => target === textOf(memberAt(disk, 'target', 'dev')));
+    if (!isObject(disk) || file?.path === undefined) return disk;
+    const { backingStore: _chain, ...rest } = disk;
+    return {
+      ...rest,
+      driver: { ...(isObject(disk['driver']) ? disk['driver'] : {}), type: file.format ?? 'raw' },
+      source: { file: file.path },
+    };
+  });
+  return { ...devices, disk: disks };
 }
 
 /**

@@ -2,11 +2,13 @@
  * The entry of src/executor/virtual-machine-snapshot: the snapshots of a machine, taken, kept in order, reverted to and merged.
  *
  *   VirtualMachineSnapshot ─▶ the machine's key ─▶ its reconcile ─▶ keep ─┬▶ take-snapshot
+ *                                                                       │   └▶ find-made, finish-snapshot
  *                                                                       ├▶ drop-snapshot ─▶ merge-layers
  *                                                                       └▶ snapshot-tree (parent, current)
  *   VirtualMachineOperation Revert ─▶ operate ─▶ virtual-machine-operation/verbs/revert ─▶ revert-snapshot
+ *                                     └▶ prepare-revert, revert-files, revert-start
  *
- *   pure: choose-mode, compare-spec     files: image-files     long work: long-work     VirtualDisks: machine-disks
+ *   pure: choose-mode, compare-spec, snapshot-xml     files: image-files, snapshot-files     long work: long-work     VirtualDisks: machine-disks
  *
  * All of it happens inside the reconcile of the machine, before its domain is defined: a definition that named the file of a
  * moment ago would start a guest from the wrong one. What takes long goes on beside (long-work.ts) and is looked at; while
@@ -15,7 +17,7 @@
  */
 import { dropSnapshot, snapshotFinalizer } from './drop-snapshot.ts';
 import type { SnapshotContext } from './snapshot-context.ts';
-import { revertWork } from './revert-snapshot.ts';
+import { revertWork } from './revert-context.ts';
 import { tellTree } from './snapshot-tree.ts';
 import { takeSnapshot, type StepResult } from './take-snapshot.ts';
 import { lookAgain, readAgain, type Round } from '../virtual-machine/round.ts';

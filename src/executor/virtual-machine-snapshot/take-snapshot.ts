@@ -7,28 +7,27 @@
  * new files: it was made, and libvirtd died before it wrote that down, so it is told. Neither: it was not made; what was
  * begun is removed, and it is made now. The name was free when the step was noted, so whatever has it is ours.
  */
-import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import { basename, dirname, extname, join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { chooseMode } from './choose-mode.ts';
+import { hasJob } from './domain-job.ts';
+import { findMade, isTaken } from './find-made.ts';
+import { finishSnapshot, quiescedNote } from './finish-snapshot.ts';
+import { fileExists } from './image-files.ts';
 import type { WorkState } from './long-work.ts';
-import { chooseMode, type ChosenMode, type ModeInput } from './choose-mode.ts';
-import { fileExists, isInUse, removeFile } from './image-files.ts';
-import { definedPath, disksOfDomain, disksOfMachine, liveChain, setActiveFile } from './machine-disks.ts';
+import { disksOfDomain, disksOfMachine } from './machine-disks.ts';
+import { checkQuiesce, isAgentTrouble, thaw } from './quiesce.ts';
 import { machineKeyOf, reportSnapshot, type SnapshotContext, type SnapshotDiskStatus } from './snapshot-context.ts';
+import { fileKey, overlayPath, removeBegun } from './snapshot-files.ts';
+import { snapshotXml, wishesOf } from './snapshot-xml.ts';
 import { StorageProblem, isOutOfSpace } from '../virtual-pool/storage-context.ts';
 import { devicesOf, type DomainView } from '../virtual-machine/domain-view.ts';
 import { isAgentConnected } from '../virtual-machine/power.ts';
-import { isList, isObject, memberAt, textOf, type Data, type DataObject } from '../virtual-machine/same-value.ts';
-import { analyse } from '../../analyser/analyse.ts';
+import { memberAt } from '../virtual-machine/same-value.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
-import { toKubernetesTime } from '../../base/clock.ts';
-import { render } from '../../convertor/render.ts';
-import { isAgentUnavailable, isNotFound, LibvirtError } from '../../libvirt/errors.ts';
+import { LibvirtError } from '../../libvirt/errors.ts';
 import type { Libvirt } from '../../libvirt/libvirt.ts';
-import type { Domain } from '../../libvirt/objects/domain.ts';
-import type { Snapshot } from '../../libvirt/objects/domain-snapshots.ts';
-import { maxReportedBytes } from '../../xml/reader.ts';
 
 /** What a snapshot is taken of. */
 export interface TakeInput {
@@ -84,10 +83,10 @@ async function judge(
   }
   if (await hasJob(view.domain, signal)) return { hold: true, requeueAfterMs: pollMs };
   // Whatever libvirt said, it is looked whether it happened: an answer may be lost on the way.
-  const made = await findMade(snapshot, input, view);
+  const made = await findMade(snapshot, view, signal);
   if (made !== undefined) {
     const quiesced = work.state === 'done' ? work.note === quiescedNote : undefined;
-    await finish(context, snapshot, made, quiesced, input);
+    await finishSnapshot(context, snapshot, made, quiesced, input);
     context.work.forget(workName(snapshot));
     return { hold: false, requeueAfterMs: 0 };
   }
@@ -233,235 +232,6 @@ async function start(
   return { hold: true, requeueAfterMs: pollMs };
 }
 
-/** The note of work that froze the guest's file systems. */
-const quiescedNote = 'quiesced';
-
-/** Members of libvirt's snapshot that are read by {@link wishesOf}, or tell of one that was made. */
-const readKeys: ReadonlySet<string> = new Set([
-  ...['name', 'memory', 'disks', 'state', 'creationTime', 'parent', 'domain', 'inactiveDomain', 'active'],
-  ...['revertDisks', 'cookie'],
-]);
-
-/** What is wanted, by our own fields or else by libvirt's. */
-export function wishesOf(
-  spec: VirtualMachineSnapshot['spec'],
-): Pick<ModeInput, 'mode' | 'memory' | 'perDisk' | 'othersToo'> & { readonly memoryFile?: string | undefined } {
-  const { memory, disks } = spec.domainsnapshot ?? {};
-  const listed = (disks?.disk ?? []).map(({ name = '', snapshot, source }) => {
-    if (snapshot === 'manual') {
-      throw new StorageProblem('NotSupported', `disk ${name}: a manual snapshot is taken by whoever keeps the disk`, {
-        isFinal: true,
-      });
-    }
-    const mode = snapshot === undefined ? undefined : snapshotWords[snapshot];
-    return { name, mode, file: source?.file };
-  });
-  const own = spec.disks ?? [];
-  const inMemory =
-    memory?.snapshot === undefined || memory.snapshot === 'no' ? undefined : snapshotWords[memory.snapshot];
-  return {
-    mode: spec.mode === undefined || spec.mode === 'Auto' ? (inMemory ?? 'Auto') : spec.mode,
-    memory: spec.memory ?? inMemory !== undefined,
-    perDisk: own.length > 0 ? own : listed,
-    othersToo: own.length === 0,
-    memoryFile: memory?.file,
-  };
-}
-
-const snapshotWords = { no: 'None', internal: 'Internal', external: 'External' } as const;
-
-/** What libvirt is given. */
-export function snapshotXml(snapshot: VirtualMachineSnapshot, domain?: DataObject): string {
-  const { status, spec } = snapshot;
-  const own: Record<string, Data> = {
-    name: status?.name ?? '',
-    description:
-      spec.description ?? `VirtualMachineSnapshot ${snapshot.metadata.namespace ?? ''}/${snapshot.metadata.name ?? ''}`,
-    memory:
-      status?.memory !== true
-        ? { snapshot: 'no' }
-        : status.memoryFile === undefined
-          ? { snapshot: 'internal' }
-          : { snapshot: 'external', file: status.memoryFile },
-    disks: {
-      disk: (status?.disks ?? []).map((disk): Data => {
-        if (disk.mode === 'Internal') return { name: disk.target, snapshot: 'internal' };
-        if (disk.mode !== 'External') return { name: disk.target, snapshot: 'no' };
-        return {
-          name: disk.target,
-          snapshot: 'external',
-          type: 'file',
-          driver: { type: 'qcow2' },
-          source: { file: disk.overlay ?? '' },
-        };
-      }),
-    },
-    ...(domain === undefined
-      ? {}
-      : {
-          domain,
-          state: stateAtLibvirt(status),
-          creationTime: String(Math.floor(Date.parse(snapshot.metadata.creationTimestamp ?? '') / 1000) || 0),
-        }),
-  };
-  // libvirt leaves the memory out by itself where there is none to keep.
-  if (status?.domainState === 'shutoff') delete own['memory'];
-  const given = (spec.domainsnapshot ?? {}) as DataObject;
-  // What wishesOf has read is in status, and what libvirt tells of a snapshot that was made is nothing to ask for.
-  const rest = Object.entries(given).filter(([key]) => !readKeys.has(key));
-  return render(
-    'domainsnapshot',
-    {
-      ...own,
-      ...Object.fromEntries(rest),
-      ...(spec.description === undefined ? {} : { description: spec.description }),
-    },
-    spec.overlay as Parameters<typeof render>[2],
-    {
-      path: 'spec.domainsnapshot',
-      overlayPath: 'spec.overlay',
-    },
-  );
-}
-
-/** libvirt's word for what a snapshot has: virDomainSnapshotState. */
-function stateAtLibvirt(status: VirtualMachineSnapshot['status']): string {
-  if (status?.domainState === 'shutoff') return 'shutoff';
-  if (status?.memory !== true) return 'disk-snapshot';
-  return status.domainState === 'paused' ? 'paused' : 'running';
-}
-
-/** The snapshot at libvirt, if it was made. */
-async function findMade(
-  snapshot: VirtualMachineSnapshot,
-  { signal }: TakeInput,
-  view: DomainView,
-): Promise<Snapshot | undefined> {
-  const { name = '', disks = [] } = snapshot.status ?? {};
-  try {
-    return await view.domain.snapshots.byName(name, { signal });
-  } catch (error) {
-    if (!isNotFound(error)) throw error;
-  }
-  const external = disks.filter(({ mode }) => mode === 'External');
-  const isSwitched = await Promise.all(
-    external.map(async ({ target, overlay = '' }) => {
-      if (liveChain(view.live, target)[0] === overlay || definedPath(view.inactive, target) === overlay) return true;
-      return view.live !== undefined && (await fileExists(overlay)) && (await isInUse(overlay, 'qcow2', signal));
-    }),
-  );
-  if (external.length === 0 || !isSwitched.some(Boolean)) return undefined;
-  // libvirtd died between the guest's going over to the new files and its own notes.
-  const { id: _id, ...inactive } = view.inactive;
-  const domain = { ...inactive, devices: withFiles(inactive['devices'], external) };
-  return view.domain.snapshots.create(snapshotXml(snapshot, domain), { redefine: true, current: true, signal });
-}
-
-/** Devices with the files that the disks had before. */
-function withFiles(devices: Data | undefined, external: readonly SnapshotDiskStatus[]): Data {
-  if (!isObject(devices)) return {};
-  const list = devices['disk'];
-  const disks = (isList(list) ? list : []).map((disk): Data => {
-    const before = external.find(({ target }) => target === textOf(memberAt(disk, 'target', 'dev')));
-    if (!isObject(disk) || before?.path === undefined) return disk;
-    const { backingStore: _chain, ...rest } = disk;
-    return {
-      ...rest,
-      driver: { ...(isObject(disk['driver']) ? disk['driver'] : {}), type: before.format ?? 'raw' },
-      source: { file: before.path },
-    };
-  });
-  return { ...devices, disk: disks };
-}
-
-/** The VirtualDisks follow, and then it is ready. */
-async function finish(
-  context: SnapshotContext,
-  snapshot: VirtualMachineSnapshot,
-  made: Snapshot,
-  quiesced: boolean | undefined,
-  { libvirt, machine, signal, view, others }: TakeInput,
-): Promise<void> {
-  const xml = analyse(await made.xml({ signal }), { maxBytes: maxReportedBytes }).value as DataObject;
-  const virtualDisks = await disksOfMachine(context, machine, signal);
-  for (const { mode, virtualDisk = '', overlay = '' } of snapshot.status?.disks ?? []) {
-    const disk = virtualDisks.get(virtualDisk);
-    if (mode !== 'External' || disk === undefined || disk.status?.path === overlay) continue;
-    await setActiveFile(context, libvirt, disk, { path: overlay, format: 'qcow2' }, signal);
-  }
-  // Who froze it may have died.
-  if (quiesced === undefined && view !== undefined) await thaw(snapshot, view, signal);
-  const seconds = Number(textOf(xml['creationTime']));
-  const before = (await made.parent({ signal }))?.name;
-  const parent = others.find(({ status }) => status?.name === before && before !== undefined)?.metadata.name ?? before;
-  // Whoever waited for this one finds one current snapshot, not two.
-  for (const other of others) {
-    if (other.status?.current === true) await reportSnapshot(context, other, { status: { current: false } }, signal);
-  }
-  await reportSnapshot(
-    context,
-    snapshot,
-    {
-      status: {
-        phase: 'Ready',
-        step: undefined,
-        parent,
-        current: true,
-        quiesced,
-        creationTime: toKubernetesTime(Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : context.clock.now()),
-      },
-      ready: { status: true, reason: 'Taken' },
-    },
-    signal,
-  );
-  const { mode, memory } = snapshot.status ?? {};
-  const words = [
-    mode?.toLowerCase(),
-    memory === true ? 'with memory' : 'disks only',
-    ...(quiesced === true ? ['quiesced'] : []),
-  ];
-  context.record({
-    regarding: snapshot,
-    type: 'Normal',
-    reason: 'SnapshotTaken',
-    action: 'TakeSnapshot',
-    note: `taken of ${snapshot.spec.virtualMachine} (${words.join(', ')})`,
-  });
-}
-
-/** A guest that was frozen when libvirtd or we died must not stay so. */
-async function thaw(snapshot: VirtualMachineSnapshot, view: DomainView, signal: AbortSignal): Promise<void> {
-  if (snapshot.spec.quiesce === 'Never' || view.state !== 'running' || !isAgentConnected(view.live)) return;
-  if (snapshot.status?.memory === true) return;
-  try {
-    await view.domain.guest.thaw([], { signal, timeoutMs: 15_000 });
-  } catch (error) {
-    // It was not frozen, or its agent went away: then nobody froze it either.
-    if (!(error instanceof LibvirtError)) throw error;
-  }
-}
-
-/** Removes what a try left that did not come to its end. */
-export async function removeBegun(snapshot: VirtualMachineSnapshot, signal: AbortSignal): Promise<void> {
-  const { disks = [], memoryFile } = snapshot.status ?? {};
-  for (const { mode, overlay } of disks) {
-    if (mode !== 'External' || overlay === undefined || !(await fileExists(overlay))) continue;
-    if (await isLocked(overlay, signal)) continue;
-    await removeFile(overlay);
-  }
-  if (memoryFile !== undefined) await removeFile(memoryFile);
-}
-
-/** A header that was not written whole is nobody's file. */
-async function isLocked(path: string, signal: AbortSignal): Promise<boolean> {
-  try {
-    return await isInUse(path, 'qcow2', signal);
-  } catch (error) {
-    if (signal.aborted) throw error;
-    return false;
-  }
-}
-
 async function fail(
   context: SnapshotContext,
   snapshot: VirtualMachineSnapshot,
@@ -499,19 +269,6 @@ function takeProblem(error: Error): StorageProblem {
   return new StorageProblem(reason, error.message, { cause: error, isFinal: error instanceof LibvirtError });
 }
 
-function checkQuiesce({ spec }: VirtualMachineSnapshot, chosen: ChosenMode, view: DomainView): void {
-  if (spec.quiesce !== 'Required' || view.state === 'off') return;
-  if (chosen.mode === 'Internal' || chosen.memory) {
-    const message =
-      'with memory nothing has to be frozen, and libvirt does not: leave quiesce out, or take the disks only';
-    throw new StorageProblem('NotSupported', message, { isFinal: true });
-  }
-  if (view.state !== 'running' || !isAgentConnected(view.live)) {
-    const why = view.state === 'running' ? "the guest's agent does not answer" : 'the guest is paused';
-    throw new StorageProblem('AgentUnavailable', `its file systems cannot be frozen: ${why}`, { isFinal: true });
-  }
-}
-
 /** The sort of the snapshots that are there. */
 function sortOf(others: readonly VirtualMachineSnapshot[]): 'Internal' | 'External' | undefined {
   const known = others.find(
@@ -521,52 +278,8 @@ function sortOf(others: readonly VirtualMachineSnapshot[]): 'Internal' | 'Extern
   return mode === 'Mixed' ? undefined : mode;
 }
 
-async function isTaken(domain: Domain, name: string, signal: AbortSignal): Promise<boolean> {
-  try {
-    await domain.snapshots.byName(name, { signal });
-    return true;
-  } catch (error) {
-    if (isNotFound(error)) return false;
-    throw error;
-  }
-}
-
-/** Whether libvirt is still at something long with a domain. */
-export async function hasJob(domain: Domain, signal: AbortSignal): Promise<boolean> {
-  try {
-    const { type } = await domain.job.stats({ signal });
-    return type === 'bounded' || type === 'unbounded';
-  } catch (error) {
-    // What does not run has no job.
-    if (error instanceof LibvirtError) return false;
-    throw error;
-  }
-}
-
 function workName(snapshot: VirtualMachineSnapshot): string {
   return `take ${snapshot.metadata.uid ?? ''}`;
-}
-
-/** Names the files of a snapshot: short, and never those of another one of the same name. */
-function fileKey({ metadata }: VirtualMachineSnapshot): string {
-  const digest = createHash('sha256')
-    .update(metadata.uid ?? '')
-    .digest('hex')
-    .slice(0, 8);
-  return `${(metadata.name ?? '').slice(0, 60)}.${digest}`;
-}
-
-/** Beside the file that is frozen. */
-function overlayPath(path: string, key: string): string {
-  const stem = basename(path, extname(path)).replace(/\.snap-.*$/, '');
-  return join(dirname(path), `${stem}.snap-${key}.qcow2`);
-}
-
-function isAgentTrouble(error: unknown): boolean {
-  return (
-    isAgentUnavailable(error) ||
-    (error instanceof LibvirtError && /guest agent|guest-fsfreeze|QEMU guest/i.test(error.message))
-  );
 }
 
 /** Something else was at the domain: it is tried again. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { VirtualMachineSnapshotSpec } from '../../../src/api/virtual-machine-snapshot.ts';
-import { wishesOf } from '../../../src/executor/virtual-machine-snapshot/take-snapshot.ts';
+import { wishesOf } from '../../../src/executor/virtual-machine-snapshot/snapshot-xml.ts';
 import type { DomainSnapshot } from '../../../src/model/types.gen.ts';
 import {
   chooseMode,

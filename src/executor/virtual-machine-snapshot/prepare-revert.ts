@@ -1,0 +1,108 @@
+/** The first step of a revert: whether it can be, and what will be done; nothing is touched. */
+import { restoredSpec, specDifferences } from './compare-spec.ts';
+import { snapshotOf, type Layer, type RevertContext } from './revert-context.ts';
+import { revertedPath } from './snapshot-files.ts';
+import { machineMarkOf } from '../virtual-machine/domain-view.ts';
+import { withoutSecrets } from '../virtual-machine/domain-metadata.ts';
+import { isObject, type DataObject } from '../virtual-machine/same-value.ts';
+import {
+  OperationFailedError,
+  type OperationRun,
+  type StepProgress,
+} from '../virtual-machine-operation/operation-run.ts';
+import { analyse } from '../../analyser/analyse.ts';
+import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
+import { objectKey } from '../../kube/object.ts';
+import { isNotFound } from '../../libvirt/errors.ts';
+import { maxReportedBytes } from '../../xml/reader.ts';
+
+/** Finds out what will be done, and notes it with the names of all files. */
+export async function prepareRevert(run: OperationRun, context: RevertContext): Promise<StepProgress> {
+  const { status, signal } = run.context;
+  const { machine } = status;
+  const snapshot = await snapshotOf(run, context);
+  const { namespace, uid = '' } = run.operation.metadata;
+  // What is being taken or merged comes to its end first.
+  for (const name of context.snapshots.namesOf(objectKey(machine))) {
+    const other = await context.snapshots.snapshots.find({ namespace, name }, { signal });
+    if (other?.status?.step !== undefined) return 1_000;
+  }
+  const revert = run.operation.spec.revert;
+  const then = await specThen(run, snapshot);
+  const differences = then === undefined ? [] : specDifferences(then, specNow(run));
+  if (differences.length > 0 && revert?.restoreSpec !== true && revert?.force !== true) {
+    throw new OperationFailedError(
+      'SpecDiffers',
+      `the machine's spec is not that of the snapshot: ${differences.join(', ')}; restoreSpec brings it back, ` +
+        'force keeps it and boots from the disks of the snapshot',
+    );
+  }
+  const isRestored = differences.length > 0 && revert?.restoreSpec === true;
+  if (isRestored && restoredSpec(then ?? {}, specNow(run)) === undefined) {
+    throw new OperationFailedError(
+      'SpecDiffers',
+      'a secret of the spec of the snapshot was not kept, and is nowhere now; put it back by hand, or use force',
+    );
+  }
+  const mode = snapshot.status?.mode ?? 'Internal';
+  const layers: Layer[] = [];
+  for (const { mode: one, virtualDisk = '', target, path, format = 'raw' } of snapshot.status?.disks ?? []) {
+    if (one !== 'External' || path === undefined) continue;
+    const disk = await context.snapshots.disks.find({ namespace, name: virtualDisk }, { signal });
+    const from = disk?.status?.path;
+    if (from === undefined) {
+      throw new OperationFailedError('SnapshotNotReady', `VirtualDisk "${virtualDisk}" of the snapshot is not there`);
+    }
+    layers.push({
+      virtualDisk,
+      target,
+      from,
+      fromFormat: disk?.status?.format ?? 'raw',
+      base: path,
+      format,
+      to: revertedPath(path, uid),
+    });
+  }
+  const hasMemory = snapshot.status?.memory === true && (differences.length === 0 || isRestored);
+  const stateThen =
+    snapshot.status?.domainState === 'shutoff'
+      ? 'Stopped'
+      : snapshot.status?.domainState === 'paused'
+        ? 'Paused'
+        : 'Running';
+  const asked = revert?.powerState ?? 'AsSnapshot';
+  const isHalted = machine.spec.runStrategy === 'Halted';
+  const after = asked !== 'AsSnapshot' ? asked : isHalted ? 'Stopped' : stateThen;
+  // libvirt goes back inside of the running QEMU where nothing else has to change.
+  const staysOn =
+    mode === 'Internal' && snapshot.status?.memory === true && hasMemory && !isRestored && after !== 'Stopped';
+  return run.goTo(staysOn ? 'Switching' : 'Stopping', {
+    ...run.notes,
+    mode,
+    after,
+    memory: hasMemory && after !== 'Stopped' ? 'yes' : 'no',
+    restore: isRestored ? 'yes' : 'no',
+    layers: JSON.stringify(layers),
+  });
+}
+
+/** The spec at the time of the snapshot, which libvirt keeps with the domain; undefined when it is not known. */
+export async function specThen(run: OperationRun, snapshot: VirtualMachineSnapshot): Promise<DataObject | undefined> {
+  const { signal } = run.context;
+  const name = snapshot.status?.name ?? '';
+  try {
+    const there = await run.view?.domain.snapshots.byName(name, { signal });
+    if (there === undefined) throw new OperationFailedError('SnapshotNotReady', 'the machine has no domain');
+    const xml = analyse(await there.xml({ signal }), { maxBytes: maxReportedBytes }).value as DataObject;
+    const [inactive, domain] = [xml['inactiveDomain'], xml['domain']];
+    const mark = [inactive, domain].map((one) => (isObject(one) ? machineMarkOf(one) : undefined)).find((one) => one);
+    return isObject(mark?.spec) ? mark.spec : undefined;
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+    throw new OperationFailedError('SnapshotNotReady', `libvirt has no snapshot "${name}" of the machine any more`);
+  }
+}
+
+function specNow({ context }: OperationRun): DataObject {
+  return withoutSecrets(JSON.parse(JSON.stringify(context.status.machine.spec)) as DataObject);
+}

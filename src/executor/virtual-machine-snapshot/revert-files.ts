@@ -1,0 +1,84 @@
+/** The files of a revert: new ones over the frozen ones; those that were active before go at the very end. */
+import { createOverlay, fileExists, isInUse, removeFile } from './image-files.ts';
+import { setActiveFile } from './machine-disks.ts';
+import { layersOf, snapshotOf, type RevertContext } from './revert-context.ts';
+import type { DomainView } from '../virtual-machine/domain-view.ts';
+import {
+  OperationFailedError,
+  type OperationRun,
+  type StepProgress,
+} from '../virtual-machine-operation/operation-run.ts';
+import { isOutOfSpace } from '../virtual-pool/storage-context.ts';
+import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
+
+/** New files over the frozen ones. Until a machine is started, making them again loses nothing. */
+export async function switchFiles(run: OperationRun, context: RevertContext): Promise<StepProgress> {
+  const { signal } = run.context;
+  const { namespace } = run.operation.metadata;
+  for (const layer of layersOf(run)) {
+    const disk = await context.snapshots.disks.find({ namespace, name: layer.virtualDisk }, { signal });
+    if (disk === undefined) {
+      throw new OperationFailedError('SnapshotNotReady', `VirtualDisk "${layer.virtualDisk}" is not there any more`);
+    }
+    if (disk.status?.path === layer.to) continue;
+    try {
+      await createOverlay(layer.to, { path: layer.base, format: layer.format }, signal);
+    } catch (error) {
+      if (signal.aborted || !isOutOfSpace(error)) throw error;
+      await undo(run, context);
+      const message = `there is no space left for ${layer.to}; the machine's disks are as they were: ${(error as Error).message}`;
+      throw new OperationFailedError('OutOfSpace', message);
+    }
+    await setActiveFile(context.snapshots, context.libvirt, disk, { path: layer.to, format: 'qcow2' }, signal);
+  }
+  await run.goTo('Starting');
+  // The next reconcile defines the domain with the new files.
+  return 20;
+}
+
+/** All disks are as they were, when one of them could not be reverted. */
+async function undo(run: OperationRun, context: RevertContext): Promise<void> {
+  const { signal } = run.context;
+  const { namespace } = run.operation.metadata;
+  for (const { virtualDisk, from, fromFormat, to } of layersOf(run)) {
+    const disk = await context.snapshots.disks.find({ namespace, name: virtualDisk }, { signal });
+    if (disk?.status?.path === to) {
+      await setActiveFile(context.snapshots, context.libvirt, disk, { path: from, format: fromFormat }, signal);
+    }
+    await removeFile(to);
+  }
+}
+
+/** The last step. */
+export async function clean(run: OperationRun, context: RevertContext): Promise<StepProgress> {
+  const { signal } = run.context;
+  const { namespace } = run.operation.metadata;
+  const snapshot = await snapshotOf(run, context);
+  if (run.notes['mode'] === 'External' && run.view !== undefined) await makeCurrent(run.view, snapshot, signal);
+  const kept = new Set<string | undefined>();
+  const { items: all } = await context.snapshots.snapshots.listAll({ namespace: namespace ?? '', signal });
+  for (const { status } of all) for (const { path } of status?.disks ?? []) kept.add(path);
+  for (const { from, fromFormat, to } of layersOf(run)) {
+    if (from === to || kept.has(from) || !(await fileExists(from)) || (await isInUse(from, fromFormat, signal)))
+      continue;
+    await removeFile(from);
+  }
+  const { after, memory } = run.notes;
+  const how =
+    after === 'Stopped'
+      ? 'it is off'
+      : memory === 'yes'
+        ? 'it goes on from the memory that was kept'
+        : 'it was started';
+  const restored = run.notes['restore'] === 'yes' ? ', its spec is that of the snapshot' : '';
+  return run.done(`back to ${snapshot.metadata.name ?? ''}; ${how}${restored}`);
+}
+
+/** libvirt goes on from this snapshot: what is taken next has it as its parent. */
+async function makeCurrent(view: DomainView, snapshot: VirtualMachineSnapshot, signal: AbortSignal): Promise<void> {
+  const { snapshots } = view.domain;
+  const name = snapshot.status?.name ?? '';
+  if ((await snapshots.current({ signal }))?.name === name) return;
+  const there = await snapshots.byName(name, { signal });
+  await snapshots.create(await there.xml({ secure: true, signal }), { redefine: true, current: true, signal });
+}
