@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { runProgram } from '../support/run-program.ts';
 import { startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
 import { bootsOf, guestMachine, untilBoots } from '../support/guest-machine.ts';
+import { inGuest } from '../support/guest-shell.ts';
 import { testGuest, type Guest } from '../support/guest.ts';
 import type { VirtualMachine } from '../../src/api/virtual-machine.ts';
 
@@ -46,6 +47,8 @@ describe('changes to a running machine', () => {
     ...more,
   });
 
+  /** Prints which processors a guest runs on. */
+  const processors = 'cat /sys/devices/system/cpu/online';
   const rng = { model: 'virtio', backend: { model: 'random', value: '/dev/urandom' } };
 
   beforeAll(async () => {
@@ -81,11 +84,40 @@ describe('changes to a running machine', () => {
     expect((await dump()).includes('<description>')).toBe(false);
   });
 
-  it('plugs processors in and out', async () => {
-    const vm = await change({ vcpu: { value: 4, current: 3 } });
+  it('plugs processors in', async () => {
+    const vm = await change({ vcpu: { value: 4, current: 2 } });
     expect(vm.status?.restartRequired).toBeUndefined();
+    expect(await dump()).toMatch(/<vcpu [^>]*current='2'/);
+    expect(await dumpInactive()).toMatch(/<vcpu [^>]*current='2'/);
+  });
+
+  it('plugs in the processor that spec names', async () => {
+    const entry = (id: number, enabled: boolean): object => ({ id, enabled, hotpluggable: id > 0 });
+    const vm = await change({
+      vcpu: { value: 4, current: 3 },
+      vcpus: { vcpu: [entry(0, true), entry(1, true), entry(2, false), entry(3, true)] },
+    });
+    expect(vm.status?.restartRequired).toBeUndefined();
+    expect(await dump()).toMatch(/<vcpu id='3' enabled='yes'/);
+    expect(await dump()).toMatch(/<vcpu id='2' enabled='no'/);
+    await expect.poll(() => inGuest(node.libvirtd, `default.${machine}`, processors), { timeout: 60_000 }).toBe('0-2');
+    await change({ vcpus: null });
+  });
+
+  it('leaves taking processors from an emulated guest for a restart, for QEMU would not stand it', async () => {
+    const vm = await change({ vcpu: { value: 4, current: 1 } });
+    expect(vm.status?.restartRequired).toMatchObject([{ path: 'vcpu.current', from: '3', to: '1' }]);
+    expect(vm.status?.restartRequired?.[0]?.message).toContain('type qemu');
+    expect(node.condition(vm, 'RestartRequired').message).toContain('vcpu.current: 3 → 1 (QEMU cannot give back');
     expect(await dump()).toMatch(/<vcpu [^>]*current='3'/);
-    expect(await dumpInactive()).toMatch(/<vcpu [^>]*current='3'/);
+    expect(await inGuest(node.libvirtd, `default.${machine}`, processors)).toBe('0-2');
+    const back = await change({ vcpu: { value: 4, current: 3 } });
+    expect(back.status?.restartRequired).toBeUndefined();
+    // What would crash a QEMU that had given one back.
+    const more = await change({ vcpu: { value: 4, current: null } });
+    expect(more.status?.restartRequired).toBeUndefined();
+    await expect.poll(() => inGuest(node.libvirtd, `default.${machine}`, processors), { timeout: 60_000 }).toBe('0-3');
+    expect(await bootsOf(node, machine)).toBe(1);
   });
 
   it('moves the balloon', async () => {

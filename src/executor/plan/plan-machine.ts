@@ -139,13 +139,14 @@ function afterDefine(
 function liveFields(wanted: DataObject, view: DomainView): PlannedField[] {
   if (view.live === undefined) return [];
   const differences = liveDifferences(wanted, view);
-  const { steps, restartRequired } = planLive(differences, wanted, view.inactive, view.live);
+  const { steps, restartRequired, reasons } = planLive(differences, wanted, view.inactive, view.live);
   const seen = new Set<string>();
   const fields: PlannedField[] = [];
   const add = (difference: Difference, effect: PlannedEffect): void => {
     if (seen.has(difference.path)) return;
     seen.add(difference.path);
-    fields.push({ ...toFieldChange(toKnown(difference)), effect });
+    const message = reasons.get(difference.path);
+    fields.push({ ...toFieldChange(toKnown(difference)), effect, ...(message === undefined ? {} : { message }) });
   };
   for (const difference of restartRequired) add(difference, 'restart');
   for (const step of steps) for (const difference of step.differences) add(difference, 'live');

@@ -8,11 +8,11 @@ import type { GuestRequests } from './guest-requests.ts';
 import { readDomain, type DomainView, type LibvirtCallOptions } from './domain-view.ts';
 import { ioThreadActions, planLive, spreadBags, type LiveAction, type LiveStep } from './live-plan.ts';
 import { withoutResetPins } from './reset-pins.ts';
-import { cpuSet, memberAt, textOf, type DataObject } from './same-value.ts';
+import { cpuSet, integerOf, memberAt, textOf, type DataObject } from './same-value.ts';
 import type { FieldChange } from '../../api/virtual-machine.ts';
 import { toError } from '../../base/errors.ts';
 import { render } from '../../convertor/render.ts';
-import { OutcomeUnknownError } from '../../libvirt/errors.ts';
+import { isLibvirtTimeout, OutcomeUnknownError } from '../../libvirt/errors.ts';
 
 /** What came of live changes. */
 export interface LiveResult {
@@ -39,6 +39,8 @@ export function liveDifferences(wanted: DataObject, view: DomainView): Differenc
   const hasThreads = ioThreadActions(wanted, live).length === 0;
   const isNews = (difference: Difference): boolean =>
     !(hasThreads && difference.to === undefined && difference.keys.startsWith('iothreadids')) &&
+    // Which processors run is libvirt's to choose again; how many do is another field.
+    !(difference.to === undefined && /^vcpus(\.|$)/.test(difference.keys)) &&
     !isKnown(difference, boot?.baseline ?? []) &&
     !ignored.some(({ path, to }) => path === difference.path && to === toKnown(difference).to);
   // Each setting of a bag for itself: one of them may be refused, and another already mean "none".
@@ -63,7 +65,11 @@ export async function applyLive(
   options: LibvirtCallOptions,
 ): Promise<LiveResult> {
   const differences = liveDifferences(wanted, unmarked);
-  const { steps, restartRequired: unplugged } = planLive(
+  const {
+    steps,
+    restartRequired: unplugged,
+    reasons,
+  } = planLive(
     differences,
     wanted,
     unmarked.inactive,
@@ -71,16 +77,15 @@ export async function applyLive(
   );
   const before = await rememberApplied(wanted, unplugged, unmarked, options);
   if (steps.length === 0) {
-    return { view: before, done: [], restartRequired: differences.map(toChange), pending: [] };
+    const restartRequired = differences.map((difference) => withReason(difference, reasons));
+    return { view: before, done: [], restartRequired, pending: [] };
   }
-  const refused = new Map<string, string>();
-  const waiting = new Set<string>();
+  const refused = new Map<string, string>(reasons);
+  const waiting = new Map<string, LiveAction>();
   for (const step of steps) {
     try {
       await carryOut(step, before, requests, now, options);
-      if (step.action.type === 'detach' || step.action.type === 'balloon') {
-        for (const { path } of step.differences) waiting.add(path);
-      }
+      if (asksGuest(step.action, before)) for (const { path } of step.differences) waiting.set(path, step.action);
     } catch (error) {
       if (error instanceof OutcomeUnknownError) throw error;
       options.signal?.throwIfAborted();
@@ -97,12 +102,13 @@ export async function applyLive(
     const change = toChange(difference);
     const said = refused.get(path);
     if (said !== undefined) return [{ ...change, message: said }];
-    if (waiting.has(path)) {
+    const asked = waiting.get(path);
+    if (asked !== undefined) {
       const request = `${before.domain.uuid} ${path}`;
       const { isPatient, message } =
         path === 'currentMemory'
           ? requests.balloon(request, difference, now)
-          : { isPatient: requests.isPatient(request, now), message: 'the guest has not given the device back yet' };
+          : { isPatient: requests.isPatient(request, now), message: notGivenBack(asked) };
       if (isPatient) pending.push({ ...change, message });
       return isPatient ? [] : [{ ...change, message }];
     }
@@ -115,8 +121,29 @@ export async function applyLive(
   return { view, done, restartRequired, pending };
 }
 
+function withReason(difference: Difference, reasons: ReadonlyMap<string, string>): FieldChange {
+  const message = reasons.get(difference.path);
+  return message === undefined ? toChange(difference) : { ...toChange(difference), message };
+}
+
 function toChange(difference: Difference): FieldChange {
   return toFieldChange(toKnown(difference));
+}
+
+/** Whether a step only asks the guest, which takes the time it takes. */
+function asksGuest(action: LiveAction, { live }: DomainView): boolean {
+  if (action.type === 'vcpus') return action.count < processorsOf(live);
+  if (action.type === 'vcpu') return !action.enabled;
+  return action.type === 'detach' || action.type === 'balloon';
+}
+
+function processorsOf(live: DataObject | undefined): number {
+  return Number(integerOf(memberAt(live, 'vcpu', 'current') ?? memberAt(live, 'vcpu', 'value')) ?? 0n);
+}
+
+function notGivenBack({ type }: LiveAction): string {
+  const what = type === 'vcpus' || type === 'vcpu' ? 'processor' : 'device';
+  return `the guest has not given the ${what} back yet`;
 }
 
 async function carryOut(
@@ -126,10 +153,21 @@ async function carryOut(
   now: number,
   options: LibvirtCallOptions,
 ): Promise<void> {
-  if (action.type === 'detach') {
-    if (!requests.isTurn(`${view.domain.uuid} ${differences[0]?.path ?? ''}`, now)) return;
+  if (!asksGuest(action, view) || action.type === 'balloon') {
+    await perform(action, view, options);
+    return;
   }
-  await perform(action, view, options);
+  const request = `${view.domain.uuid} ${differences[0]?.path ?? ''}`;
+  if (!requests.isTurn(request, now)) return;
+  try {
+    await perform(action, view, options);
+  } catch (error) {
+    // libvirt waits for a processor for five seconds; the guest goes on giving it back.
+    if (action.type !== 'detach' && isLibvirtTimeout(error)) return;
+    // Refused, so not asked.
+    requests.forget(request);
+    throw error;
+  }
 }
 
 async function perform(action: LiveAction, view: DomainView, options: LibvirtCallOptions): Promise<void> {

@@ -51,6 +51,11 @@ export class GuestRequests {
     return true;
   }
 
+  /** It was refused at once: the guest was not asked. */
+  forget(key: string): void {
+    this.#asked.delete(key);
+  }
+
   /** Whether a device is still waited for. */
   isPatient(key: string, now: number): boolean {
     return now - (this.#asked.get(key)?.since ?? now) < detachPatienceMs;

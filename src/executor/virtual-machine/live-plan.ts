@@ -46,6 +46,8 @@ export interface LivePlan {
   /** In the order in which they are to be made. */
   readonly steps: readonly LiveStep[];
   readonly restartRequired: readonly Difference[];
+  /** Why a field waits for a restart that can otherwise be changed at once, by its path. */
+  readonly reasons: ReadonlyMap<string, string>;
 }
 
 /** Devices that QEMU can plug in and out, as far as their bus allows it (formatdomain.html, qemu_hotplug.c). */
@@ -97,6 +99,7 @@ export function planLive(
 ): LivePlan {
   const steps: LiveStep[] = [];
   const restartRequired: Difference[] = [];
+  const reasons = new Map<string, string>();
   const updates = new Map<string, Difference[]>();
   const tunes = new Map<TuneGroup, Difference[]>();
   const iotunes = new Map<string, Difference[]>();
@@ -104,7 +107,11 @@ export function planLive(
   for (const difference of differences.flatMap(spreadBags)) {
     const { device, keys } = difference;
     const place = device === undefined ? undefined : placeOfDevice(difference, device);
-    if (place === 'attach' || place === 'detach') {
+    const reason = whyNotLive(difference, wanted, live);
+    if (reason !== undefined) {
+      reasons.set(difference.path, reason);
+      restartRequired.push(difference);
+    } else if (place === 'attach' || place === 'detach') {
       const value = place === 'attach' ? attachable(device?.wanted ?? {}, inactive, device) : (device?.actual ?? {});
       steps.push({ action: { type: place, kind: device?.kind ?? '', device: value }, differences: [difference] });
     } else if (place === 'update' && device !== undefined) collect(updates, device.path, difference);
@@ -142,7 +149,39 @@ export function planLive(
     if (actions.length === 0) restartRequired.push(...ioThreads);
     steps.push(...actions.map((action) => ({ action, differences: ioThreads })));
   }
-  return { steps: steps.sort((a, b) => rank(a.action) - rank(b.action)), restartRequired };
+  return { steps: steps.sort((a, b) => rank(a.action) - rank(b.action)), restartRequired, reasons };
+}
+
+/**
+ * QEMU's TCG takes a processor away when the guest gives it back, but never says so: its object stays referenced, so
+ * DEVICE_DELETED does not come and libvirt goes on counting it. The next processor that is plugged in then crashes QEMU
+ * (seen with 7.2 on pc and q35; with `thread=single` taking it away is enough). So an emulated guest is never asked.
+ */
+const emulatedUnplug =
+  'QEMU cannot give back a processor of an emulated machine (type qemu): it never reports the end of it, and crashes when ' +
+  'one is plugged in again';
+
+/** Why a field that usually can be changed at once cannot here; undefined when nothing is known against it. */
+function whyNotLive({ keys, path, to }: Difference, wanted: DataObject, live: DataObject): string | undefined {
+  if (live['type'] !== 'qemu') return undefined;
+  if (keys === 'vcpu.current') {
+    const [count, now] = [integerOf(to), liveProcessors(live)];
+    return count !== undefined && now !== undefined && count < now ? emulatedUnplug : undefined;
+  }
+  if (keys === 'vcpus.vcpu.enabled') return entryOf(wanted, path)?.['enabled'] === false ? emulatedUnplug : undefined;
+  return undefined;
+}
+
+function liveProcessors(live: DataObject): bigint | undefined {
+  return integerOf(memberAt(live, 'vcpu', 'current') ?? memberAt(live, 'vcpu', 'value'));
+}
+
+/** The entry of spec's `vcpus.vcpu` that a path is in. */
+function entryOf(wanted: DataObject, path: string): DataObject | undefined {
+  const index = /^vcpus\.vcpu\[([0-9]+)\]/.exec(path)?.[1];
+  const list = memberAt(wanted, 'vcpus', 'vcpu');
+  const entry = isList(list) && index !== undefined ? list[Number(index)] : undefined;
+  return isObject(entry) ? entry : undefined;
 }
 
 /** What leaves first makes room: a slot, a target name, an address. Controllers come before what hangs on them. */
@@ -150,6 +189,8 @@ function rank({ type, ...rest }: LiveAction): number {
   if (type === 'detach') return 0;
   if (type === 'addIoThread') return 1;
   if (type === 'attach') return 'kind' in rest && ['controller', 'memory'].includes(rest.kind) ? 2 : 3;
+  // Single processors before their count, which would choose by itself.
+  if (type === 'vcpu') return 3;
   return type === 'removeIoThread' ? 5 : 4;
 }
 
@@ -231,7 +272,11 @@ function iotuneValue(to: Data | undefined): number | string {
 }
 
 /** The calls that change one field of the domain itself; undefined when there are none for it. */
-function domainAction({ keys, to, from }: Difference, wanted: DataObject, live: DataObject): LiveAction[] | undefined {
+function domainAction(
+  { keys, path, to, from }: Difference,
+  wanted: DataObject,
+  live: DataObject,
+): LiveAction[] | undefined {
   const text = typeof to === 'string' ? to : undefined;
   switch (keys) {
     case 'title':
@@ -243,6 +288,10 @@ function domainAction({ keys, to, from }: Difference, wanted: DataObject, live: 
       return text === undefined ? undefined : [{ type: 'lifecycle', event: keys, action: text }];
     case 'vcpu.current':
       return vcpuAction(to, live);
+    case 'vcpus.vcpu.enabled': {
+      const id = integerOf(entryOf(wanted, path)?.['id']);
+      return id === undefined || typeof to !== 'boolean' ? undefined : [{ type: 'vcpu', id: Number(id), enabled: to }];
+    }
     case 'currentMemory':
       return balloonAction(to, live);
     case 'devices.memballoon.stats':

@@ -30,6 +30,14 @@ describe('what a guest is asked for', () => {
     expect(late.message).not.toContain('driver');
   });
 
+  it('counts what was refused at once as never asked', () => {
+    const requests = new GuestRequests();
+    expect(requests.isTurn('u vcpu.current', 0)).toBe(true);
+    expect(requests.isTurn('u vcpu.current', 1_000)).toBe(false);
+    requests.forget('u vcpu.current');
+    expect(requests.isTurn('u vcpu.current', 1_000)).toBe(true);
+  });
+
   it('begins anew with another size', () => {
     const requests = new GuestRequests();
     requests.balloon('u m', { from: kib(200), to: kib(100) }, 0);

@@ -51,6 +51,31 @@ describe('the plan of live changes', () => {
     expect(restart).toEqual([]);
   });
 
+  it('takes processors back from a guest of KVM, and leaves that for a restart where QEMU emulates', () => {
+    const running = (type: string): DataObject => ({ ...live, type, vcpu: { current: 3, value: 4 } });
+    const planned = (type: string, current: number) => {
+      const wanted = { vcpu: { value: 4, current } };
+      return planLive(compareWanted(wanted, running(type)), wanted, running(type), running(type));
+    };
+    expect(planned('kvm', 2).steps.map(({ action }) => action)).toEqual([{ type: 'vcpus', count: 2 }]);
+    expect(planned('qemu', 4).steps.map(({ action }) => action)).toEqual([{ type: 'vcpus', count: 4 }]);
+    const refused = planned('qemu', 2);
+    expect(refused.steps).toEqual([]);
+    expect(refused.restartRequired.map(({ path }) => path)).toEqual(['vcpu.current']);
+    expect(refused.reasons.get('vcpu.current')).toContain('emulated');
+  });
+
+  it('plugs single processors by their number, before their count', () => {
+    const entry = (id: number, enabled: boolean): DataObject => ({ id, enabled, hotpluggable: id > 0 });
+    const running = { ...live, vcpus: { vcpu: [entry(0, true), entry(1, false), entry(2, false), entry(3, false)] } };
+    const wanted = { vcpu: { current: 2, value: 4 }, vcpus: { vcpu: [entry(0, true), entry(3, true)] } };
+    const { steps } = planLive(compareWanted(wanted, running), wanted, running, running);
+    expect(steps.map(({ action }) => action)).toEqual([
+      { type: 'vcpu', id: 3, enabled: true },
+      { type: 'vcpus', count: 2 },
+    ]);
+  });
+
   it('leaves more processors and memory than the machine was started with for a restart', () => {
     const { actions, restart } = plan({ vcpu: { value: 8 }, memory: { unit: 'GiB', value: 2 } });
     expect(actions).toEqual([]);
