@@ -71,7 +71,8 @@ class Rendering {
   readonly #pretty: boolean;
   /** Elements by path, when an overlay needs them. */
   readonly #elements: Map<string, OutputElement> | undefined;
-  readonly #prefixes = new Set<string>();
+  /** As written, by libvirt's own. */
+  readonly #prefixes = new Map<string, string>();
   /** Pieces of raw XML; in the document a mark stands for each, of characters that XML does not have. */
   readonly #raw: { readonly xml: string; readonly before: string; readonly after: string }[] = [];
   readonly #rawProblems: InputProblem[] = [];
@@ -166,20 +167,23 @@ class Rendering {
   }
 
   #child(parent: OutputElement, field: Field, path: string): OutputElement {
-    const element = new OutputElement(field.xmlName);
-    if (field.namespace !== undefined) this.#declare(element, field.xmlName, field.namespace);
+    const element = new OutputElement(
+      field.namespace === undefined ? field.xmlName : this.#declared(field.xmlName, field.namespace),
+    );
     this.#elements?.set(path, element);
     parent.append(element);
     return element;
   }
 
-  /** Prefixes are declared on the root, unless an overlay gives the prefix another meaning there. */
-  #declare(element: OutputElement, xmlName: string, uri: string): void {
-    const prefix = xmlName.slice(0, xmlName.indexOf(':'));
-    const name = `xmlns:${prefix}`;
-    const other = this.#overlay.find(({ at, attributes }) => at === '' && (attributes?.[name] ?? uri) !== uri);
-    if (other === undefined) this.#prefixes.add(prefix);
-    else element.setAttribute(name, uri);
+  /** The name with a prefix that is declared on the root: libvirt's, or another where an overlay means something else by it. */
+  #declared(xmlName: string, uri: string): string {
+    const colon = xmlName.indexOf(':');
+    const usual = xmlName.slice(0, colon);
+    let prefix = this.#prefixes.get(usual) ?? usual;
+    const isTaken = ({ attributes }: OverlayEntry): boolean => (attributes?.[`xmlns:${prefix}`] ?? uri) !== uri;
+    while (this.#overlay.some(isTaken)) prefix += '1';
+    this.#prefixes.set(usual, prefix);
+    return prefix + xmlName.slice(colon);
   }
 
   #rawXml(element: OutputElement, pieces: readonly unknown[], depth: number): void {
@@ -205,7 +209,9 @@ class Rendering {
 
   /** Declares namespaces and applies the overlay; returns what is wrong with it. */
   finish(path: string, overlayPath: string): InputProblem[] {
-    for (const prefix of this.#prefixes) this.#root.setAttribute(`xmlns:${prefix}`, namespaceOfPrefix[prefix] ?? '');
+    for (const [usual, prefix] of this.#prefixes) {
+      this.#root.setAttribute(`xmlns:${prefix}`, namespaceOfPrefix[usual] ?? '');
+    }
     const problems = this.#rawProblems.map((problem) => ({
       ...problem,
       path: path === '' ? problem.path : `${path}.${problem.path}`,

@@ -83,7 +83,7 @@ function matches(type: ScalarType, text: string): boolean {
 
 /**
  * True when a text is a value of the type in another spelling than {@link writeScalar}'s: `007`, ` 4 `, ` yes `. libvirt's
- * schema takes these, since XML Schema's integers may begin with zeros, and white space around them and around RELAX NG's
+ * schema takes these, since XML Schema's integers may begin with zeros and a plus, and white space around them and around RELAX NG's
  * words does not count; but no YAML value gives them back.
  */
 export function isOtherSpelling(type: ScalarType, text: string): boolean {
@@ -93,7 +93,7 @@ export function isOtherSpelling(type: ScalarType, text: string): boolean {
     .filter((word) => word !== '')
     .join(' ');
   const isWord = type.kind === 'enum' || type.kind === 'boolean';
-  const usual = isWord ? words : words.replace(/^(-?)0+(?=[0-9])/, '$1');
+  const usual = isWord ? words : words.replace(/^\+?(-?)0*(?=[0-9])/, '$1').replace(/^-0$/, '0');
   return usual !== text && readScalar(type, usual) !== undefined;
 }
 

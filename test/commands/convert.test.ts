@@ -111,6 +111,26 @@ describe('virtctl convert', () => {
     expect((await pipe(yaml)).stdout).toContain('<secret ephemeral="no" private="yes">');
   });
 
+  it('does not take a document with but a domain for that domain', async () => {
+    for (const xml of [
+      "<domaincheckpoint><domain type='kvm'><name>a</name></domain></domaincheckpoint>",
+      "<network><domain name='example'/></network>",
+    ]) {
+      for (const flags of [[], ['--bare']]) {
+        const yaml = (await pipe(xml, ...flags)).stdout;
+        expect((await pipe(yaml, '--bare', '-o', 'xml')).stdout).toMatch(new RegExp(`^${/^<[a-z]+>/.exec(xml)?.[0]}`));
+      }
+    }
+    const bare = 'domain:\n  type: kvm\n  name: a\n';
+    expect((await pipe(bare, '--kind', 'domaincheckpoint')).stdout).toContain('<domaincheckpoint>');
+    expect((await pipe(bare)).stdout).toMatch(/^<domain type="kvm">/);
+  });
+
+  it('does not add a name to a document that has one which no schema takes', async () => {
+    const yaml = (await pipe("<domain type='kvm'><name>a\nb</name></domain>")).stdout;
+    expect((await pipe(yaml)).stdout.match(/<name>/g)).toHaveLength(1);
+  });
+
   it('keeps what the schema does not know in the overlay, also without the object', async () => {
     const xml = "<domain type='kvm'><name>a</name><strange x='1'/></domain>";
     for (const flags of [[], ['--bare']]) {

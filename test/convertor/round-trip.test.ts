@@ -56,9 +56,19 @@ describe('a valid document of libvirt', () => {
       '<network><name>a</name><mtu size=" 0900"/></network>',
       '<network><name>a</name><dns enable=" yes\n"/></network>',
       '<network><name>a</name><bridge name="b" stp=" on" delay="00 "/></network>',
+      '<network><name>a</name><vlan><tag id="+1"/></vlan></network>',
+      '<network><name>a</name><vlan><tag id="-0"/></vlan></network>',
     ])('is one too in another spelling: %s', (text) => {
     expect(schemaErrors('network', text)).toEqual([]);
     expect(analyse(text)).toMatchObject({ problems: [], overlay: [expect.anything()] });
+    expectSame(text, thereAndBack(text));
+  });
+
+  it.each([
+    'xmlns:q="http://libvirt.org/schemas/domain/qemu/1.0" xmlns:qemu="urn:x" qemu:z="1"',
+    'xmlns:q="http://libvirt.org/schemas/domain/qemu/1.0" xmlns:qemu="urn:x" xmlns:qemu1="urn:y" qemu:z="1" qemu1:z="2"',
+  ])('may mean something else by libvirt’s prefixes: %s', (attributes) => {
+    const text = `<domain type="kvm"><name>a</name><q:commandline ${attributes}><q:arg value="-s"/></q:commandline></domain>`;
     expectSame(text, thereAndBack(text));
   });
 

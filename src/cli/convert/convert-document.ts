@@ -1,4 +1,4 @@
-import { loneKey } from './libvirt-kinds.ts';
+import { documentKindOf, loneKey } from './libvirt-kinds.ts';
 import type { LibvirtDocument } from './libvirt-document.ts';
 import { readLibvirt } from './libvirt-document.ts';
 import { toEnvelope } from '../../analyser/envelope.ts';
@@ -71,9 +71,16 @@ export function renderLibvirt(document: InputDocument, source: LibvirtDocument):
 export function toObject(source: LibvirtDocument, bare: boolean): Readonly<Record<string, unknown>> {
   const { kind, value, overlay, object } = source;
   const rest = overlay.length === 0 ? {} : { overlay };
-  if (bare) return { ...value, ...rest };
+  if (bare && !looksLone(value)) return { ...value, ...rest };
   if (object !== undefined) return object;
-  return { ...(toEnvelope(source) ?? { [loneKey(kind)]: value, ...rest }) };
+  const alone = { [loneKey(kind)]: value, ...rest };
+  return bare ? alone : { ...(toEnvelope(source) ?? alone) };
+}
+
+/** Whether a bare document would be taken for another one under its root element's name: a checkpoint with but a domain. */
+function looksLone(value: Readonly<Record<string, unknown>>): boolean {
+  const keys = Object.keys(value);
+  return keys.length === 1 && documentKindOf(keys[0] ?? '') !== undefined;
 }
 
 function checkSize(document: InputDocument, yaml: string): void {

@@ -73,7 +73,7 @@ function fromObject(document: ObjectDocument, kind: DocumentKind | undefined): L
   const found =
     'apiVersion' in value || typeof value['kind'] === 'string'
       ? unwrap(document, value)
-      : (lone(value) ?? bare(value, kind, refuse));
+      : (lone(value, kind) ?? bare(value, kind, refuse));
   const problems =
     found.object === undefined ? validateDocument(found.kind, found.value, found.path) : schemaProblems(found.object);
   if (problems.length > 0) throw new InvalidInputError(document.problems(problems));
@@ -115,22 +115,31 @@ function unwrap(document: ObjectDocument, object: Values): Found {
  * What libvirt takes no document without, as the executor would fill it in: the name, of a domain
  * `<namespace>.<name>`, and a domain's type. libvirt's own documents have both.
  */
-function completed({ kind, value }: Pick<LibvirtDocument, 'kind' | 'value'>, { metadata }: Values): Values {
+function completed(
+  { kind, value, overlay }: Pick<LibvirtDocument, 'kind' | 'value' | 'overlay'>,
+  { metadata }: Values,
+): Values {
   const type = kind === 'domain' ? { type: 'kvm' } : {};
-  const needsName = rootType(kind).fields.get('name')?.required === true;
+  // A name that libvirt's schema does not take is in the overlay.
+  const hasName = overlay.some((entry) => entry.at === '' && entry.xml?.startsWith('<name') === true);
+  const needsName = !hasName && rootType(kind).fields.get('name')?.required === true;
   if (!needsName || !isObject(metadata) || typeof metadata['name'] !== 'string') return { ...type, ...value };
   const { name, namespace } = metadata;
   const qualified = kind === 'domain' && typeof namespace === 'string' ? `${namespace}.${name}` : name;
   return { ...type, name: qualified, ...value };
 }
 
-/** A document under its root element's name, alone but for an overlay. */
-function lone(value: Values): Found | undefined {
+/**
+ * A document under its root element's name, alone but for an overlay. The same key may be all that a document of the
+ * given kind has: a checkpoint's domain.
+ */
+function lone(value: Values, given: DocumentKind | undefined): Found | undefined {
   const keys = Object.keys(value).filter((key) => key !== 'overlay');
   const [key] = keys;
   const kind = key === undefined || keys.length > 1 ? undefined : documentKindOf(key);
   const inside = key === undefined ? undefined : value[key];
   if (key === undefined || kind === undefined || !isObject(inside)) return undefined;
+  if (given !== undefined && given !== kind && rootType(given).fields.has(key)) return undefined;
   return { kind, value: inside, overlay: value['overlay'], path: key, overlayPath: 'overlay', object: undefined };
 }
 
