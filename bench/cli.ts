@@ -1,7 +1,8 @@
 /**
  * The command line as whole processes: `virtctl get vm` beside `kubectl get vm` on the same embedded server with 50
  * machines, over the server's socket, as on one machine, and over TLS, as with any other server; `virtctl --help` beside
- * a bare `node -e 0`.
+ * a bare `node -e 0`. Where NODE_EXTRA_CA_CERTS is set, everything is measured without it as well, which is what most
+ * shells have: with it every Node.js process reads that file and its own authorities whenever it starts.
  */
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -9,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import type { BenchReport, BenchRow } from './bench-report.ts';
-import { timeProcesses } from './time-processes.ts';
+import { timeProcesses, type ProcessTimes } from './time-processes.ts';
 import { virtualMachineKind } from '../src/api/kinds.ts';
 import { group, version as apiVersion } from '../src/api/meta.ts';
 import { silentLogger } from '../src/base/logger.ts';
@@ -31,21 +32,16 @@ export async function run(): Promise<BenchReport> {
     await createMachines(server.kubeconfig);
     const overTls = join(folder, 'kubeconfig-tls');
     await writeFile(overTls, withoutSocket(await readFile(server.kubeconfig, 'utf8')), { mode: 0o600 });
-    const help = await timeProcesses([{ name: 'virtctl', program: 'node', args: [cli, '--help'] }, bare], rounds);
+    const rows: BenchRow[] = [];
+    for (const { label, env } of surroundings()) {
+      rows.push(await compareHelp(label, env));
+      rows.push(await compareGet(`over the socket${label}`, { ...env, KUBECONFIG: server.kubeconfig, HOME: folder }));
+      rows.push(await compareGet(`over TLS${label}`, { ...env, KUBECONFIG: overTls, HOME: folder }));
+    }
     return {
-      title: `The command line as whole processes, median of ${rounds}`,
-      rows: [
-        {
-          what: 'help',
-          unit: 'ms',
-          values: help,
-          goal: '≤ node -e 0 + 60 ms',
-          reached: (help['virtctl'] ?? NaN) <= (help['node -e 0'] ?? NaN) + 60,
-        },
-        await compareGet('over the socket', folder, server.kubeconfig),
-        await compareGet('over TLS', folder, overTls),
-      ],
-      notes: notes(),
+      title: `The command line as whole processes, median of ${rounds} and the least of them`,
+      rows,
+      notes: ['kubectl always uses TLS', 'goals are judged by the medians'],
     };
   } finally {
     await server.close();
@@ -53,34 +49,52 @@ export async function run(): Promise<BenchReport> {
   }
 }
 
-async function compareGet(how: string, home: string, kubeconfig: string): Promise<BenchRow> {
-  const values = await timeProcesses(
+type Env = Readonly<Record<string, string | undefined>>;
+
+/** What a user's shell may have that changes how long Node.js takes to start. */
+function surroundings(): { readonly label: string; readonly env: Env }[] {
+  if (process.env[extraAuthorities] === undefined) return [{ label: '', env: {} }];
+  return [
+    { label: `, without ${extraAuthorities}`, env: { [extraAuthorities]: undefined } },
+    { label: `, with ${extraAuthorities}`, env: {} },
+  ];
+}
+
+const extraAuthorities = 'NODE_EXTRA_CA_CERTS';
+
+async function compareHelp(label: string, env: Env): Promise<BenchRow> {
+  const times = await timeProcesses([{ name: 'virtctl', program: 'node', args: [cli, '--help'] }, bare], rounds, env);
+  const reached = medianOf(times, 'virtctl') <= medianOf(times, bare.name) + 60;
+  return { what: `help${label}`, unit: 'ms', values: columns(times), goal: '≤ node -e 0 + 60 ms', reached };
+}
+
+async function compareGet(how: string, env: Env): Promise<BenchRow> {
+  const times = await timeProcesses(
     [
       { name: 'virtctl', program: 'node', args: [cli, 'get', 'vm'] },
       { name: 'kubectl', program: 'kubectl', args: ['get', 'vm'] },
       bare,
     ],
     rounds,
-    { KUBECONFIG: kubeconfig, HOME: home },
+    env,
   );
-  return {
-    what: `get vm (${machines} machines) ${how}`,
-    unit: 'ms',
-    values,
-    goal: '≤ 1.6 × kubectl',
-    reached: (values['virtctl'] ?? NaN) <= (values['kubectl'] ?? NaN) * 1.6,
-  };
+  const reached = medianOf(times, 'virtctl') <= medianOf(times, 'kubectl') * 1.6;
+  const what = `get vm (${machines} machines) ${how}`;
+  return { what, unit: 'ms', values: columns(times), goal: '≤ 1.6 × kubectl', reached };
 }
 
-function notes(): string[] {
-  const notes = ['kubectl always uses TLS'];
-  if (process.env['NODE_EXTRA_CA_CERTS'] !== undefined) {
-    notes.push(
-      'NODE_EXTRA_CA_CERTS is set: Node.js reads that file and its own authorities whenever it starts, as `node -e 0` ' +
-        'shows; without the variable each Node.js process here starts sooner',
-    );
-  }
-  return notes;
+function medianOf(times: ReadonlyMap<string, ProcessTimes>, name: string): number {
+  return times.get(name)?.median ?? NaN;
+}
+
+/** Median and least of each contender. */
+function columns(times: ReadonlyMap<string, ProcessTimes>): Record<string, number> {
+  return Object.fromEntries(
+    [...times].flatMap(([name, { median, least }]) => [
+      [name, median],
+      [`${name}, least`, least],
+    ]),
+  );
 }
 
 /** The kubeconfig as for a server on another machine. */

@@ -9,18 +9,25 @@ export interface TimedProcess {
   readonly args: readonly string[];
 }
 
+/** Wall-clock milliseconds of a process. */
+export interface ProcessTimes {
+  readonly median: number;
+  /** The least: what it takes when nothing else is in the way. */
+  readonly least: number;
+}
+
 /**
  * Runs whole processes in turn (A B A B …, so that a drift of the machine's speed hits all alike), after one round that
  * does not count.
  *
- * @returns The median of the wall-clock milliseconds, by name.
+ * @param env Added to this process' environment; what is undefined is taken out of it.
  * @throws when one of them fails.
  */
 export async function timeProcesses(
   contenders: readonly TimedProcess[],
   rounds: number,
-  env: Readonly<Record<string, string>> = {},
-): Promise<Readonly<Record<string, number>>> {
+  env: Readonly<Record<string, string | undefined>> = {},
+): Promise<ReadonlyMap<string, ProcessTimes>> {
   const times = new Map<string, number[]>(contenders.map(({ name }) => [name, []]));
   for (let round = -1; round < rounds; round += 1) {
     for (const contender of contenders) {
@@ -28,10 +35,13 @@ export async function timeProcesses(
       if (round >= 0) times.get(contender.name)?.push(ms);
     }
   }
-  return Object.fromEntries([...times].map(([name, values]) => [name, median(values)]));
+  return new Map([...times].map(([name, values]) => [name, { median: median(values), least: Math.min(...values) }]));
 }
 
-async function timeOne({ program, args, name }: TimedProcess, env: Readonly<Record<string, string>>): Promise<number> {
+async function timeOne(
+  { program, args, name }: TimedProcess,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<number> {
   const start = performance.now();
   await new Promise<void>((resolve, reject) => {
     const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...env } });
