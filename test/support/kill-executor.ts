@@ -1,11 +1,13 @@
 /**
  * The executor killed with SIGKILL at random moments of a story, and what must hold afterwards: the machine is as it is
  * wanted, every operation is over and was done once, and the guest's boots are those that were asked for and no more.
- * `npm run soak -- executor-kill` runs it a hundred times, the tests a tenth.
+ * `npm run soak -- executor-kill` runs it a hundred times, the tests a tenth. Migrations, which take two nodes, have a soak
+ * of their own, `migration-faults`.
  */
 import { bootsOf, guestMachine, untilBoots } from './guest-machine.ts';
 import { startExecutorNode, type ExecutorNode } from './executor-node.ts';
 import { testGuest, type Guest } from './guest.ts';
+import { tellSnapshotStory, type SnapshotStory } from './kill-snapshots.ts';
 import type { KubeObject } from '../../src/kube/object.ts';
 import { builtin } from '../../src/kube/resource-type.ts';
 import type { OperationVerb, VirtualMachineOperationSpec } from '../../src/api/virtual-machine-operation.ts';
@@ -24,6 +26,8 @@ export const stories = [
   'inject-nmi',
   'send-key',
   'set-password',
+  'snapshot',
+  'revert',
   'delete',
 ] as const;
 
@@ -55,7 +59,7 @@ interface Plot {
 /** The Secret with the password that `set-password` sets. */
 const passwordSecret = 'password-of-victims';
 
-const plots: Readonly<Record<Exclude<Story, 'create' | 'delete'>, Plot>> = {
+const plots: Readonly<Record<Exclude<Story, 'create' | 'delete' | SnapshotStory>, Plot>> = {
   start: { verb: 'Start', before: 'Stop', boots: 1, status: 'Running' },
   restart: { verb: 'Restart', spec: { restart: { force: true } }, boots: 1, status: 'Running' },
   stop: { verb: 'Stop', spec: { stop: { force: true } }, boots: 0, status: 'Stopped' },
@@ -101,6 +105,9 @@ export async function tellStory(
     await node.startExecutor();
     return acted;
   };
+  if (story === 'snapshot' || story === 'revert') {
+    return { story, killedAfterMs: killAfterMs, boots: await tellSnapshotStory(node, story, name, killed) };
+  }
   const agent = story !== 'create' && story !== 'delete' && plots[story].agent === true;
   const spec = guestMachine(node, guest, name, { runStrategy: story === 'create' ? 'Always' : 'Manual', agent });
   let boots = 1;
