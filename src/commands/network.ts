@@ -47,11 +47,11 @@ export function configure(command: Command, context: Context): void {
   addListOptions(leases, ['wide', 'json', 'yaml']);
   leases.action((names: string[], flags: ListFlags) => withNetworks(context, flags, (all) => all.leases(names, flags)));
 
-  const verb = (name: string, summary: string, withForce: boolean): Command => {
+  const verb = (name: string, summary: string, force?: string): Command => {
     const one = command.command(name).description(summary);
     one.argument('[name...]', 'networks, as NAME or vnet/NAME');
     addSelectionOptions(one);
-    if (withForce) one.option('--force', 'also where guests are attached: they lose their connection');
+    if (force !== undefined) one.option('--force', force);
     addBooleanFlag(one, 'wait', 'wait until it is done on all nodes', true);
     one.addOption(
       new Option('--timeout <duration>', 'how long to wait, as 30s').argParser(parseDuration).default(60_000, '1m'),
@@ -59,17 +59,24 @@ export function configure(command: Command, context: Context): void {
     addKubeOptions(one);
     return one;
   };
-  verb('start', 'Start networks.', false).action((names: string[], flags: VerbFlags) =>
+  verb('start', 'Start networks.').action((names: string[], flags: VerbFlags) =>
     withNetworks(context, flags, (all) => all.each(names, flags, (one) => all.power(one, true, flags))),
   );
-  verb('stop', 'Stop networks, and keep them stopped.', true).action((names: string[], flags: VerbFlags) =>
+  verb(
+    'stop',
+    'Stop networks, and keep them stopped.',
+    'also where guests are attached: they are without their network until it is started again',
+  ).action((names: string[], flags: VerbFlags) =>
     withNetworks(context, flags, (all) => all.each(names, flags, (one) => all.power(one, false, flags))),
   );
-  verb('restart', 'Stop networks and start them again: what waits for a restart takes effect.', true).action(
-    (names: string[], flags: VerbFlags) =>
-      withNetworks(context, flags, (all) => all.each(names, flags, (one) => all.restart(one, flags))),
+  verb(
+    'restart',
+    'Stop networks and start them again: what waits for a restart takes effect.',
+    'also where guests are attached: they lose their connection for some seconds',
+  ).action((names: string[], flags: VerbFlags) =>
+    withNetworks(context, flags, (all) => all.each(names, flags, (one) => all.restart(one, flags))),
   );
-  const autostart = verb('autostart', 'Have networks started with their nodes.', false);
+  const autostart = verb('autostart', 'Have networks started with their nodes.');
   autostart.option('--disable', 'not any more');
   autostart.action((names: string[], flags: VerbFlags) =>
     withNetworks(context, flags, (all) => all.each(names, flags, (one) => all.autostart(one, flags))),
@@ -261,7 +268,7 @@ function assertFree({ metadata, status }: VirtualNetwork, flags: VerbFlags): voi
   if (guests.length === 0 || flags.force === true) return;
   const shown = guests.slice(0, 5).join(', ') + (guests.length > 5 ? ` and ${guests.length - 5} more` : '');
   throw new ConflictError(`vnet/${metadata.name ?? ''} has guests that would lose their connection: ${shown}`, {
-    hint: 'shut them down first, or use --force and plug them in again',
+    hint: 'shut them down first, or use --force: their machines are plugged in again when the network runs',
   });
 }
 

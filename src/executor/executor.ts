@@ -23,6 +23,7 @@ import { isFinished, type SlimMachine } from './machine-index.ts';
 import { executorMetrics } from './metrics/executor-metrics.ts';
 import { Counter, Histogram } from './metrics/exposition.ts';
 import { openOutlet } from './metrics/outlet.ts';
+import { DiskSecrets } from './virtual-disk/disk-secrets.ts';
 import { Media } from './virtual-machine/media.ts';
 import { MigrationReceiver } from './migration/receive-machine.ts';
 import { MachineReconciler } from './virtual-machine/reconciler.ts';
@@ -222,6 +223,10 @@ class Executor {
       secrets: client.resource<SecretObject>(builtin.secrets),
       configMaps: client.resource<ConfigMapObject>(builtin.configMaps),
       media: new Media(join(options.dataFolder, 'machines')),
+      diskSecrets: new DiskSecrets({
+        secrets: client.resource<SecretObject>(builtin.secrets),
+        libvirt: () => this.#supervisor.current,
+      }),
       diskUsers: (namespace, name) => this.#caches.usersOf('VirtualDisk', namespace, name),
       snapshots,
       libvirt: () => this.#supervisor.current,
@@ -468,7 +473,7 @@ class Executor {
 
   #noticeEvent(event: DecodedEvent<(typeof eventKinds)[number]>): void {
     if (event.kind === 'network.lifecycle') {
-      this.#networks.noticeNetwork(event.network.name);
+      this.#networks.noticeNetwork(event.network.name, event.event);
       return;
     }
     // Our own marks are written by reconciles, and need none.

@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { commandLine } from '../support/command-line.ts';
@@ -12,6 +14,12 @@ describe('guests in a network', () => {
   let lab: NetworkLab;
   let guest: Guest;
   const line = (network: VirtualNetwork | undefined) => network?.status?.nodes?.[0];
+
+  const virtctl = (...args: string[]) =>
+    commandLine([...args, '--kubeconfig', lab.node.kubeconfig], {
+      home: lab.node.libvirtd.dir,
+      cwd: lab.node.libvirtd.dir,
+    });
 
   const create = (name: string, interfaces: NetworkInterface[]): Promise<VirtualMachine> =>
     lab.node.create(
@@ -64,7 +72,7 @@ describe('guests in a network', () => {
     expect(lab.node.condition(waiting, 'Ready')).toMatchObject({ reason: 'NetworkNotReady' });
     await lab.make('front', {
       network: {
-        ...{ forward: { mode: 'nat' }, bridge: { name: 'vg0' } },
+        ...{ forward: { mode: 'nat' }, bridge: { name: 'vg0', stp: false } },
         ip: [{ address: '10.60.0.1', prefix: 24, dhcp: { range: [{ start: '10.60.0.100', end: '10.60.0.150' }] } }],
       },
     });
@@ -85,11 +93,6 @@ describe('guests in a network', () => {
     ).toEqual(macs.sort());
     expect(line(network)?.leases?.every(({ expiresAt }) => Date.parse(expiresAt ?? '') > Date.now())).toBe(true);
     expect(line(network)?.attached).toEqual(['default/one', 'default/two']);
-    const virtctl = (...args: string[]) =>
-      commandLine([...args, '--kubeconfig', lab.node.kubeconfig], {
-        home: lab.node.libvirtd.dir,
-        cwd: lab.node.libvirtd.dir,
-      });
     const leases = await virtctl('network', 'leases', 'front', '--no-headers');
     expect(leases.stdout).toMatch(/^front +node-1 +10\.60\.0\.22\/24 +52:54:00:\S+ +\S+ +two +20/m);
     expect((await virtctl('get', 'vm', '-o', 'wide')).stdout).toContain(ipOf(one));
@@ -123,6 +126,76 @@ describe('guests in a network', () => {
     expect(await run('one', '/bin/busybox', 'ping', '-c', '1', '-W', '20', '10.60.0.22')).toContain(
       '1 packets received',
     );
+  });
+
+  it('are plugged in again when their network is restarted, by us or behind our back, and keep what they have', async () => {
+    const taps = async () => (await lab.virsh('domiflist', 'default.one')) + (await lab.virsh('domid', 'default.one'));
+    const before = await taps();
+    const address = ipOf(await lab.node.get('one'));
+    const reached = async (): Promise<void> => {
+      await lab.until('front', (found) => line(found)?.attached?.length === 2);
+      await expect
+        .poll(() => run('one', '/bin/busybox', 'ping', '-c', '1', '-W', '2', '10.60.0.22').catch(String), {
+          timeout: 60_000,
+        })
+        .toContain('1 packets received');
+      expect(await taps()).toBe(before);
+      await expect.poll(() => lab.virsh('net-list', '--all', '--name')).toBe('default.front');
+    };
+    expect((await virtctl('network', 'restart', 'front', '--force')).exitCode).toBe(0);
+    await reached();
+    await lab.virsh('net-destroy', 'default.front');
+    await reached();
+    expect(await lab.node.eventsOf('one')).toContain('Replugged');
+    // Nobody was there to see it.
+    await lab.node.stopExecutor('SIGKILL');
+    await lab.virsh('net-destroy', 'default.front');
+    await lab.virsh('net-start', 'default.front');
+    await lab.node.startExecutor();
+    await reached();
+    expect(ipOf(await lab.node.get('one'))).toBe(address);
+  });
+
+  it('are taken on by an executor that follows one killed while it plugged them in', async () => {
+    await lab.node.stopExecutor('SIGKILL');
+    const folder = lab.node.libvirtd.dir;
+    const detourOf = async (machine: string): Promise<string> =>
+      `virtctl-replug-${(await lab.virsh('domuuid', `default.${machine}`)).trim()}`;
+    for (const machine of ['one', 'two']) {
+      await writeFile(
+        join(folder, 'detour.xml'),
+        `<network><name>${await detourOf(machine)}</name><bridge/></network>`,
+      );
+      await lab.virsh('net-create', join(folder, 'detour.xml'));
+    }
+    // The first is half way, the second was through.
+    const card = /<interface[^]*<\/interface>/.exec(await lab.virsh('dumpxml', 'default.one'))?.[0] ?? '';
+    const moved = card.replace(/<source[^>]*>/, `<source network="${await detourOf('one')}"/>`);
+    await writeFile(join(folder, 'card.xml'), moved);
+    await lab.virsh('update-device', 'default.one', join(folder, 'card.xml'), '--live');
+    await lab.node.startExecutor();
+    await expect
+      .poll(() => run('one', '/bin/busybox', 'ping', '-c', '1', '-W', '2', '10.60.0.22').catch(String), {
+        timeout: 60_000,
+      })
+      .toContain('1 packets received');
+    await expect.poll(() => lab.virsh('net-list', '--all', '--name')).toBe('default.front');
+  });
+
+  it('are told that their network does not run', async () => {
+    expect((await virtctl('network', 'stop', 'front', '--force')).exitCode).toBe(0);
+    const cutOff = await lab.node.until(
+      'one',
+      (vm) => lab.node.condition(vm, 'Degraded').reason === 'NetworkNotReady',
+      'to be told',
+    );
+    expect(lab.node.condition(cutOff, 'Degraded').message).toMatch(
+      /^interface eth0 \(vnet\d+\): the network "default.front" does not run$/,
+    );
+    expect(cutOff.status?.printableStatus).toBe('Running');
+    expect((await virtctl('network', 'start', 'front')).exitCode).toBe(0);
+    await lab.node.until('one', (vm) => lab.node.condition(vm, 'Degraded').status === 'False');
+    await lab.until('front', (found) => line(found)?.attached?.length === 2);
   });
 
   it('are plugged into another network, and have another address reserved, while they run', async () => {

@@ -63,14 +63,15 @@ export async function changeLive(round: Round): Promise<void> {
     }
   }
   tellPending(round, result.pending);
+  const restartRequired = [...result.restartRequired, ...round.plugged.refused];
   if (result.pending.length > 0) lookAgain(round, guestPollMs);
-  else if (result.restartRequired.some(({ message }) => message !== undefined)) {
+  else if (restartRequired.some(({ message }) => message !== undefined)) {
     // What was refused may be taken later: a guest that has booted further plugs what it did not before.
     const attempt = round.memory.refusals.get(round.key) ?? 0;
     round.memory.refusals.set(round.key, attempt + 1);
     lookAgain(round, 1_000 * 2 ** Math.min(attempt, 8));
   } else round.memory.refusals.delete(round.key);
-  tellRestart(round, result.restartRequired);
+  tellRestart(round, restartRequired);
 }
 
 /** What the guest is about: not wrong, and not there yet. */

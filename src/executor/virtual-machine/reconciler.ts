@@ -9,7 +9,7 @@
  *     finalizer ─▶ follow-migration (../migration; while it moves, that is all)
  *               └▶ delete-machine, when the object is being deleted
  *               └▶ notice-end ─▶ snapshots (../virtual-machine-snapshot) ─▶ resolve-machine ─▶ define-machine
- *                  ─▶ change-live ─▶ operate ─▶ or keep-power ─▶ report
+ *                  ─▶ replug-interfaces ─▶ change-live ─▶ operate ─▶ or keep-power ─▶ report
  *
  *   steps:    each takes the round (round.ts) and leaves it further on
  *   pure:     same-value, list-identity, compare, merge, live-plan, live-tuning, reset-pins, guest-requests, power-policy,
@@ -28,6 +28,7 @@ import { MachineStatus } from './machine-status.ts';
 import { forgetFailuresOfOldSpec, noticeEnd } from './notice-end.ts';
 import { operate } from './operate.ts';
 import { ShutdownRequests } from './power.ts';
+import { replugInterfaces } from './replug-interfaces.ts';
 import { report } from './report.ts';
 import { resolveMachine } from './resolve-machine.ts';
 import {
@@ -90,6 +91,7 @@ export class MachineReconciler {
         view: undefined,
         wanted: undefined,
         volumes: [],
+        plugged: { refused: [], cutOff: [] },
         trouble: undefined,
         requeueAfterMs: undefined,
       };
@@ -121,6 +123,7 @@ async function runMachine(round: Round): Promise<void> {
   await resolveMachine(round);
   await defineMachine(round);
   await adoptBoot(round);
+  round.plugged = await replugInterfaces(round);
   await changeLive(round);
   const isBusy = await operate(round);
   if (!isBusy) await keepPower(round);

@@ -2,6 +2,7 @@
  * What one reconcile of a machine works with: both sides as read, what is wanted, what went wrong. The steps of reconciler.ts
  * each take it and leave it further on.
  */
+import type { DiskSecrets } from '../virtual-disk/disk-secrets.ts';
 import type { DiskUser } from './disk-claims.ts';
 import type { GuestRequests } from './guest-requests.ts';
 import type { NodeTraits } from './desired-domain.ts';
@@ -10,6 +11,7 @@ import type { Plugs } from './interfaces.ts';
 import type { MachineStatus } from './machine-status.ts';
 import type { Media } from './media.ts';
 import type { ShutdownRequests } from './power.ts';
+import type { PlugReport } from './replug-interfaces.ts';
 import type { DataObject } from './same-value.ts';
 import type { RunningMigrations } from '../migration/running-migrations.ts';
 import type { MachineSnapshots } from '../virtual-machine-snapshot/machine-snapshots.ts';
@@ -38,6 +40,7 @@ export interface MachineReconcilerOptions {
   readonly secrets: ResourceClient<SecretObject>;
   readonly configMaps: ResourceClient<ConfigMapObject>;
   readonly media: Media;
+  readonly diskSecrets: DiskSecrets;
   /** The machines that name a VirtualDisk, on all nodes. */
   readonly diskUsers: (namespace: string, name: string) => readonly DiskUser[];
   readonly snapshots: MachineSnapshots;
@@ -76,6 +79,8 @@ export interface Round {
   view: DomainView | undefined;
   wanted: DataObject | undefined;
   volumes: readonly ResolvedVolume[];
+  /** What became of interfaces whose network stopped. */
+  plugged: PlugReport;
   /** Why `wanted` is not there, or could not be defined. */
   trouble: Error | undefined;
   requeueAfterMs: number | undefined;

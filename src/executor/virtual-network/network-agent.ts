@@ -14,11 +14,13 @@ import { hostname, networkInterfaces } from 'node:os';
 import type { NetworkContext } from './network-context.ts';
 import { PlugBoard } from './plug-board.ts';
 import { NetworkReconciler } from './reconciler.ts';
+import { sweepDetours } from '../virtual-machine/replug-interfaces.ts';
 import type { Hypervisor } from '../../api/hypervisor.ts';
 import { resourceOfKind } from '../../api/kinds.ts';
 import type { NetworkClaim } from '../../api/network-claims.ts';
 import { networkName, restartAnnotation, type VirtualNetwork } from '../../api/virtual-network.ts';
 import type { Clock } from '../../base/clock.ts';
+import { toError } from '../../base/errors.ts';
 import { parseIp, subnetOf } from '../../base/ip-address.ts';
 import type { Logger } from '../../base/logger.ts';
 import { Informer, type CacheChange } from '../../kube/informer.ts';
@@ -42,11 +44,17 @@ export interface NetworkAgentOptions {
   readonly onReconciled: (record: ReconcileRecord) => void;
 }
 
+/** How long it may take to look for what was left behind. */
+const sweepTimeoutMs = 10_000;
+
 /** See the head of this file. */
 export class NetworkAgent {
   readonly #networks: Informer<VirtualNetwork>;
   readonly #nodes: Informer<Hypervisor>;
   readonly #controller: Controller;
+  readonly #onPlugs: (key: string) => void;
+  readonly #libvirt: () => Libvirt | undefined;
+  readonly #logger: Logger;
   /** What machines may be plugged into. */
   readonly board: PlugBoard;
 
@@ -75,6 +83,9 @@ export class NetworkAgent {
         spec: {},
       }),
     });
+    this.#onPlugs = onPlugs;
+    this.#libvirt = libvirt;
+    this.#logger = logger;
     this.board = new PlugBoard(onPlugs);
     const context: NetworkContext = {
       nodeName,
@@ -121,10 +132,14 @@ export class NetworkAgent {
   }
 
   /** libvirt tells of a network; of one that is nobody's too, for it may be in somebody's way. */
-  noticeNetwork(name: string): void {
+  noticeNetwork(name: string, event: string): void {
     const named = this.#networks.list().filter((one) => networkName(one) === name);
     if (named.length === 0) this.resynchronise();
-    for (const network of named) this.#controller.enqueue(objectKey(network));
+    for (const network of named) {
+      this.#controller.enqueue(objectKey(network));
+      // Whoever was plugged in has no bridge any more, or can be plugged in again.
+      if (event === 'started' || event === 'stopped') this.#onPlugs(objectKey(network));
+    }
   }
 
   /** Fills the caches and follows the API server until the signal aborts. It outlives {@link run}. */
@@ -135,7 +150,20 @@ export class NetworkAgent {
   /** Works until the signal aborts; call it when libvirt is connected. */
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all([this.#networks.synced(signal), this.#nodes.synced(signal)]);
+    await this.#sweep(signal);
     await this.#controller.run(signal);
+  }
+
+  /** What an executor that was killed left behind. */
+  async #sweep(signal: AbortSignal): Promise<void> {
+    const libvirt = this.#libvirt();
+    if (libvirt === undefined) return;
+    try {
+      await sweepDetours(libvirt, { signal, timeoutMs: sweepTimeoutMs });
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#logger.warn('cannot take networks of the moment away', { error: toError(error) });
+    }
   }
 
   /** For metrics. */
