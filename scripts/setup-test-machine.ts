@@ -20,6 +20,7 @@ const packages: Readonly<Record<string, string>> = {
   'busybox-static': '/usr/bin/busybox',
   cpio: '/usr/bin/cpio',
   genisoimage: '/usr/bin/genisoimage',
+  virtinst: '/usr/bin/virt-install',
   openssl: '/usr/bin/openssl',
   zstd: '/usr/bin/zstd',
   zsh: '/usr/bin/zsh',

@@ -1,6 +1,7 @@
 import { Option, type Command } from 'commander';
 import { assertSameHost, hostUuid, readKnownObjects } from './adopt/known-host.ts';
 import { ObjectMaker } from './adopt/make-objects.ts';
+import { refuseInvalid, refuseMissingNamespace } from './adopt/refusals.ts';
 import { analyse } from '../analyser/analyse.ts';
 import type { Hypervisor } from '../api/hypervisor.ts';
 import { hypervisorKind, virtualMachineKind } from '../api/kinds.ts';
@@ -112,6 +113,7 @@ class Adopter {
 
   async run(names: readonly string[]): Promise<void> {
     const { signal, stderr } = this.#context;
+    if (this.#flags.dryRun !== 'client') await refuseMissingNamespace(this.#client, signal);
     const known = await readKnownObjects(this.#client, signal);
     const maker = new ObjectMaker(this.#context, this.#client, { ...this.#flags, done: 'adopted' });
     const made: VirtualMachine[] = [];
@@ -158,7 +160,14 @@ class Adopter {
     const owner = known.machineOf(node, domain.name, domain.uuid);
     if (owner !== undefined) {
       const { namespace = '', name = '' } = owner.metadata;
-      stderr.write(`domain ${domain.name} is vm/${name} in ${namespace} already\n`);
+      const machine = `vm/${name} in ${namespace}`;
+      const where = owner.spec.nodeName ?? '';
+      // What a migration left behind, or a copy: two machines with one UUID cannot be told apart.
+      stderr.write(
+        where === node
+          ? `domain ${domain.name} is ${machine} already\n`
+          : `domain ${domain.name} has the UUID of ${machine}, which is on ${where === '' ? 'no node' : where}: left alone\n`,
+      );
       return undefined;
     }
     const refusal = await this.#refusal(view);
@@ -184,14 +193,12 @@ class Adopter {
       state: view.state,
       autostart: await domain.autostart({ signal }),
     };
-    const { machine, changes } = await adoptMachine(context, found, this.#client.namespace, this.#flags.runStrategy);
+    const { changes } = await adoptMachine(context, found, this.#client.namespace, this.#flags.runStrategy);
     if (changes.length > 0) {
       throw new ConflictError(`domain ${domain.name} cannot be adopted as it is: ${changes.join(', ')} would change`);
     }
-    const { validateObject } = await import('../api/validate.ts');
-    const { InvalidInputError } = await import('../base/errors.ts');
-    const problems = validateObject(machine);
-    if (problems.length > 0) throw new InvalidInputError(problems);
+    refuseInvalid(domain.name, objects);
+    await this.#tellOthersPoints(domain);
     this.#tellPending(domain, view);
     let stored: VirtualMachine | undefined;
     for (const object of objects) stored = (await maker.make(object)) as VirtualMachine;
@@ -210,6 +217,17 @@ class Adopter {
     });
   }
 
+  /** Snapshots and checkpoints that others made stay libvirt's, and go with the domain. */
+  async #tellOthersPoints(domain: Domain): Promise<void> {
+    const { signal, stderr } = this.#context;
+    const kinds = { snapshots: domain.snapshots, checkpoints: domain.checkpoints };
+    for (const [word, points] of Object.entries(kinds)) {
+      const names = (await points.list({ signal })).map(({ name }) => name);
+      if (names.length === 0) continue;
+      stderr.write(`domain ${domain.name}: its ${word} stay virsh's alone: ${names.join(', ')}\n`);
+    }
+  }
+
   /** What the running domain has otherwise than its definition waits for the next start, as it did before. */
   #tellPending(domain: Domain, view: DomainView): void {
     const { inactive, boot } = view;
@@ -217,7 +235,8 @@ class Adopter {
     // What libvirt filled in when it started the domain (ports, the processor's features) is its own doing.
     const paths = liveDifferences(inactive, view)
       .map(({ path }) => path)
-      .filter((path) => /^(vcpu|memory|currentMemory|os|features)\b|^devices\.[^.]+\[\d+\]$/.test(path));
+      .filter((path) => /^(vcpu|memory|currentMemory|os|features)\b|^devices\.[^.]+\[\d+\]$/.test(path))
+      .filter((path) => !/^os\.(firmware|loader|nvram)\b/.test(path));
     if (paths.length === 0) return;
     this.#context.stderr.write(
       `domain ${domain.name}: as its definition says from the next start: ${paths.join(', ')}\n`,

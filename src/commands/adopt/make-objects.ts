@@ -1,3 +1,4 @@
+import { refuseOther } from './refusals.ts';
 import { findKind } from '../../api/kinds.ts';
 import type { Context } from '../../cli/context.ts';
 import { printedName, resourceOf } from '../../cli/resources/known-resources.ts';
@@ -6,6 +7,7 @@ import { writeResult } from '../../cli/write-result.ts';
 import { writeYamlDocuments } from '../../cli/yaml/write-yaml.ts';
 import { FailedError } from '../../base/errors.ts';
 import type { NewObject } from '../../executor/adoption/known-objects.ts';
+import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import type { KubeObject } from '../../kube/object.ts';
 import { isAlreadyExists } from '../../kube/status-error.ts';
@@ -36,7 +38,7 @@ export class ObjectMaker {
    *
    * @returns It, as stored.
    */
-  async make(object: NewObject): Promise<KubeObject> {
+  async make(object: NewObject | VirtualMachineSnapshot): Promise<KubeObject> {
     const { dryRun, output, done } = this.#options;
     const kind = findKind(object.kind);
     if (kind === undefined) throw new FailedError(`there is no kind ${object.kind}`);
@@ -56,6 +58,7 @@ export class ObjectMaker {
       } catch (error) {
         if (!isAlreadyExists(error) || object.kind === 'VirtualMachine') throw error;
         stored = await objects.get({ name, namespace }, { signal: this.#context.signal });
+        refuseOther(object, stored);
         word = 'unchanged';
       }
     }

@@ -87,12 +87,13 @@ export async function adoptMachine(
 
 /**
  * The run strategy with which a domain goes on as it is. One that runs is to run: it comes back after a crash, and after
- * the guest shut it down only when libvirt was to restart it then. One that is off stays off.
+ * the guest shut it down only when libvirt was to restart it then. One that is off stays off; but one that libvirt starts
+ * with the host must not be stopped then.
  */
-export function strategyOf({ value, state }: AdoptedDomain): RunStrategy {
+export function strategyOf({ value, state, autostart }: AdoptedDomain): RunStrategy {
   switch (state) {
     case 'off':
-      return 'Halted';
+      return autostart ? 'Manual' : 'Halted';
     case 'crashed':
     case 'stopping':
       return 'Manual';

@@ -1,7 +1,6 @@
 /** A host's pools, volumes and networks, each asked for once, as the objects that they become are made from them. */
-import { describeVolume } from '../virtual-disk/volume-facts.ts';
 import type { LibvirtCallOptions } from '../virtual-machine/domain-view.ts';
-import type { DataObject } from '../virtual-machine/same-value.ts';
+import { memberAt, textOf, type DataObject } from '../virtual-machine/same-value.ts';
 import { analyse, type OverlayEntry } from '../../analyser/analyse.ts';
 import { isNotFound } from '../../libvirt/errors.ts';
 import type { Libvirt } from '../../libvirt/libvirt.ts';
@@ -54,8 +53,11 @@ export class HostInventory {
   async #describe(found: Promise<Volume>): Promise<HostVolume | undefined> {
     try {
       const volume = await found;
-      const { path, format } = await describeVolume(volume, this.#options.signal);
-      return { pool: volume.pool, name: volume.name, path, format };
+      // Of libvirt alone: what it reads itself is another host's file when libvirt is reached from afar.
+      const { value } = read(await volume.xml(this.#options));
+      const format = textOf(memberAt(value, 'target', 'format', 'type'));
+      const path = await volume.path(this.#options);
+      return { pool: volume.pool, name: volume.name, path, format: format === '' ? 'raw' : format };
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;
