@@ -43,6 +43,10 @@ const soaks: Readonly<Record<string, () => Promise<Soak>>> = {
       }
     };
   },
+  snapshots: async () => {
+    const { snapshotRun } = await import('../test/support/snapshot-soak.ts');
+    return (log) => snapshotRun(60, Math.random, log);
+  },
   'migration-faults': async () => {
     const { faultRun } = await import('../test/support/migration-faults.ts');
     const { startLabCluster } = await import('../test/support/lab-cluster.ts');
