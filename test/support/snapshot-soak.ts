@@ -6,11 +6,9 @@
  * Machines that are off have no guest in the way: their disks are written to by qemu-io, and compared whole. In running
  * ones the guest writes a file and takes its checksum.
  */
-import { createHash, randomUUID } from 'node:crypto';
-import { readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { commandLine } from './command-line.ts';
+import { diskContent, writeDisk } from './disk-content.ts';
 import { runProgram } from './run-program.ts';
 import { startSnapshotWorld, type SnapshotWorld } from './snapshot-world.ts';
 import type { VirtualMachineSnapshotSpec } from '../../src/api/virtual-machine-snapshot.ts';
@@ -204,9 +202,11 @@ class Run {
     } else {
       for (const disk of disksOf(subject)) {
         const { path = '', format = '' } = (await this.#world.disks.get(this.#world.at(disk))).status ?? {};
-        const offset = Math.floor(this.#random() * 7) * 1024 * 1024;
-        const write = `write -P ${1 + Math.floor(this.#random() * 254)} ${offset} 700k`;
-        await runProgram('qemu-io', ['-f', format, '-c', write, path]);
+        await writeDisk(path, format, {
+          byte: 1 + Math.floor(this.#random() * 254),
+          offsetBytes: Math.floor(this.#random() * 7) * 1024 * 1024,
+          bytes: 700 * 1024,
+        });
       }
     }
     subject.now = await this.#sumOf(subject);
@@ -286,7 +286,7 @@ class Run {
     for (const name of names) {
       const { path = '', format = '' } = (await this.#world.disks.get(this.#world.at(name))).status ?? {};
       await runProgram('qemu-img', ['check', '-q', '-f', format, path]);
-      sums.push(await this.#sumOfFile(path, format));
+      sums.push(await diskContent(path, format));
     }
     return sums.join(' ');
   }
@@ -296,23 +296,9 @@ class Run {
     const { status } = await this.#world.snapshots.get(this.#world.at(name));
     const sums: string[] = [];
     for (const { mode, path = '', format = '' } of status?.disks ?? []) {
-      const inside = mode === 'Internal' ? ['-l', `snapshot.name=${status?.name ?? ''}`] : [];
-      sums.push(await this.#sumOfFile(path, format, inside));
+      sums.push(await diskContent(path, format, mode === 'Internal' ? status?.name : undefined));
     }
     return sums.join(' ');
-  }
-
-  async #sumOfFile(path: string, format: string, more: readonly string[] = []): Promise<string> {
-    const raw = join(this.#world.node.libvirtd.dir, `${randomUUID()}.raw`);
-    try {
-      await runProgram('qemu-img', ['convert', '-U', '-f', format, ...more, '-O', 'raw', path, raw]);
-      return createHash('sha256')
-        .update(await readFile(raw))
-        .digest('hex')
-        .slice(0, 16);
-    } finally {
-      await rm(raw, { force: true });
-    }
   }
 }
 

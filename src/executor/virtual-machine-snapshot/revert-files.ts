@@ -11,7 +11,24 @@ import {
 import { isOutOfSpace } from '../virtual-pool/storage-context.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 
-/** New files over the frozen ones. Until a machine is started, making them again loses nothing. */
+/**
+ * Makes the new files over the frozen ones. Until a machine is started, making them again loses nothing.
+ *
+ * @throws OperationFailedError OutOfSpace; those that were made are gone again.
+ */
+export async function makeFiles(run: OperationRun): Promise<void> {
+  const { signal } = run.context;
+  try {
+    for (const { to, base, format } of layersOf(run)) await createOverlay(to, { path: base, format }, signal);
+  } catch (error) {
+    if (signal.aborted || !isOutOfSpace(error)) throw error;
+    for (const { to } of layersOf(run)) await removeFile(to);
+    const message = `there is no space left for the files that it would go on with; nothing was changed: ${(error as Error).message}`;
+    throw new OperationFailedError('OutOfSpace', message);
+  }
+}
+
+/** The new files become the active ones. */
 export async function switchFiles(run: OperationRun, context: RevertContext): Promise<StepProgress> {
   const { signal } = run.context;
   const { namespace } = run.operation.metadata;
@@ -21,32 +38,11 @@ export async function switchFiles(run: OperationRun, context: RevertContext): Pr
       throw new OperationFailedError('SnapshotNotReady', `VirtualDisk "${layer.virtualDisk}" is not there any more`);
     }
     if (disk.status?.path === layer.to) continue;
-    try {
-      await createOverlay(layer.to, { path: layer.base, format: layer.format }, signal);
-    } catch (error) {
-      if (signal.aborted || !isOutOfSpace(error)) throw error;
-      await undo(run, context);
-      const message = `there is no space left for ${layer.to}; the machine's disks are as they were: ${(error as Error).message}`;
-      throw new OperationFailedError('OutOfSpace', message);
-    }
     await setActiveFile(context.snapshots, context.libvirt, disk, { path: layer.to, format: 'qcow2' }, signal);
   }
   await run.goTo('Starting');
   // The next reconcile defines the domain with the new files.
   return 20;
-}
-
-/** All disks are as they were, when one of them could not be reverted. */
-async function undo(run: OperationRun, context: RevertContext): Promise<void> {
-  const { signal } = run.context;
-  const { namespace } = run.operation.metadata;
-  for (const { virtualDisk, from, fromFormat, to } of layersOf(run)) {
-    const disk = await context.snapshots.disks.find({ namespace, name: virtualDisk }, { signal });
-    if (disk?.status?.path === to) {
-      await setActiveFile(context.snapshots, context.libvirt, disk, { path: from, format: fromFormat }, signal);
-    }
-    await removeFile(to);
-  }
 }
 
 /** The last step. */

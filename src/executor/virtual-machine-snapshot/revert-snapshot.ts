@@ -2,9 +2,10 @@
  * Back to a snapshot, step by step; each is noted in the operation before it begins, and doing one again changes nothing.
  *
  *   Preparing      is the spec the same? ─▶ what will be done, with the names of all files
- *   Stopping       the state of now is given up: the guest is powered off (not for an internal one with the same hardware)
+ *   Stopping       external: new files over the frozen ones are made, while nothing is given up yet; then the guest is
+ *                  powered off (not for an internal one with the same hardware)
  *   RestoringSpec  the machine's spec becomes that of the snapshot, if asked for
- *   Switching      external: new files over the frozen ones become the active ones
+ *   Switching      external: the new files become the active ones
  *                  internal: libvirt reverts, and leaves the guest paused, so that it may do so again
  *   Starting       from the memory that was kept, or anew; or it stays off
  *   Cleaning       libvirt's current snapshot; the files that were active before and belong to no snapshot go
@@ -14,7 +15,7 @@
 import { restoredSpec, specDifferences } from './compare-spec.ts';
 import { prepareRevert, specThen } from './prepare-revert.ts';
 import { snapshotOf, type RevertContext } from './revert-context.ts';
-import { clean, switchFiles } from './revert-files.ts';
+import { clean, makeFiles, switchFiles } from './revert-files.ts';
 import { revertInside, startReverted } from './revert-start.ts';
 import { readDomain } from '../virtual-machine/domain-view.ts';
 import { withoutSecrets } from '../virtual-machine/domain-metadata.ts';
@@ -50,6 +51,8 @@ export async function stepRevert(run: OperationRun, context: RevertContext): Pro
 async function stop(run: OperationRun): Promise<StepProgress> {
   const { status, now, options } = run.context;
   const { view } = run;
+  // Where there is no space for them, nothing was touched yet.
+  await makeFiles(run);
   if (view !== undefined && view.state !== 'off') {
     const begin = beginStop(status.power, now());
     if (begin !== undefined) await status.note({ power: begin, printableStatus: 'Stopping' });
