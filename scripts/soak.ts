@@ -11,6 +11,21 @@ import process from 'node:process';
 type Soak = (log: (line: string) => void) => Promise<unknown>;
 
 const soaks: Readonly<Record<string, () => Promise<Soak>>> = {
+  adoption: async () => {
+    const [{ adoptCorpus }, { AdoptingHost }, { startExecutorNode }] = await Promise.all([
+      import('../test/support/adopt-corpus.ts'),
+      import('../test/support/adopting-host.ts'),
+      import('../test/support/executor-node.ts'),
+    ]);
+    return async () => {
+      const node = await startExecutorNode();
+      try {
+        return await adoptCorpus(new AdoptingHost(node), 1);
+      } finally {
+        await node.close();
+      }
+    };
+  },
   'api-away': async () => {
     const { awayRun } = await import('../test/support/api-away.ts');
     return (log) => awayRun(60_000, log);
