@@ -67,7 +67,7 @@ export async function editMachine(
     }
     if (flags.wait && (after.spec.nodeName ?? '') !== '') {
       const generation = after.metadata.generation ?? 0;
-      const seen = await waitForObject(machines, ref, (now) => synchronised(now, generation), {
+      const seen = await waitForObject(machines, ref, (now) => synchronised(now, generation, ref.name), {
         signal: context.signal,
         timeoutMs: flags.timeout,
         what: `the executor of node ${after.spec.nodeName ?? ''} to take up the change of vm/${ref.name}`,
@@ -100,7 +100,7 @@ async function writeSpec(
 }
 
 /** Whether the executor has dealt with this generation; throws with libvirt's words when it could not. */
-function synchronised(machine: VirtualMachine | undefined, generation: number): boolean {
+function synchronised(machine: VirtualMachine | undefined, generation: number, name: string): boolean {
   if (machine === undefined) throw new NotFoundError('the machine was deleted meanwhile');
   if ((machine.status?.observedGeneration ?? -1) < generation) return false;
   for (const type of ['Synchronized', 'Degraded']) {
@@ -112,13 +112,20 @@ function synchronised(machine: VirtualMachine | undefined, generation: number): 
     if (condition.reason === virtualMachineReasons.LiveChangePending) return false;
     // A disk that is being made, or that another machine gives back.
     if (condition.reason === virtualMachineReasons.VolumeNotReady) return false;
-    throw new FailedError(`${condition.reason ?? type}: ${condition.message ?? ''}`);
+    const words = `vm/${name} was changed, but not everything is so: ${condition.reason ?? type}: ${condition.message ?? ''}`;
+    throw new FailedError(words, { hint: hints[condition.reason ?? '']?.(name) ?? `virtctl describe vm ${name}` });
   }
   return true;
 }
 
-function describeChange(change: FieldChange): string {
-  return `${change.path}: ${change.from ?? 'none'} → ${change.to ?? 'none'}`;
+/** What to do about a reason, by the reason. */
+const hints: Readonly<Partial<Record<string, (name: string) => string>>> = {
+  [virtualMachineReasons.LiveChangeFailed]: (name) =>
+    `what could not be changed takes effect at the next start: virtctl restart ${name}`,
+};
+
+function describeChange({ path, from = 'none', to = 'none', message }: FieldChange): string {
+  return `${path}: ${from} → ${to}${message === undefined ? '' : ` (${message})`}`;
 }
 
 /** Adds `--wait`, `--timeout` and the server's flags. */

@@ -4,6 +4,7 @@ import { foldBooleanFlags } from './boolean-flags.ts';
 import type { CommandSpec } from './command-spec.ts';
 import type { Context } from './context.ts';
 import { addExamples } from './examples.ts';
+import { moveLeadingFlags } from './leading-flags.ts';
 import { reportError } from './report-error.ts';
 import { ExitCode } from '../base/exit-code.ts';
 
@@ -16,14 +17,15 @@ export interface ProgramOptions {
 /**
  * Runs one command line. Only the module of the command that is called is loaded, which keeps `virtctl --help` quick.
  *
- * @param argv The words after the program's name.
+ * @param words The words after the program's name.
  * @returns The exit code; every error is printed on stderr, none is thrown.
  */
 export async function runProgram(
-  argv: readonly string[],
+  words: readonly string[],
   context: Context,
   options: ProgramOptions,
 ): Promise<ExitCode> {
+  const argv = moveLeadingFlags(words);
   const verbose = argv.includes('--verbose');
   try {
     const program = await buildProgram(argv, context, options);
@@ -62,7 +64,7 @@ export async function buildProgram(
     .addHelpCommand(
       new Command('help').argument('[command...]').summary('show help for a command').helpGroup(otherGroup),
     )
-    .configureHelp({ showGlobalOptions: true, optionDescription })
+    .configureHelp({ showGlobalOptions: true, optionDescription, visibleGlobalOptions: globalOptions })
     .showHelpAfterError("(see 'virtctl --help')")
     .exitOverride()
     .configureOutput({
@@ -103,6 +105,16 @@ function optionDescription(option: Option): string {
   const preset = typeof option.defaultValue === 'string' || typeof option.defaultValue === 'number';
   const shown = option.defaultValueDescription ?? String(option.defaultValue);
   return `${option.description}${choices}${preset ? `, default ${shown}` : ''}`;
+}
+
+/** The flags of the commands above, but for those that a command has itself. */
+function globalOptions(command: Command): Option[] {
+  const own = new Set(command.options.map(({ long, short }) => long ?? short));
+  const above: Option[] = [];
+  for (let one = command.parent; one !== null; one = one.parent) {
+    above.push(...one.options.filter(({ long, short, hidden }) => !hidden && !own.has(long ?? short)));
+  }
+  return above;
 }
 
 /** The words that may name the command: the first one, or the two after `help`, options passed over. */

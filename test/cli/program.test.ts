@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { commandLine } from '../support/command-line.ts';
 import { FailedError, InvalidInputError, NotFoundError } from '../../src/base/errors.ts';
+import { moveLeadingFlags } from '../../src/cli/leading-flags.ts';
 import { reportError } from '../../src/cli/report-error.ts';
 
 describe('the command line', () => {
@@ -28,6 +29,21 @@ describe('the command line', () => {
     const { exitCode, stderr } = await commandLine(['versoin']);
     expect(exitCode).toBe(2);
     expect(stderr).toBe("error: unknown command 'versoin'\n(Did you mean version?)\n(see 'virtctl --help')\n");
+  });
+
+  it("takes the API server's flags before the command's name as well, as kubectl does", () => {
+    const moved = (line: string): string => moveLeadingFlags(line.split(' ')).join(' ');
+    expect(moved('-n shop get vm web')).toBe('get vm web -n shop');
+    expect(moved('--namespace=shop --context c get vm')).toBe('get vm --namespace=shop --context c');
+    expect(moved('-nshop --kubeconfig /k delete vm -- -n')).toBe('delete vm -nshop --kubeconfig /k -- -n');
+    for (const same of ['get vm -n shop', '--help', '-n', '-V', '--foo get']) expect(moved(same)).toBe(same);
+  });
+
+  it('names each flag of a subcommand once in its help', async () => {
+    const { stdout } = await commandLine(['create', 'vm', '--help']);
+    expect(stdout.match(/--namespace <name>/g)).toHaveLength(1);
+    expect(stdout).toContain('--verbose');
+    expect(stdout).toContain('--filename');
   });
 
   it('ends with 2 for an unknown flag and points to the help of the command', async () => {

@@ -92,6 +92,7 @@ function machineSections(machine: VirtualMachine, nowMs: number): string[] {
   const { memory, vcpu } = spec.domain ?? {};
   const booted = domain?.bootedAt;
   const pending = status.restartRequired ?? [];
+  const isExplained = pending.some(({ message }) => message !== undefined);
   const ignored = status.ignored ?? [];
   const drift = status.drift ?? [];
   return [
@@ -145,8 +146,8 @@ function machineSections(machine: VirtualMachine, nowMs: number): string[] {
     ),
     tableSection(
       'Takes effect at the next start',
-      ['FIELD', 'NOW', 'THEN'],
-      pending.map((one) => [one.path, one.from, one.to]),
+      ['FIELD', 'NOW', 'THEN', ...(isExplained ? ['WHY'] : [])],
+      pending.map((one) => [one.path, one.from, one.to, ...(isExplained ? [one.message] : [])]),
     ),
     tableSection(
       'Not kept by libvirt',
