@@ -109,6 +109,7 @@ describe('changes to a running machine', () => {
     expect(vm.status?.restartRequired).toMatchObject([{ path: 'vcpu.current', from: '3', to: '1' }]);
     expect(vm.status?.restartRequired?.[0]?.message).toContain('type qemu');
     expect(node.condition(vm, 'RestartRequired').message).toContain('vcpu.current: 3 → 1 (QEMU cannot give back');
+    expect(node.condition(vm, 'Degraded')).toMatchObject({ status: 'False', reason: 'AsExpected' });
     expect(await dump()).toMatch(/<vcpu [^>]*current='3'/);
     expect(await inGuest(node.libvirtd, `default.${machine}`, processors)).toBe('0-2');
     const back = await change({ vcpu: { value: 4, current: 3 } });

@@ -23,6 +23,8 @@ export interface LiveResult {
   readonly restartRequired: readonly FieldChange[];
   /** What the guest was asked for and has not done yet, each with how far it is; look again soon. */
   readonly pending: readonly FieldChange[];
+  /** The paths of those that wait for a restart because this machine cannot do otherwise; nobody refused them. */
+  readonly limits: ReadonlySet<string>;
 }
 
 /** What differs between a running domain and what is asked for, without what libvirt itself did at its start. */
@@ -78,7 +80,7 @@ export async function applyLive(
   const before = await rememberApplied(wanted, unplugged, unmarked, options);
   if (steps.length === 0) {
     const restartRequired = differences.map((difference) => withReason(difference, reasons));
-    return { view: before, done: [], restartRequired, pending: [] };
+    return { view: before, done: [], restartRequired, pending: [], limits: new Set(reasons.keys()) };
   }
   const refused = new Map<string, string>(reasons);
   const waiting = new Map<string, LiveAction>();
@@ -118,7 +120,7 @@ export async function applyLive(
   const done = steps.flatMap((step) =>
     step.differences.filter(({ path }) => !leftPaths.has(path)).map((difference) => toChange(difference)),
   );
-  return { view, done, restartRequired, pending };
+  return { view, done, restartRequired, pending, limits: new Set(reasons.keys()) };
 }
 
 function withReason(difference: Difference, reasons: ReadonlyMap<string, string>): FieldChange {

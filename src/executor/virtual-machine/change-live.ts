@@ -64,8 +64,9 @@ export async function changeLive(round: Round): Promise<void> {
   }
   tellPending(round, result.pending);
   const restartRequired = [...result.restartRequired, ...round.plugged.refused];
+  round.limits = result.limits;
   if (result.pending.length > 0) lookAgain(round, guestPollMs);
-  else if (restartRequired.some(({ message }) => message !== undefined)) {
+  else if (restartRequired.some(({ path, message }) => message !== undefined && !result.limits.has(path))) {
     // What was refused may be taken later: a guest that has booted further plugs what it did not before.
     const attempt = round.memory.refusals.get(round.key) ?? 0;
     round.memory.refusals.set(round.key, attempt + 1);

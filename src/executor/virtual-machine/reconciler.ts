@@ -92,6 +92,7 @@ export class MachineReconciler {
         wanted: undefined,
         volumes: [],
         plugged: { refused: [], cutOff: [] },
+        limits: new Set(),
         trouble: undefined,
         requeueAfterMs: undefined,
       };

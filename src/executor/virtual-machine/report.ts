@@ -112,7 +112,7 @@ function tellDomain({ status, view }: Round): void {
   };
 }
 
-function tellIgnored({ status, view, plugged }: Round): void {
+function tellIgnored({ status, view, plugged, limits }: Round): void {
   const ignored = (view?.mark?.ignored ?? []).map((known) =>
     toFieldChange({ path: known.path, from: known.from, to: known.to }),
   );
@@ -127,7 +127,9 @@ function tellIgnored({ status, view, plugged }: Round): void {
     return;
   }
   delete status.next.ignored;
-  const refused = (status.next.restartRequired ?? []).filter(({ message }) => message !== undefined);
+  const refused = (status.next.restartRequired ?? []).filter(
+    ({ path, message }) => message !== undefined && !limits.has(path),
+  );
   if (refused.length > 0) {
     const words = refused.map(({ path, message }) => `${path}: ${message ?? ''}`).join('; ');
     status.condition('Degraded', true, 'LiveChangeFailed', words);

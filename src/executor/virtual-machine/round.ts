@@ -81,6 +81,8 @@ export interface Round {
   volumes: readonly ResolvedVolume[];
   /** What became of interfaces whose network stopped. */
   plugged: PlugReport;
+  /** The paths of live changes that this machine cannot make at all, which is no failure. */
+  limits: ReadonlySet<string>;
   /** Why `wanted` is not there, or could not be defined. */
   trouble: Error | undefined;
   requeueAfterMs: number | undefined;
