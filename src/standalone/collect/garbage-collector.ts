@@ -237,7 +237,8 @@ export class GarbageCollector {
     }
     if (left > 0) return;
     const old = decode(stored);
-    await writeUpdate(this.#state, target, old, { ...structuredClone(old), spec: {} }, this.#options(), false);
+    const finalize = { ...target, subresource: 'finalize' };
+    await writeUpdate(this.#state, finalize, old, { ...structuredClone(old), spec: {} }, this.#options(), false);
   }
 
   async #dropOwners(target: Target, stored: StoredObject, uids: ReadonlySet<string>): Promise<void> {

@@ -126,11 +126,15 @@ export function conflictsOf(
     .filter(({ fields }) => fields.size > 0);
 }
 
+function isEmpty(value: unknown): boolean {
+  return isJsonObject(value) && Object.keys(value).length === 0;
+}
+
 /**
  * Brings `next`'s managedFields up to date after a create, an update or a patch, in place.
  *
  * @param old The object before; undefined for a create.
- * @param given What the client sent as managedFields: an empty list resets them, as kube-apiserver takes it.
+ * @param given What the client sent as managedFields: a list with one empty entry resets them, as kube-apiserver takes it.
  */
 export function trackUpdate(
   old: JsonObject | undefined,
@@ -139,7 +143,7 @@ export function trackUpdate(
   manager: FieldManager,
   given: unknown,
 ): void {
-  const reset = old !== undefined && Array.isArray(given) && given.length === 0;
+  const reset = old !== undefined && Array.isArray(given) && given.length === 1 && isEmpty(given[0]);
   const entries = old === undefined || reset ? [] : decodeManaged(old);
   const raw = compare(old ?? {}, next, schema);
   const changes: Comparison = {

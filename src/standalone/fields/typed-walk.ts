@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { JsonObject, JsonSchema } from '../schema/json-schema.ts';
-import { isJsonObject, schemaOfField } from '../schema/json-schema.ts';
+import { isJsonObject, schemaOfField, setField } from '../schema/json-schema.ts';
 import type { FieldSet } from './field-path.ts';
 import { joinPath } from './field-path.ts';
 
@@ -114,7 +114,8 @@ export function mergeValues(live: unknown, applied: unknown, schema: JsonSchema)
   if (merge === 'map') {
     const result: JsonObject = { ...(live as JsonObject) };
     for (const [key, value] of Object.entries(applied as JsonObject)) {
-      result[key] = mergeValues(result[key], value, childSchema(schema, key));
+      const before = Object.hasOwn(result, key) ? result[key] : undefined;
+      setField(result, key, mergeValues(before, value, childSchema(schema, key)));
     }
     return result;
   }

@@ -79,8 +79,8 @@ export function notFound(resource: ResourceName, name: string): ApiError {
   return new ApiError(404, 'NotFound', `${qualified(resource)} "${name}" not found`, detailsOf(resource, name));
 }
 
-export function alreadyExists(resource: ResourceName, name: string): ApiError {
-  const message = `${qualified(resource)} "${name}" already exists`;
+export function alreadyExists(resource: ResourceName, name: string, isBeingDeleted: boolean): ApiError {
+  const message = `${isBeingDeleted ? 'object is being deleted: ' : ''}${qualified(resource)} "${name}" already exists`;
   return new ApiError(409, 'AlreadyExists', message, detailsOf(resource, name));
 }
 

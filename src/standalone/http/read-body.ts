@@ -1,10 +1,25 @@
 import type { IncomingMessage } from 'node:http';
-import { parse } from 'yaml';
+import { parse, type DocumentOptions, type ParseOptions, type SchemaOptions, type ToJSOptions } from 'yaml';
 import { ApiError, badRequest } from './api-error.ts';
 import { decodeProtobuf, protobufType } from './kubernetes-protobuf.ts';
 
 /** A request may not be larger than this, in bytes: kube-apiserver's bound. */
 const maxRequestBytes = 3 * 1024 * 1024;
+
+/** YAML 1.1 as kube-apiserver reads it, of whose types JSON has no dates, sets and times. */
+const yamlOptions: ParseOptions & DocumentOptions & SchemaOptions & ToJSOptions = {
+  version: '1.1',
+  schema: 'yaml-1.1',
+  merge: true,
+  uniqueKeys: false,
+  maxAliasCount: 100,
+  logLevel: 'error',
+  customTags: (tags) =>
+    tags.filter(
+      (tag) =>
+        typeof tag === 'string' || !(tag.format === 'TIME' || /:(?:timestamp|binary|omap|pairs|set)$/.test(tag.tag)),
+    ),
+};
 
 /** @throws ApiError 413 when it is too large. */
 export async function readBody(request: IncomingMessage): Promise<Buffer> {
@@ -30,7 +45,7 @@ export function decodeBody(body: Buffer, type: string, kind: string): unknown {
   if (type === protobufType) return decodeProtobuf(body);
   const text = body.toString('utf8');
   try {
-    if (type.endsWith('yaml')) return parse(text, { maxAliasCount: 100 }) as unknown;
+    if (type.endsWith('yaml')) return parse(text, yamlOptions) as unknown;
     return JSON.parse(text) as unknown;
   } catch (error) {
     const shown = text === '' ? '<empty>' : `${text.slice(0, 28)}${text.length > 28 ? ' ...' : ''}`;

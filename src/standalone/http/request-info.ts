@@ -1,5 +1,6 @@
 import type { ResourceDefinition } from '../kinds/resource-definition.ts';
 import type { DefinitionRegistry } from '../kinds/registry.ts';
+import { badRequest } from './api-error.ts';
 
 /** Which resource a path is about. */
 export interface RequestInfo {
@@ -15,9 +16,14 @@ export interface RequestInfo {
 /** What a path that leads to no resource is answered with. */
 export type NoResource = 'unknown-group' | 'unknown-resource';
 
-/** Reads `/api/v1/…` and `/apis/GROUP/VERSION/…`, as kube-apiserver lays them out. */
+/**
+ * Reads `/api/v1/…` and `/apis/GROUP/VERSION/…`, as kube-apiserver lays them out.
+ *
+ * @throws ApiError 400 for an escape that stands for no character.
+ */
 export function parseResourcePath(path: string, registry: DefinitionRegistry): RequestInfo | NoResource {
-  const parts = path.split('/').slice(1).map(decodeURIComponent);
+  const parts = path.split('/').slice(1).map(decodePart);
+  if (parts.at(-1) === '') parts.pop();
   const core = parts[0] === 'api';
   const group = core ? '' : (parts[1] ?? '');
   const version = (core ? parts[1] : parts[2]) ?? '';
@@ -32,6 +38,15 @@ export function parseResourcePath(path: string, registry: DefinitionRegistry): R
   if (namespaced !== (definition.scope === 'Namespaced') && (namespaced || name !== '')) return 'unknown-resource';
   if (subresource !== '' && !subresourcesOf(definition).includes(subresource)) return 'unknown-resource';
   return { definition, namespace, name, subresource };
+}
+
+function decodePart(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error;
+    throw badRequest(`invalid URL escape in ${JSON.stringify(part)}`);
+  }
 }
 
 function isNamespaceSubresource(rest: readonly string[]): boolean {

@@ -17,7 +17,7 @@ import { decode, keyOf, metadataOf, show, storageDefinition } from '../verbs/api
 import { createObject } from '../verbs/create.ts';
 import { decodeObject } from '../verbs/decode-object.ts';
 import { deleteObject, goStrings, isNamespace, parseDeleteOptions } from '../verbs/delete.ts';
-import { isSelected, listObjects, parseSelection } from '../verbs/list.ts';
+import { isSelected, listObjects, parseFlag, parseSelection } from '../verbs/list.ts';
 import { patchObject, acceptedPatchTypes, patchTypes } from '../verbs/patch.ts';
 import { finalizeNamespace } from '../verbs/finalize-namespace.ts';
 import { latest, updateObject } from '../verbs/update.ts';
@@ -42,7 +42,7 @@ export async function serveResource(call: ResourceRequest): Promise<void> {
     case 'GET':
       // With a name, kube-apiserver reads the object whatever watch says.
       if (!onCollection) serveGet(call);
-      else if (isWatch(call.query)) serveWatch(call);
+      else if (parseFlag(call.query, 'watch')) serveWatch(call);
       else serveList(call);
       break;
     case 'POST':
@@ -65,11 +65,6 @@ export async function serveResource(call: ResourceRequest): Promise<void> {
     default:
       throw methodNotAllowed();
   }
-}
-
-function isWatch(query: URLSearchParams): boolean {
-  const watch = query.get('watch');
-  return watch === 'true' || watch === '1' || watch === '';
 }
 
 function serveGet(call: ResourceRequest): void {
@@ -161,11 +156,10 @@ async function servePatch(call: ResourceRequest): Promise<void> {
   const accepted = acceptedPatchTypes(info.definition);
   if (!accepted.includes(type)) throw unsupportedMediaType(accepted);
   const options = writeOptions(call, type === patchTypes.apply);
-  const force = query.get('force');
   const patch = decodeBody(await readBody(request), type, info.definition.kind);
   finish(
     call,
-    await patchObject(state, info, type, patch, options, force === null ? undefined : force === 'true'),
+    await patchObject(state, info, type, patch, options, query.has('force') ? parseFlag(query, 'force') : undefined),
     options,
   );
 }
@@ -182,7 +176,7 @@ async function optionsBody(call: ResourceRequest): Promise<unknown> {
   if (body.length === 0) return undefined;
   const type = contentTypeOf(call.request);
   checkObjectType(type);
-  const options = decodeBody(body, type, 'DeleteOptions');
+  const options = decodeBody(body, type, 'DeleteOptions') ?? undefined;
   if (isJsonObject(options) && options['kind'] !== undefined && options['kind'] !== 'DeleteOptions') {
     throw badRequest(`the body of a delete has to be DeleteOptions, not ${textOf(options['kind'])}`);
   }
@@ -220,6 +214,19 @@ function writeOptions(call: ResourceRequest, isApply = false): WriteOptions {
     problems.push({
       reason: 'FieldValueTooLong',
       message: 'Too long: must have at most 128 bytes',
+      field: 'fieldManager',
+    });
+  }
+  const unprintable = Array.from(fieldManager).findIndex((char) => /[\p{C}\p{Zl}\p{Zp}]/u.test(char));
+  if (unprintable >= 0) {
+    const code = (Array.from(fieldManager)[unprintable]?.codePointAt(0) ?? 0)
+      .toString(16)
+      .toUpperCase()
+      .padStart(4, '0');
+    const rule = `invalid character U+${code} (at position ${unprintable})`;
+    problems.push({
+      reason: 'FieldValueInvalid',
+      message: `Invalid value: ${JSON.stringify(fieldManager)}: ${rule}`,
       field: 'fieldManager',
     });
   }

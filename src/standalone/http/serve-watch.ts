@@ -7,7 +7,7 @@ import type { ResourceDefinition } from '../kinds/resource-definition.ts';
 import type { JsonObject } from '../schema/json-schema.ts';
 import { partialMetadata, table, tableWriter } from '../table/table.ts';
 import { metadataOf, show } from '../verbs/api-state.ts';
-import { parseInteger, parseResourceVersion, parseSelection } from '../verbs/list.ts';
+import { parseFlag, parseInteger, parseResourceVersion, parseSelection } from '../verbs/list.ts';
 import type { EventEncoder, WatchEventType } from '../verbs/watch.ts';
 
 /** A watch without timeoutSeconds ends after half an hour to an hour, as kube-apiserver's. */
@@ -22,7 +22,7 @@ export function serveWatch(call: ResourceRequest): void {
   const selection = parseSelection(info.definition, query);
   const resourceVersion = parseResourceVersion(query);
   const timeoutSeconds = parseInteger(query, 'timeoutSeconds') ?? 0;
-  const sendInitialEvents = query.get('sendInitialEvents') === 'true';
+  const sendInitialEvents = parseFlag(query, 'sendInitialEvents');
   if (sendInitialEvents && query.get('resourceVersionMatch') !== 'NotOlderThan') {
     throw invalid({ group: 'meta.k8s.io', plural: 'listoptions', kind: 'ListOptions' }, '', [
       {
@@ -48,7 +48,7 @@ export function serveWatch(call: ResourceRequest): void {
       namespace: info.namespace,
       selection,
       resourceVersion: resourceVersion === 0 ? undefined : resourceVersion,
-      allowBookmarks: query.get('allowWatchBookmarks') === 'true' || query.get('allowWatchBookmarks') === '1',
+      allowBookmarks: parseFlag(query, 'allowWatchBookmarks'),
       sendInitialEvents,
       timeoutMs:
         timeoutSeconds > 0 ? Math.min(timeoutSeconds * 1000, 2 ** 31 - 1) : minTimeoutMs * (1 + state.random()),

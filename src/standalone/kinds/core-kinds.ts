@@ -85,7 +85,7 @@ const namespaces: ResourceDefinition = {
     if (old === undefined) {
       object['spec'] = { finalizers: ['kubernetes'] };
       object['status'] = { phase: 'Active' };
-    }
+    } else object['spec'] = old['spec'];
     const metadata = object['metadata'] as JsonObject;
     metadata['labels'] = {
       ...(metadata['labels'] as JsonObject | undefined),
@@ -118,6 +118,7 @@ function dataProblems(request: AdmissionRequest, what: 'secret' | 'configmap'): 
       });
     }
   }
+  found.push(...sizeProblems(object, what), ...(what === 'secret' ? typeProblems(object) : doubleProblems(object)));
   if (old?.['immutable'] === true) {
     const rule = 'field is immutable when `immutable` is set';
     if (object['immutable'] !== true) found.push(forbiddenChange('immutable', rule));
@@ -133,6 +134,70 @@ function dataProblems(request: AdmissionRequest, what: 'secret' | 'configmap'): 
     });
   }
   return found;
+}
+
+/** The most bytes that a Secret's or a ConfigMap's values may have together. */
+const maxDataBytes = 1024 * 1024;
+
+function sizeProblems(object: JsonObject, what: 'secret' | 'configmap'): Cause[] {
+  const values = (field: string): string[] => Object.values((object[field] ?? {}) as JsonObject).map(textOf);
+  const encoded = values(what === 'secret' ? 'data' : 'binaryData');
+  const plain = what === 'secret' ? [] : values('data');
+  const bytes =
+    encoded.reduce((sum, value) => sum + Buffer.byteLength(value, 'base64'), 0) +
+    plain.reduce((sum, value) => sum + Buffer.byteLength(value), 0);
+  if (bytes <= maxDataBytes) return [];
+  const message = `Too long: must have at most ${maxDataBytes} bytes`;
+  return [{ reason: 'FieldValueTooLong', message, field: what === 'secret' ? 'data' : '' }];
+}
+
+/** What a Secret of a type that Kubernetes knows has to hold. */
+const requiredData: ReadonlyMap<string, readonly string[]> = new Map([
+  ['kubernetes.io/tls', ['tls.crt', 'tls.key']],
+  ['kubernetes.io/ssh-auth', ['ssh-privatekey']],
+  ['kubernetes.io/dockercfg', ['.dockercfg']],
+  ['kubernetes.io/dockerconfigjson', ['.dockerconfigjson']],
+]);
+
+function typeProblems(object: JsonObject): Cause[] {
+  const type = textOf(object['type']);
+  const data = (object['data'] ?? {}) as JsonObject;
+  const required = (field: string): Cause => ({ reason: 'FieldValueRequired', message: 'Required value', field });
+  const needed = requiredData.get(type) ?? [];
+  const missing = needed.filter((key) => !Object.hasOwn(data, key));
+  const found = missing.map((key) => required(`data[${key}]`));
+  if (type === 'kubernetes.io/basic-auth' && !('username' in data) && !('password' in data)) {
+    found.push(required('data[username]'), required('data[password]'));
+  }
+  for (const key of ['.dockercfg', '.dockerconfigjson']) {
+    if (missing.includes(key) || !needed.includes(key)) continue;
+    if (isJson(Buffer.from(textOf(data[key]), 'base64').toString())) continue;
+    const message = 'Invalid value: "<secret contents redacted>": is not JSON';
+    found.push({ reason: 'FieldValueInvalid', message, field: `data[${key}]` });
+  }
+  return found;
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch (error) {
+    if (error instanceof SyntaxError) return false;
+    throw error;
+  }
+}
+
+/** A key may be in one of a ConfigMap's two maps only. */
+function doubleProblems(object: JsonObject): Cause[] {
+  const binary = (object['binaryData'] ?? {}) as JsonObject;
+  return Object.keys((object['data'] ?? {}) as JsonObject)
+    .filter((key) => Object.hasOwn(binary, key))
+    .map((key) => ({
+      reason: 'FieldValueInvalid',
+      message: `Invalid value: ${JSON.stringify(key)}: duplicate of key present in binaryData`,
+      field: `data[${key}]`,
+    }));
 }
 
 const secrets: ResourceDefinition = {

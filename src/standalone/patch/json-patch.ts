@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { ApiError, badRequest } from '../http/api-error.ts';
-import { isJsonObject } from '../schema/json-schema.ts';
+import { isJsonObject, setField } from '../schema/json-schema.ts';
 
 /** More operations than this are refused, as kube-apiserver does. */
 const maxOperations = 10_000;
@@ -66,7 +66,12 @@ function applyOperation(document: unknown, operation: Operation): unknown {
       return change(document, path, (parent, key) => insert(parent, key, copied, path), copied);
     }
     case 'test':
-      if (!isDeepStrictEqual(read(document, path), operation.value)) {
+      if (
+        !isDeepStrictEqual(
+          operation.value === null ? readOrNull(document, path) : read(document, path),
+          operation.value,
+        )
+      ) {
         throw refuse(`testing value ${path} failed: test failed`);
       }
       return document;
@@ -95,6 +100,15 @@ function read(document: unknown, path: string): unknown {
   return value;
 }
 
+/** As kube-apiserver, and unlike RFC 6902: a field that is not there is null to a test. */
+function readOrNull(document: unknown, path: string): unknown {
+  const keys = keysOf(path);
+  const last = keys.pop();
+  const parent = keys.reduce<unknown>(child, document);
+  if (last === undefined || !isJsonObject(parent)) return read(document, path);
+  return child(parent, last) ?? null;
+}
+
 type Change = (parent: unknown[] | Record<string, unknown>, key: string) => void;
 
 function change(document: unknown, path: string, apply: Change, whole: unknown): unknown {
@@ -114,14 +128,14 @@ function indexOf(list: readonly unknown[], key: string, max: number, path: strin
 }
 
 function insert(parent: unknown[] | Record<string, unknown>, key: string, value: unknown, path: string): void {
-  if (!Array.isArray(parent)) parent[key] = value;
+  if (!Array.isArray(parent)) setField(parent, key, value);
   else if (key === '-') parent.push(value);
   else parent.splice(indexOf(parent, key, parent.length, path), 0, value);
 }
 
 function assign(parent: unknown[] | Record<string, unknown>, key: string, value: unknown, path: string): void {
   if (Array.isArray(parent)) parent[indexOf(parent, key, parent.length - 1, path)] = value;
-  else parent[key] = value;
+  else setField(parent, key, value);
 }
 
 function remove(parent: unknown[] | Record<string, unknown>, key: string): void {

@@ -6,7 +6,7 @@
  */
 import { badRequest } from '../http/api-error.ts';
 import type { JsonObject, JsonSchema } from '../schema/json-schema.ts';
-import { isJsonObject, schemaOfField } from '../schema/json-schema.ts';
+import { isJsonObject, schemaOfField, setField } from '../schema/json-schema.ts';
 
 const deleteFrom = '$deleteFromPrimitiveList/';
 const orderOf = '$setElementOrder/';
@@ -27,7 +27,10 @@ export function applyStrategicMergePatch(target: JsonObject, patch: JsonObject, 
     if (key === '$patch' || key === '$retainKeys' || key.startsWith(orderOf)) continue;
     if (key.startsWith(deleteFrom)) deletePrimitives(result, key.slice(deleteFrom.length), value);
     else if (value === null) Reflect.deleteProperty(result, key);
-    else result[key] = mergeField(result[key], value, schemaOfField(schema, key) ?? {});
+    else {
+      const before = Object.hasOwn(result, key) ? result[key] : undefined;
+      setField(result, key, mergeField(before, value, schemaOfField(schema, key) ?? {}));
+    }
   }
   return result;
 }

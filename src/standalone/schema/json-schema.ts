@@ -44,6 +44,13 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** Sets a field, whatever its name: a plain assignment to `__proto__` would change what the object inherits. */
+export function setField(object: JsonObject, key: string, value: unknown): void {
+  if (key === '__proto__') {
+    Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true });
+  } else object[key] = value;
+}
+
 /** The schema of a field of an object, or undefined when the schema does not know it. */
 export function schemaOfField(schema: JsonSchema, key: string): JsonSchema | undefined {
   const property =

@@ -57,16 +57,17 @@ function parseRequirement(text: string): [Selector, string] {
   }
   const opened = /^(in|notin)\s+(\S+)/.exec(rest);
   if (opened !== null) throw unparsable(`found '${firstWord(opened[2] ?? '')}' expected: '('`);
-  const comparison = /^([<>])\s*(-?\d+)/.exec(rest);
+  const comparison = /^([<>])\s*([-+]?\d+)(?=\s*(?:,|$))/.exec(rest);
   if (comparison !== null) {
     const limit = Number(comparison[2]);
     const above = comparison[1] === '>';
     const compare: Selector = (values) => {
-      const number = values[key] === undefined ? NaN : Number(values[key]);
+      const number = /^[-+]?\d+$/.test(values[key] ?? '') ? Number(values[key]) : NaN;
       return above ? number > limit : number < limit;
     };
     return [compare, rest.slice(comparison[0].length)];
   }
+  if (/^[<>]/.test(rest)) throw unparsable("for 'Gt', 'Lt' operators, the value must be an integer");
   throw unparsable(`found '${firstWord(rest)}', expected: '=', '!=', '==', 'in', notin'`);
 }
 
@@ -97,6 +98,11 @@ export function parseFieldSelector(text: string, supported: readonly string[]): 
     if (match === null) throw badRequest(`invalid selector: '${text}'; can't understand '${term}'`);
     const [, key = '', operator, raw = ''] = match;
     if (!supported.includes(key)) throw badRequest(`field label not supported: ${key}`);
+    const plain = raw.replace(/\\[,=\\]/g, '');
+    if (plain.includes('\\'))
+      throw badRequest(`invalid field selector: invalid escape sequence in ${JSON.stringify(raw)}`);
+    if (/[,=]/.test(plain))
+      throw badRequest(`invalid field selector: unescaped character in value ${JSON.stringify(raw)}`);
     const value = raw.replace(/\\([,=\\])/g, '$1');
     return operator === '!=' ? (values) => (values[key] ?? '') !== value : (values) => (values[key] ?? '') === value;
   });

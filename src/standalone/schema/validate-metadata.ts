@@ -45,8 +45,10 @@ export function qualifiedNameProblems(name: string, field: string): Cause[] {
   const last = parts.at(-1) ?? '';
   const found: Cause[] = [];
   if (prefix === '') found.push(bad(field, name, 'prefix part must be non-empty'));
-  else if (prefix !== undefined && !matches(subdomain, prefix))
-    found.push(bad(field, name, `prefix part ${subdomainRule}`));
+  else if (prefix !== undefined) {
+    if (prefix.length > 253) found.push(bad(field, name, 'prefix part must be no more than 253 characters'));
+    if (!matches(subdomain, prefix)) found.push(bad(field, name, `prefix part ${subdomainRule}`));
+  }
   if (last === '') found.push(bad(field, name, 'name part must be non-empty'));
   else if (last.length > 63) found.push(bad(field, name, 'name part must be no more than 63 characters'));
   if (!matches(namePart, last)) found.push(bad(field, name, namePartRule));
@@ -129,6 +131,17 @@ function ownerProblems(references: unknown): Cause[] {
     ] as const;
     for (const [key, rule] of needed) {
       if ((reference[key] ?? '') === '') found.push(bad(`${field}.${key}`, '', rule));
+    }
+    const apiVersion = textOf(reference['apiVersion']);
+    if (apiVersion.split('/').length > 2)
+      found.push(bad(`${field}.apiVersion`, apiVersion, 'version must not be empty'));
+    if (reference['kind'] === 'Event' && (apiVersion === 'v1' || apiVersion.startsWith('events.k8s.io/'))) {
+      const rule = `${apiVersion}, Kind=Event is disallowed from being an owner`;
+      found.push({
+        reason: 'FieldValueInvalid',
+        message: `Invalid value: ${JSON.stringify(reference)}: ${rule}`,
+        field,
+      });
     }
     if (reference['controller'] !== true) continue;
     const name = String(reference['name']);

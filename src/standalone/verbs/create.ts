@@ -52,7 +52,9 @@ export async function createObject(
   finishCreate(state, definition, object, options);
   const name = String(metadata['name']);
   const existing = state.store.latest(resourceKey(definition), keyOf(definition, namespace, name));
-  if (existing !== undefined) throw alreadyExists(definition, name);
+  if (existing !== undefined) {
+    throw alreadyExists(definition, name, metadataOf(decode(existing))['deletionTimestamp'] !== undefined);
+  }
   if (!options.dryRun) await store(state, definition, object);
   return { object, created: true };
 }

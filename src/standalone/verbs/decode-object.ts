@@ -1,9 +1,11 @@
+import { isDeepStrictEqual } from 'node:util';
 import { badRequest, invalid } from '../http/api-error.ts';
 import { objectMetaSchema } from '../kinds/object-meta.ts';
 import type { ResourceDefinition } from '../kinds/resource-definition.ts';
 import { apiVersionOf } from '../kinds/resource-definition.ts';
 import { applyDefaults } from '../schema/apply-defaults.ts';
-import type { JsonObject } from '../schema/json-schema.ts';
+import { dropNulls } from '../schema/drop-nulls.ts';
+import type { JsonObject, JsonSchema } from '../schema/json-schema.ts';
 import { isJsonObject, textOf } from '../schema/json-schema.ts';
 import { prune } from '../schema/prune.ts';
 import { validate } from '../schema/validate.ts';
@@ -42,6 +44,7 @@ export function decodeObject(body: unknown, definition: ResourceDefinition, opti
   decodeMetadata(body, cannot);
   const unknown = [...pruneMetadata(body), ...prune(body, definition.schema)];
   reportUnknown(unknown, options, cannot);
+  dropNulls(body, definition.schema);
   if (definition.builtIn === true) checkTypes(body, definition, cannot);
   applyDefaults(body, definition.schema);
   return body;
@@ -70,17 +73,31 @@ function decodeMetadata(body: JsonObject, cannot: (why: string) => Error): void 
   if (!isJsonObject(metadata)) throw cannot('json: cannot unmarshal metadata into Go value of type v1.ObjectMeta');
   for (const [key, value] of Object.entries(metadata)) if (value === null) Reflect.deleteProperty(metadata, key);
   body['metadata'] = metadata;
+  const owners = metadata['ownerReferences'];
+  if (Array.isArray(owners)) metadata['ownerReferences'] = withoutTwins(owners as unknown[]);
   const [problem] = validate({ meta: metadata }, { type: 'object', properties: { meta: withoutRequired } });
   if (problem === undefined) return;
   const field = problem.field.replace(/^meta/, 'metadata');
   throw cannot(`${field}: ${problem.message.replaceAll('meta.', 'metadata.')}`);
 }
 
-/** Owners without a name are told by validation of metadata, in its own words. */
-const withoutRequired = {
+/** As kube-apiserver: the same owner named twice is one. */
+function withoutTwins(items: readonly unknown[]): unknown[] {
+  return items.filter((item, index) => items.findIndex((other) => isDeepStrictEqual(other, item)) === index);
+}
+
+/** Types only: owners without a name are told by validation of metadata, in its own words, and lists merge by themselves. */
+const withoutRequired: JsonSchema = {
   ...objectMetaSchema,
-  properties: { ...objectMetaSchema.properties, ownerReferences: { type: 'array', items: { type: 'object' } } },
-} as const;
+  properties: {
+    ...objectMetaSchema.properties,
+    ownerReferences: {
+      type: 'array',
+      items: { ...objectMetaSchema.properties?.['ownerReferences']?.items, required: [] },
+    },
+    finalizers: { type: 'array', items: { type: 'string' } },
+  },
+};
 
 function pruneMetadata(body: JsonObject): string[] {
   return prune({ meta: body['metadata'] }, { type: 'object', properties: { meta: objectMetaSchema } }).map((path) =>

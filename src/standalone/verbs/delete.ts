@@ -7,6 +7,7 @@ import { isJsonObject, textOf } from '../schema/json-schema.ts';
 import type { StoredObject } from '../storage/change.ts';
 import type { ApiState } from './api-state.ts';
 import { admissionReader, decode, metadataOf, show, storageDefinition, store } from './api-state.ts';
+import { parseInteger } from './list.ts';
 import type { Target } from './update.ts';
 import { mustExist, remove } from './update.ts';
 
@@ -32,6 +33,8 @@ const keptNamespaces = ['default', 'kube-system', 'kube-public'];
 export function parseDeleteOptions(body: unknown, query: URLSearchParams): DeleteOptions {
   if (body !== undefined && !isJsonObject(body)) throw badRequest('the body of a delete has to be DeleteOptions');
   const given = body ?? {};
+  // Nothing here has a grace period; but a client that gets it wrong wants to know.
+  parseInteger(query, 'gracePeriodSeconds');
   const preconditions = isJsonObject(given['preconditions']) ? given['preconditions'] : {};
   const policy = query.get('propagationPolicy') ?? given['propagationPolicy'];
   const orphan = query.get('orphanDependents') ?? given['orphanDependents'];

@@ -55,11 +55,21 @@ export function parseResourceVersion(query: URLSearchParams): number | undefined
   );
 }
 
+/** @throws ApiError 400 for what is no 64-bit integer. */
 export function parseInteger(query: URLSearchParams, name: string): number | undefined {
-  const text = query.get(name) ?? '';
-  if (text === '') return undefined;
-  if (!/^-?\d+$/.test(text)) throw badRequest(`strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`);
+  const text = query.get(name);
+  if (text === null) return undefined;
+  const refuse = (why: string): Error => badRequest(`strconv.ParseInt: parsing ${JSON.stringify(text)}: ${why}`);
+  if (!/^[-+]?\d+$/.test(text)) throw refuse('invalid syntax');
+  if (BigInt.asIntN(64, BigInt(text.replace('+', ''))) !== BigInt(text.replace('+', '')))
+    throw refuse('value out of range');
   return Number(text);
+}
+
+/** A flag in a query, as kube-apiserver takes it: what is there is true, but for `false` and `0`. */
+export function parseFlag(query: URLSearchParams, name: string): boolean {
+  const text = query.get(name);
+  return text !== null && text !== '0' && text.toLowerCase() !== 'false';
 }
 
 /** A newer state was asked for than there is. */
@@ -88,6 +98,8 @@ export function listObjects(
   const resource = resourceKey(definition);
   const prefix = namespace === '' ? '' : `${namespace}/`;
   const limit = Math.max(0, parseInteger(query, 'limit') ?? 0);
+  // Of no use to a list; but a client that gets it wrong wants to know.
+  parseInteger(query, 'timeoutSeconds');
   const token = query.get('continue') ?? '';
   const given = parseResourceVersion(query);
   const match = query.get('resourceVersionMatch') ?? '';

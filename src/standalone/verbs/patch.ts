@@ -4,6 +4,7 @@ import { badRequest, conflict, invalid, modifiedMeanwhile, unsupportedMediaType 
 import { applyJsonPatch } from '../patch/json-patch.ts';
 import { applyMergePatch } from '../patch/merge-patch.ts';
 import { applyStrategicMergePatch } from '../patch/strategic-merge-patch.ts';
+import { dropNulls } from '../schema/drop-nulls.ts';
 import type { JsonObject } from '../schema/json-schema.ts';
 import { isJsonObject, textOf } from '../schema/json-schema.ts';
 import type { ApiState, WriteOptions, Written } from './api-state.ts';
@@ -11,7 +12,7 @@ import { apiVersionOf, decode, fullSchema, metadataOf, show, storageDefinition }
 import { createApplied } from './create.ts';
 import { decodeObject } from './decode-object.ts';
 import type { Target } from './update.ts';
-import { latest, mustExist, writeUpdate } from './update.ts';
+import { checkVersion, latest, mustExist, writeUpdate } from './update.ts';
 
 /** The media types of patches. */
 export const patchTypes = {
@@ -56,12 +57,14 @@ export async function patchObject(
     const message = `Invalid value: ${JSON.stringify(textOf(metadata['uid']))}: field is immutable`;
     throw invalid(definition, target.name, [{ reason: 'FieldValueInvalid', message, field: 'metadata.uid' }]);
   }
-  const version = textOf(metadata['resourceVersion']);
-  if (version !== '' && version !== String(stored.resourceVersion)) throw modifiedMeanwhile(definition, target.name);
+  checkVersion(target, metadata, stored);
   if (metadata['name'] !== target.name) {
     throw badRequest(
       `the name of the object (${textOf(metadata['name'])}) does not match the name on the URL (${target.name})`,
     );
+  }
+  if (definition.scope === 'Namespaced' && metadata['namespace'] !== target.namespace) {
+    throw badRequest('the namespace of the provided object does not match the namespace sent on the request');
   }
   const next = decodeObject(patched, definition, options);
   const asStored = definition.conversion === undefined ? next : definition.conversion.toStorage(next);
@@ -132,6 +135,7 @@ async function apply(
       for (const key of Object.keys(configuration))
         if (!['apiVersion', 'kind', 'metadata', 'status'].includes(key)) Reflect.deleteProperty(configuration, key);
   }
+  dropNulls(configuration, definition.schema);
   const merged = serverSideApply(old, configuration, fullSchema(definition), manager, force);
   const next = decodeObject(structuredClone(merged), definition, options);
   if (old === undefined) {

@@ -76,7 +76,8 @@ export async function updateObject(
   return await writeUpdate(state, target, decode(stored), next, options, false);
 }
 
-function checkVersion(target: Target, metadata: JsonObject, stored: StoredObject): void {
+/** @throws ApiError 409 when what was written meanwhile is another, 422 for a custom resource that does not say what it replaces. */
+export function checkVersion(target: Target, metadata: JsonObject, stored: StoredObject): void {
   const { definition, name } = target;
   const given = textOf(metadata['resourceVersion']);
   if (!/^\d*$/.test(given)) {

@@ -316,4 +316,108 @@ export const createCases: Cases = (bench) => {
       /^Namespace "a\.b" is invalid: metadata\.name: Invalid value: "a\.b": a lowercase RFC 1123 label must consist of/,
     );
   });
+  it.each<[string, Json]>([
+    ['a label whose prefix is too long', { labels: { [`${'x'.repeat(254)}/a`]: '1' } }],
+    ['an owner of no version', { ownerReferences: [{ apiVersion: 'a/b/c', kind: 'X', name: 'n', uid: 'u' }] }],
+    ['an event as owner', { ownerReferences: [{ apiVersion: 'v1', kind: 'Event', name: 'n', uid: 'u' }] }],
+  ])('refuses %s', async (_what, metadata) => {
+    const { api, widgets, widget } = bench();
+    const { code, body } = await api.post(widgets(), widget('refused', { size: 1 }, metadata));
+    expect([code, body['reason']]).toEqual([422, 'Invalid']);
+  });
+  it('refuses an owner of wrong types with 400', async () => {
+    const { api, widgets, widget } = bench();
+    const owner = { apiVersion: 'v1', kind: 'X', name: 'n', uid: 'u', blockOwnerDeletion: 'x' };
+    expect((await api.post(widgets(), widget('refused', { size: 1 }, { ownerReferences: [owner] }))).code).toBe(400);
+  });
+  it('takes an owner or a finalizer that stands twice', async () => {
+    const { api, widgets, widget } = bench();
+    const owner = { apiVersion: 'elsewhere.test/v1', kind: 'Thing', name: 'n', uid: 'u' };
+    const twins = { ownerReferences: [owner, { ...owner }], finalizers: ['a/b', 'a/b'] };
+    const { code, body } = await api.post(widgets(), widget('twins', { size: 1 }, twins));
+    expect([code, metaOf(body)['ownerReferences']]).toEqual([201, [owner]]);
+  });
+  it('takes fields that are null as left out, also of the whole object', async () => {
+    const { api, widgets, widget } = bench();
+    const spec = { size: 1, code: null, words: null, labels: { a: null }, note: null, anything: { x: null } };
+    const { code, body } = await api.post(widgets(), { ...widget('nulls', spec), status: null });
+    expect([code, body['spec']]).toEqual([
+      201,
+      { size: 1, color: 'red', labels: {}, note: null, anything: { x: null } },
+    ]);
+    const none = await api.post(widgets(), { ...widget('null-spec'), spec: null });
+    expect([none.code, none.body['spec']]).toEqual([201, undefined]);
+  });
+  it('keeps fields of any name where unknown ones are kept', async () => {
+    const { api, widgets, widget } = bench();
+    const anything = '{"__proto__":{"size":7},"constructor":{"x":1}}';
+    const text = JSON.stringify(widget('names', { size: 1, anything: '?' })).replace('"?"', anything);
+    const made = await api.ask('POST', widgets(), { body: text });
+    expect([made.code, JSON.stringify((made.body['spec'] as Json)['anything'])]).toEqual([201, anything]);
+    const patched = await api.ask('PATCH', widgets('names'), {
+      body: '{"spec":{"__proto__":{"size":9},"size":null}}',
+      type: 'application/merge-patch+json',
+    });
+    expect(patched.code).toBe(422);
+  });
+  it('reads YAML 1.1, as kubectl does', async () => {
+    const { api, widgets, configMaps } = bench();
+    const head = 'apiVersion: conformance.test/v1\nkind: Widget\nmetadata: {name: yaml-1-1}\n';
+    const body = `${head}spec: {size: 010, enabled: yes, port: 1_0, code: "no", note: 2001-01-01}\n`;
+    const made = await api.ask('POST', widgets(), { body, type: 'application/yaml' });
+    expect([made.code, made.body['spec']]).toEqual([
+      201,
+      { size: 8, color: 'red', enabled: true, port: 10, code: 'no', note: '2001-01-01' },
+    ]);
+    const map = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: yaml-1-1}\ndata: {a: on}\n';
+    expect((await api.ask('POST', configMaps(), { body: map, type: 'application/yaml' })).code).toBe(400);
+  });
+  it.each<[string, Json, number]>([
+    ['tls', { type: 'kubernetes.io/tls', stringData: { 'tls.crt': '' } }, 422],
+    ['tls-whole', { type: 'kubernetes.io/tls', stringData: { 'tls.crt': '', 'tls.key': '' } }, 201],
+    ['docker', { type: 'kubernetes.io/dockerconfigjson', stringData: { '.dockerconfigjson': '{' } }, 422],
+    ['docker-whole', { type: 'kubernetes.io/dockerconfigjson', stringData: { '.dockerconfigjson': '{}' } }, 201],
+    ['basic', { type: 'kubernetes.io/basic-auth', stringData: { other: 'x' } }, 422],
+    ['ssh', { type: 'kubernetes.io/ssh-auth' }, 422],
+    ['large', { stringData: { a: 'x'.repeat(1024 * 1024 + 1) } }, 422],
+    ['own-type', { type: 'constructor', stringData: { a: 'x' } }, 201],
+  ])('knows what a Secret of a type holds: %s', async (name, secret, expected) => {
+    const { api, namespace } = bench();
+    const path = `/api/v1/namespaces/${namespace}/secrets`;
+    const { code } = await api.post(path, { apiVersion: 'v1', kind: 'Secret', metadata: { name }, ...secret });
+    expect(code).toBe(expected);
+  });
+  it('refuses a ConfigMap that has a key twice, or too much', async () => {
+    const { api, configMaps } = bench();
+    const map = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'refused' } };
+    expect((await api.post(configMaps(), { ...map, data: { a: '1' }, binaryData: { a: 'eA==' } })).code).toBe(422);
+    expect((await api.post(configMaps(), { ...map, data: { a: 'x'.repeat(1024 * 1024 + 1) } })).code).toBe(422);
+  });
+  it('says that what has the name is being deleted', async () => {
+    const { api, widgets, widget } = bench();
+    await api.post(widgets(), widget('leaving', { size: 1 }, { finalizers: ['a/b'] }));
+    await api.delete(widgets('leaving'));
+    const { code, body } = await api.post(widgets(), widget('leaving'));
+    expect([code, body['message']]).toEqual([
+      409,
+      'object is being deleted: widgets.conformance.test "leaving" already exists',
+    ]);
+  });
+  it('answers 400 for a path that is no path', async () => {
+    const { api, widgets } = bench();
+    expect((await api.get(widgets('%zz'))).code).toBe(400);
+    expect((await api.get(widgets('%E0%A4%A'))).code).toBe(400);
+  });
+  it('takes a path with a slash at its end', async () => {
+    const { api, widgets } = bench();
+    expect((await api.get(`${widgets()}/`)).body['kind']).toBe('WidgetList');
+  });
+  it('refuses a manager’s name that cannot be printed', async () => {
+    const { api, widgets, widget } = bench();
+    const { code, body } = await api.post(`${widgets()}?fieldManager=a%0Ab`, widget('unprintable'));
+    expect([code, body['message']]).toEqual([
+      422,
+      'CreateOptions.meta.k8s.io "" is invalid: fieldManager: Invalid value: "a\\nb": invalid character U+000A (at position 1)',
+    ]);
+  });
 };

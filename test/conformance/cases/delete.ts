@@ -225,4 +225,14 @@ export const deleteCases: Cases = (bench) => {
     });
     expect([code, body['spec']]).toEqual([200, {}]);
   });
+  it('refuses a grace period that is no number', async () => {
+    const { api, widgets, make } = bench();
+    await make('graceful');
+    expect((await api.delete(`${widgets('graceful')}?gracePeriodSeconds=x`)).code).toBe(400);
+  });
+  it('takes null for no options', async () => {
+    const { api, widgets, make } = bench();
+    await make('null-options');
+    expect((await api.ask('DELETE', widgets('null-options'), { body: 'null' })).code).toBe(200);
+  });
 };

@@ -186,4 +186,38 @@ export const listCases: Cases = (bench) => {
     expect(itemsOf(body)[0]).not.toHaveProperty('spec');
     expect(namesOf(body)).toEqual(all);
   });
+  it.each(['limit=', 'limit=x', 'limit=99999999999999999999', 'timeoutSeconds=x'])(
+    'refuses a number that is none: %s',
+    async (query) => {
+      const { api, widgets } = bench();
+      const { code, body } = await api.get(`${widgets()}?${query}`);
+      expect([code, body['reason']]).toEqual([400, 'BadRequest']);
+    },
+  );
+  it('compares numbers in labels only', async () => {
+    const { api, configMaps } = bench();
+    for (const [name, size] of Object.entries({ 'cmp-a': '3', 'cmp-b': '7', 'cmp-c': '', 'cmp-d': '1e1' })) {
+      const metadata = { name, labels: { size } };
+      await api.post(configMaps(), { apiVersion: 'v1', kind: 'ConfigMap', metadata });
+    }
+    const select = async (selector: string): Promise<unknown> =>
+      namesOf((await api.get(`${configMaps()}?labelSelector=${encodeURIComponent(selector)}`)).body);
+    expect([await select('size<5'), await select('size>5')]).toEqual([['cmp-a'], ['cmp-b']]);
+    const { code, body } = await api.get(`${configMaps()}?labelSelector=size%3Ex`);
+    expect([code, body['message']]).toEqual([
+      400,
+      "unable to parse requirement: for 'Gt', 'Lt' operators, the value must be an integer",
+    ]);
+  });
+  it.each(['metadata.name=a\\', 'metadata.name=a=b'])('refuses the field selector %s', async (selector) => {
+    const { api, widgets } = bench();
+    expect((await api.get(`${widgets()}?fieldSelector=${encodeURIComponent(selector)}`)).code).toBe(400);
+  });
+  it('takes any word but false and 0 for watch', async () => {
+    const { api, widgets } = bench();
+    const listed = [await api.get(`${widgets()}?watch=0`), await api.get(`${widgets()}?watch=FALSE`)];
+    expect(listed.map(({ body }) => body['kind'])).toEqual(['WidgetList', 'WidgetList']);
+    const { text } = await api.get(`${widgets()}?watch=yes&timeoutSeconds=1&fieldSelector=metadata.name%3Ditem-1`);
+    expect(text).toMatch(/^\{"type":"ADDED"/);
+  });
 };

@@ -276,4 +276,39 @@ export const patchCases: Cases = (bench) => {
     });
     expect(metaOf(removed.body)['ownerReferences']).toEqual([owner('2', 'b')]);
   });
+  it('takes a field that is not there for null in a test', async () => {
+    const { api, widgets, make } = bench();
+    await make('absent');
+    const path = '/metadata/labels';
+    const first = [
+      { op: 'test', path, value: null },
+      { op: 'add', path, value: { a: '1' } },
+    ];
+    expect((await api.json(widgets('absent'), first)).code).toBe(200);
+    expect((await api.json(widgets('absent'), first)).code).toBe(422);
+  });
+  it.each([null, '', '0'])('refuses a patch that takes the resource version away: %s', async (resourceVersion) => {
+    const { api, widgets, make } = bench();
+    const name = `versionless-${String(resourceVersion)}x`;
+    await make(name);
+    const { code, body } = await api.merge(widgets(name), { metadata: { resourceVersion }, spec: { size: 3 } });
+    expect([code, body['message']]).toEqual([
+      422,
+      `widgets.conformance.test "${name}" is invalid: metadata.resourceVersion: Invalid value: 0x0: must be specified for an update`,
+    ]);
+  });
+  it('refuses a merge patch that moves to another namespace with 400', async () => {
+    const { api, widgets, make } = bench();
+    await make('moved');
+    expect((await api.merge(widgets('moved'), { metadata: { namespace: 'elsewhere' } })).code).toBe(400);
+  });
+  it('forgets who set what by a patch with one empty entry, and by nothing else', async () => {
+    const { api, widgets, make } = bench();
+    await make('forgets');
+    const managed = async (managedFields: unknown): Promise<unknown> =>
+      metaOf((await api.merge(widgets('forgets'), { metadata: { managedFields } })).body)['managedFields'];
+    expect(await managed([])).toHaveLength(1);
+    expect(await managed(null)).toHaveLength(1);
+    expect(await managed([{}])).toBeUndefined();
+  });
 };

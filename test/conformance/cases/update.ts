@@ -188,4 +188,11 @@ export const updateCases: Cases = (bench) => {
       'Secret "typed" is invalid: type: Invalid value: "c/d": field is immutable',
     ]);
   });
+  it('leaves the finalizers of a namespace to its subresource', async () => {
+    const { api } = bench();
+    await api.post('/api/v1/namespaces', { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'conf-held' } });
+    const { body } = await api.get('/api/v1/namespaces/conf-held');
+    const { code, body: after } = await api.put('/api/v1/namespaces/conf-held', { ...body, spec: { finalizers: [] } });
+    expect([code, after['spec']]).toEqual([200, { finalizers: ['kubernetes'] }]);
+  });
 };
