@@ -24,7 +24,6 @@ describe('virtctl adopt of domains with a history', () => {
     node = await startExecutorNode();
     host = new AdoptingHost(node);
     await host.furnish();
-    const { virsh } = node.libvirtd;
     await define('with-snapshots', { disk: await disk('with-snapshots') });
     await virsh('snapshot-create-as', 'with-snapshots', 'first');
     await virsh('start', 'with-snapshots');
@@ -62,6 +61,10 @@ describe('virtctl adopt of domains with a history', () => {
   afterAll(async () => {
     await node.close();
   });
+
+  function virsh(...words: string[]): Promise<string> {
+    return node.libvirtd.virsh(...words);
+  }
 
   function define(name: string, devices: Devices): Promise<void> {
     const os = { type: { '@arch': 'x86_64', '@machine': 'q35', '#': 'hvm' } };
@@ -156,7 +159,6 @@ describe('virtctl adopt of domains with a history', () => {
 
   /** One that runs otherwise than it is defined: disks and cards that came later, and other amounts. */
   async function changedSinceStart(): Promise<void> {
-    const { virsh } = node.libvirtd;
     const root = { '@type': 'pci', '@index': 0, '@model': 'pcie-root' };
     const ports = Array.from({ length: 6 }, () => ({ '@type': 'pci', '@model': 'pcie-root-port' }));
     await define('changed', {
@@ -178,7 +180,7 @@ describe('virtctl adopt of domains with a history', () => {
     const lists = kinds.map(async (kind) => (await node.client.resource<KubeObject>(resourceOf(kind)).listAll()).items);
     return (await Promise.all(lists))
       .flat()
-      .map(({ kind, metadata }) => `${kind ?? ''} ${metadata.name ?? ''} ${metadata.resourceVersion ?? ''}`)
+      .map(({ kind, metadata }) => `${kind} ${metadata.name ?? ''} ${metadata.resourceVersion ?? ''}`)
       .sort();
   }
 
