@@ -239,6 +239,7 @@ export const virtualMachineOperationReasons = {
   SecretNotFound: 'SecretNotFound',
   SnapshotNotReady: 'SnapshotNotReady',
   SpecDiffers: 'SpecDiffers',
+  SpecForbidden: 'SpecForbidden',
   OutOfSpace: 'OutOfSpace',
   LibvirtError: 'LibvirtError',
   DeadlineExceeded: 'DeadlineExceeded',

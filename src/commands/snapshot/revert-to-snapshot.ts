@@ -1,3 +1,4 @@
+import { restoreSpec } from './restore-spec.ts';
 import { snapshotsOf } from './take-snapshot.ts';
 import { virtualMachineKind, virtualMachineOperationKind } from '../../api/kinds.ts';
 import type { VirtualMachineOperation } from '../../api/virtual-machine-operation.ts';
@@ -8,6 +9,7 @@ import { withKubeClient, type KubeFlags } from '../../cli/kube-options.ts';
 import { operationFor, resourceTypeOf } from '../../cli/machine-verb.ts';
 import { waitForObject } from '../../cli/wait-for-object.ts';
 import { writeResult } from '../../cli/write-result.ts';
+import type { ResourceClient } from '../../kube/resource-client.ts';
 
 /** The flags of `virtctl snapshot revert`. */
 export interface RevertFlags extends KubeFlags {
@@ -37,23 +39,43 @@ export async function revertToSnapshot(context: Context, name: string, flags: Re
       ...(flags.restoreSpec === true ? { restoreSpec: true } : {}),
       ...(flags.force === true ? { force: true } : {}),
     };
-    const created = await operations.create(operationFor(machine, { verb: 'Revert', revert }), { signal });
-    const operation = created.metadata.name ?? '';
     const vm = `vm/${machine.metadata.name ?? ''}`;
+    const ask = async (): Promise<string> => {
+      const created = await operations.create(operationFor(machine, { verb: 'Revert', revert }), { signal });
+      return created.metadata.name ?? '';
+    };
+    const first = await ask();
     if (!flags.wait) {
-      await writeResult(context, `${vm} is to be reverted to vmsnap/${name} (vmop/${operation})\n`);
+      await writeResult(context, `${vm} is to be reverted to vmsnap/${name} (vmop/${first})\n`);
       return;
     }
-    let message = '';
-    const isOver = (now: VirtualMachineOperation | undefined): boolean => {
-      if (now === undefined) throw new NotFoundError(`vmop/${operation} was deleted before it was over`);
-      const { phase, reason } = now.status ?? {};
-      message = now.status?.message ?? '';
-      if (phase === 'Failed') throw new FailedError(`${vm} is not reverted: ${reason ?? ''}: ${message}`);
-      return phase === 'Succeeded';
-    };
-    const what = `${vm} to be reverted (vmop/${operation}; see 'virtctl describe vmop ${operation}')`;
-    await waitForObject(operations, { namespace, name: operation }, isOver, { signal, timeoutMs: flags.timeout, what });
-    await writeResult(context, `${vm} reverted: ${message}\n`);
+    let over = await untilOver(context, operations, namespace, first, vm, flags.timeout);
+    if (flags.restoreSpec === true && (await restoreSpec(machines, over, signal))) {
+      context.stderr.write(`note: the spec of ${vm} was put back with your rights, since its executor has none\n`);
+      over = await untilOver(context, operations, namespace, await ask(), vm, flags.timeout);
+    }
+    const { phase, reason, message } = over.status ?? {};
+    if (phase === 'Failed') throw new FailedError(`${vm} is not reverted: ${reason ?? ''}: ${message ?? ''}`);
+    await writeResult(context, `${vm} reverted: ${message ?? ''}\n`);
   });
+}
+
+/** Waits until a Revert is over, well or not. */
+async function untilOver(
+  { signal }: Context,
+  operations: ResourceClient<VirtualMachineOperation>,
+  namespace: string,
+  operation: string,
+  vm: string,
+  timeoutMs: number,
+): Promise<VirtualMachineOperation> {
+  let last: VirtualMachineOperation | undefined;
+  const isOver = (now: VirtualMachineOperation | undefined): boolean => {
+    if (now === undefined) throw new NotFoundError(`vmop/${operation} was deleted before it was over`);
+    last = now;
+    return now.status?.phase === 'Succeeded' || now.status?.phase === 'Failed';
+  };
+  const what = `${vm} to be reverted (vmop/${operation}; see 'virtctl describe vmop ${operation}')`;
+  await waitForObject(operations, { namespace, name: operation }, isOver, { signal, timeoutMs, what });
+  return last ?? operations.get({ namespace, name: operation }, { signal });
 }

@@ -4,6 +4,9 @@ import { isList, isObject, type Data, type DataObject } from '../virtual-machine
 /** The members of a machine's spec that a snapshot brings back; the others are wishes about the machine as a whole. */
 export const hardwareKeys = ['domain', 'volumes', 'interfaces', 'overlay'] as const;
 
+/** The note of a Revert that failed for want of rights: the spec of then, as JSON and without secrets. */
+export const specThenNote = 'specThen';
+
 /** What stands in place of a secret's value in what is kept of a spec (virtual-machine/domain-metadata.ts). */
 const notKept = '(not kept)';
 /** More are not told. */

@@ -1,5 +1,5 @@
 /** The first step of a revert: whether it can be, and what will be done; nothing is touched. */
-import { restoredSpec, specDifferences } from './compare-spec.ts';
+import { hardwareKeys, restoredSpec, specDifferences, specThenNote } from './compare-spec.ts';
 import { snapshotOf, type Layer, type RevertContext } from './revert-context.ts';
 import { revertedPath } from './snapshot-files.ts';
 import { machineMarkOf } from '../virtual-machine/domain-view.ts';
@@ -12,7 +12,8 @@ import {
 } from '../virtual-machine-operation/operation-run.ts';
 import { analyse } from '../../analyser/analyse.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
-import { objectKey } from '../../kube/object.ts';
+import { ForbiddenError, InvalidInputError } from '../../base/errors.ts';
+import { objectKey, refOf } from '../../kube/object.ts';
 import { isNotFound } from '../../libvirt/errors.ts';
 import { maxReportedBytes } from '../../xml/reader.ts';
 
@@ -38,12 +39,7 @@ export async function prepareRevert(run: OperationRun, context: RevertContext): 
     );
   }
   const isRestored = differences.length > 0 && revert?.restoreSpec === true;
-  if (isRestored && restoredSpec(then ?? {}, specNow(run)) === undefined) {
-    throw new OperationFailedError(
-      'SpecDiffers',
-      'a secret of the spec of the snapshot was not kept, and is nowhere now; put it back by hand, or use force',
-    );
-  }
+  if (isRestored) await checkRestorable(run, context, then ?? {}, differences);
   const mode = snapshot.status?.mode ?? 'Internal';
   const layers: Layer[] = [];
   for (const { mode: one, virtualDisk = '', target, path, format = 'raw' } of snapshot.status?.disks ?? []) {
@@ -84,6 +80,44 @@ export async function prepareRevert(run: OperationRun, context: RevertContext): 
     restore: isRestored ? 'yes' : 'no',
     layers: JSON.stringify(layers),
   });
+}
+
+/**
+ * Whether the machine's spec can become that of the snapshot, asked of the API server before anything is touched. Where this
+ * executor has no right to it, the spec is left in the operation's notes (without secrets) for somebody who has:
+ * `virtctl snapshot revert` does it with the user's own rights.
+ */
+async function checkRestorable(
+  run: OperationRun,
+  context: RevertContext,
+  then: DataObject,
+  differences: readonly string[],
+): Promise<void> {
+  const { status, signal } = run.context;
+  const { machine } = status;
+  const patch = restoredSpec(then, machine.spec as unknown as DataObject);
+  if (patch === undefined) {
+    throw new OperationFailedError(
+      'SpecDiffers',
+      'a secret of the spec of the snapshot was not kept, and is nowhere now; put it back by hand, or use force',
+    );
+  }
+  const body = { metadata: { uid: machine.metadata.uid }, spec: patch };
+  try {
+    await context.snapshots.machines.mergePatch(refOf(machine), body, { dryRun: true, signal });
+  } catch (error) {
+    if (error instanceof InvalidInputError) {
+      throw new OperationFailedError('SpecDiffers', `the spec of the snapshot is not valid any more: ${error.message}`);
+    }
+    if (!(error instanceof ForbiddenError)) throw error;
+    const kept = Object.fromEntries(hardwareKeys.flatMap((key) => (then[key] === undefined ? [] : [[key, then[key]]])));
+    await run.write({ context: { ...run.notes, [specThenNote]: JSON.stringify(kept) } });
+    throw new OperationFailedError(
+      'SpecForbidden',
+      `the executor may not change the machine's spec, and nothing was changed: put back ${differences.join(', ')}, then ` +
+        "revert; 'virtctl snapshot revert --restore-spec' does so with your rights",
+    );
+  }
 }
 
 /** The spec at the time of the snapshot, which libvirt keeps with the domain; undefined when it is not known. */

@@ -21,12 +21,7 @@ import { readDomain } from '../virtual-machine/domain-view.ts';
 import { withoutSecrets } from '../virtual-machine/domain-metadata.ts';
 import { beginStop, destroy } from '../virtual-machine/power.ts';
 import type { DataObject } from '../virtual-machine/same-value.ts';
-import {
-  OperationFailedError,
-  type OperationRun,
-  type StepProgress,
-} from '../virtual-machine-operation/operation-run.ts';
-import { ForbiddenError } from '../../base/errors.ts';
+import type { OperationRun, StepProgress } from '../virtual-machine-operation/operation-run.ts';
 import { refOf } from '../../kube/object.ts';
 
 /** Does the step that the operation has noted. */
@@ -72,14 +67,7 @@ async function restoreSpec(run: OperationRun, context: RevertContext): Promise<S
   if (patch !== undefined && specDifferences(then ?? {}, withoutSecrets(now)).length > 0) {
     const { uid, resourceVersion } = status.machine.metadata;
     const body = { metadata: { uid, resourceVersion }, spec: patch };
-    try {
-      await context.snapshots.machines.mergePatch(refOf(status.machine), body, { signal });
-    } catch (error) {
-      // Its disks are as they were, and it is started again.
-      if (!(error instanceof ForbiddenError)) throw error;
-      const message = `the executor may not change the machine's spec (${error.message}); put it back by hand, then revert`;
-      throw new OperationFailedError('Unsupported', message);
-    }
+    await context.snapshots.machines.mergePatch(refOf(status.machine), body, { signal });
   }
   await run.goTo('Switching');
   // The next reconcile sees the new spec.
