@@ -14,6 +14,7 @@ import {
   addDryRunOption,
   dryRunNote,
   forEachReported,
+  reportEach,
   type ChoiceFlags,
   type DryRun,
 } from '../cli/resources/resource-options.ts';
@@ -84,7 +85,12 @@ export function configure(command: Command, context: Context): void {
       throw new UsageError('give --with-disks or --keep-disks, not both');
     await withKubeClient(context, flags, async (client) => {
       const { targets, failed } = await targetsOf(context, client, words, flags);
-      await forEachReported(context, targets, (target) => deleteWithDisks(context, client, target, flags), failed);
+      // All are asked for before the first is waited for, as kubectl does: their guests shut down side by side.
+      const ends: (() => Promise<void>)[] = [];
+      const refused = await reportEach(context, targets, async (target) => {
+        ends.push(await deleteWithDisks(context, client, target, flags));
+      });
+      await forEachReported(context, ends, (end) => end(), [...failed, ...refused]);
       if (targets.length === 0 && failed.length === 0) context.stderr.write('No resources found.\n');
     });
   });
@@ -143,28 +149,39 @@ async function namedTargets(
   return items.map((item) => ({ resource, ref: refOf(item) }));
 }
 
+/** Asks for a deletion; the function that is given back waits for its end, and deletes the disks then. */
 async function deleteWithDisks(
   context: Context,
   client: KubeClient,
   target: NamedTarget,
   flags: DeleteFlags,
-): Promise<void> {
+): Promise<() => Promise<void>> {
   const isMachine = target.resource.kind === virtualMachineKind.kind;
   const machine =
     isMachine && flags.withDisks === true
       ? await client.resource<KubeObject>(target.resource).find(target.ref, { signal: context.signal })
       : undefined;
   const disks = machine === undefined ? [] : await disksOfMachine(context, client, machine);
-  await deleteOne(context, client, target, flags);
-  const resource = resourceOf(virtualDiskKind);
-  for (const name of disks) {
-    const ref = { namespace: target.ref.namespace, name };
-    // A disk that was never made, or is gone already, is no reason to stop.
-    await deleteOne(context, client, { resource, ref }, { ...flags, ignoreNotFound: true });
-  }
+  const untilGone = await deleteOne(context, client, target, flags);
+  return async () => {
+    await untilGone();
+    const resource = resourceOf(virtualDiskKind);
+    for (const name of disks) {
+      const ref = { namespace: target.ref.namespace, name };
+      // A disk that was never made, or is gone already, is no reason to stop.
+      await (
+        await deleteOne(context, client, { resource, ref }, { ...flags, ignoreNotFound: true })
+      )();
+    }
+  };
 }
 
-async function deleteOne(context: Context, client: KubeClient, target: NamedTarget, flags: DeleteFlags): Promise<void> {
+async function deleteOne(
+  context: Context,
+  client: KubeClient,
+  target: NamedTarget,
+  flags: DeleteFlags,
+): Promise<() => Promise<void>> {
   const { resource, ref } = target;
   const { signal } = context;
   const objects = client.resource<KubeObject>(resource);
@@ -189,14 +206,18 @@ async function deleteOne(context: Context, client: KubeClient, target: NamedTarg
       });
     }
     await writeResult(context, flags.output === 'name' ? `${name}\n` : `${name} deleted${dryRunNote(flags.dryRun)}\n`);
-    if (!flags.wait || flags.dryRun !== 'none') return;
-    await waitForObject(objects, ref, (now) => now?.metadata.uid !== before.metadata.uid, {
-      signal,
-      timeoutMs: flags.timeout,
-      what: `${name} to be gone (see 'virtctl describe ${resource.singular} ${ref.name}')`,
-    });
+    if (!flags.wait || flags.dryRun !== 'none') return () => Promise.resolve();
+    const deadline = performance.now() + flags.timeout;
+    return async () => {
+      await waitForObject(objects, ref, (now) => now?.metadata.uid !== before.metadata.uid, {
+        signal,
+        // Of all that were asked for together, in tenths of a second.
+        timeoutMs: Math.max(1, Math.ceil((deadline - performance.now()) / 100) * 100),
+        what: `${name} to be gone (see 'virtctl describe ${resource.singular} ${ref.name}')`,
+      });
+    };
   } catch (error) {
-    if (flags.ignoreNotFound === true && isNotFound(error)) return;
+    if (flags.ignoreNotFound === true && isNotFound(error)) return () => Promise.resolve();
     throw error;
   }
 }

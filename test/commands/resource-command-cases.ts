@@ -557,6 +557,21 @@ export function resourceCommandCases(start: () => Promise<CaseServer>, hasRights
       expect(await gone).toEqual({ exitCode: 0, stdout: 'virtualmachine.virtctl.dev/kept deleted\n', stderr: '' });
     });
 
+    it('delete asks for everything before it waits for the first', async () => {
+      const ns = await namespace();
+      const kept = (name: string): string =>
+        vmYaml(name).replace('metadata:\n', 'metadata:\n  finalizers: [virtctl.dev/test]\n');
+      await ok(['create', '-f', '-', '-n', ns], { stdin: `${kept('a')}---\n${kept('b')}` });
+      const late = await run(['delete', 'vm', 'a', 'b', '-n', ns, '--timeout=1s']);
+      expect(late.exitCode).toBe(5);
+      expect(late.stdout).toBe('virtualmachine.virtctl.dev/a deleted\nvirtualmachine.virtctl.dev/b deleted\n');
+      expect(late.stderr.match(/timed out after/g)).toHaveLength(2);
+      for (const name of ['a', 'b']) {
+        expect((await machines().get({ namespace: ns, name })).metadata.deletionTimestamp).toBeDefined();
+        await machines().mergePatch({ namespace: ns, name }, { metadata: { finalizers: null } });
+      }
+    });
+
     it('delete takes selectors and files, and refuses what is protected', async () => {
       const ns = await namespace();
       const guarded = vmYaml('guarded', '  deletionProtection: true\n');

@@ -63,7 +63,21 @@ export async function forEachReported<T>(
   work: (item: T) => Promise<void>,
   before: readonly unknown[] = [],
 ): Promise<void> {
-  const failures = [...before];
+  const failures = [...before, ...(await reportEach(context, items, work))];
+  if (failures.length > 0) throw new ReportedFailure(exitCodeOf(failures));
+}
+
+/**
+ * Does the same for several things, one after the other; what fails is reported at once and stops none.
+ *
+ * @returns What failed, for {@link exitCodeOf}.
+ */
+export async function reportEach<T>(
+  context: Context,
+  items: Iterable<T>,
+  work: (item: T) => Promise<void>,
+): Promise<unknown[]> {
+  const failures: unknown[] = [];
   for (const item of items) {
     try {
       await work(item);
@@ -73,7 +87,7 @@ export async function forEachReported<T>(
       context.stderr.write(reportError(error, false).text);
     }
   }
-  if (failures.length > 0) throw new ReportedFailure(exitCodeOf(failures));
+  return failures;
 }
 
 /** Refuses what excludes each other. */
