@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import process from 'node:process';
 
 /** A program that a test started. It dies with the test's process, however that ends. */
@@ -57,12 +57,24 @@ export async function startTestProcess(
   };
 }
 
-/** A TCP port of 127.0.0.1 that nobody listened on a moment ago. */
+/** Below what Linux gives out by itself (32768 and up): between here and the program's start nobody else is given it. */
+const firstPort = 15_000;
+const portCount = 17_000;
+
+/** A TCP port of 127.0.0.1 that nobody listens on, by chance: other test files look for theirs at the same time. */
 export async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const server = createServer();
+    const port = firstPort + randomInt(portCount);
+    try {
+      server.listen(port, '127.0.0.1');
+      await once(server, 'listening');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') continue;
+      throw error;
+    }
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
