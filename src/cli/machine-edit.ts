@@ -20,7 +20,7 @@ import {
   type VirtualMachine,
   type VirtualMachineSpec,
 } from '../api/virtual-machine.ts';
-import { FailedError, NotFoundError } from '../base/errors.ts';
+import { FailedError, NotFoundError, TimedOutError } from '../base/errors.ts';
 import type { ResourceClient } from '../kube/resource-client.ts';
 import { isConflict } from '../kube/status-error.ts';
 
@@ -67,10 +67,17 @@ export async function editMachine(
     }
     if (flags.wait && (after.spec.nodeName ?? '') !== '') {
       const generation = after.metadata.generation ?? 0;
-      const seen = await waitForObject(machines, ref, (now) => synchronised(now, generation, ref.name), {
+      let last: VirtualMachine | undefined;
+      const isThere = (now: VirtualMachine | undefined): boolean => {
+        last = now;
+        return synchronised(now, generation, ref.name);
+      };
+      const seen = await waitForObject(machines, ref, isThere, {
         signal: context.signal,
         timeoutMs: flags.timeout,
         what: `the executor of node ${after.spec.nodeName ?? ''} to take up the change of vm/${ref.name}`,
+      }).catch((error: unknown) => {
+        throw error instanceof TimedOutError ? withReason(error, last, ref.name) : error;
       });
       for (const field of seen?.status?.restartRequired ?? []) {
         context.stderr.write(`warning: takes effect at the next start: ${describeChange(field)}\n`);
@@ -118,10 +125,17 @@ function synchronised(machine: VirtualMachine | undefined, generation: number, n
   return true;
 }
 
+/** A wait that was too short, with what the machine waits for. */
+function withReason(error: TimedOutError, machine: VirtualMachine | undefined, name: string): TimedOutError {
+  const condition = findCondition(machine?.status, 'Synchronized');
+  const why = condition?.status === 'False' ? `; ${condition.reason ?? ''}: ${condition.message ?? ''}` : '';
+  return new TimedOutError(`${error.message}${why}`, { hint: `virtctl why vm/${name}` });
+}
+
 /** What to do about a reason, by the reason. */
 const hints: Readonly<Partial<Record<string, (name: string) => string>>> = {
   [virtualMachineReasons.LiveChangeFailed]: (name) =>
-    `what could not be changed takes effect at the next start: virtctl restart ${name}`,
+    `it is tried again, at the latest at the next start; virtctl edit vm ${name} takes it back`,
 };
 
 function describeChange({ path, from = 'none', to = 'none', message }: FieldChange): string {

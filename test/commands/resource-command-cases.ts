@@ -557,6 +557,21 @@ export function resourceCommandCases(start: () => Promise<CaseServer>, hasRights
       expect(await gone).toEqual({ exitCode: 0, stdout: 'virtualmachine.virtctl.dev/kept deleted\n', stderr: '' });
     });
 
+    it('set says what a change waits for when its time is over', async () => {
+      const ns = await namespace();
+      await ok(['create', '-f', '-', '-n', ns], { stdin: vmYaml('web', '  nodeName: n1\n') });
+      const condition = {
+        ...{ type: 'Synchronized', status: 'False', reason: 'VolumeNotReady', message: 'there is no VirtualDisk "a"' },
+        lastTransitionTime: '2024-01-01T00:00:00Z',
+      };
+      const status = { observedGeneration: 99, conditions: [condition] };
+      await machines().mergePatch({ namespace: ns, name: 'web' }, { status }, { subresource: 'status' });
+      const late = await run(['set', 'vm', 'web', '--cpus', '2', '--timeout=1s', '-n', ns]);
+      expect(late.exitCode).toBe(5);
+      expect(late.stderr).toMatch(/^error: timed out after 1 s: .*vm\/web; VolumeNotReady: there is no VirtualDisk "a"\n/);
+      expect(late.stderr).toContain('hint: virtctl why vm/web');
+    });
+
     it('delete asks for everything before it waits for the first', async () => {
       const ns = await namespace();
       const kept = (name: string): string =>

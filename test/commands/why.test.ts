@@ -50,6 +50,32 @@ describe('why a machine does not run', () => {
     expect(fix).toBeUndefined();
   });
 
+  it('tells what of a running machine waits for its next start', () => {
+    const restartRequired = [
+      { path: 'memory', from: '1', to: '2' },
+      { path: 'vcpu.current', message: 'type qemu' },
+    ];
+    const { summary, chain, fix } = diagnose(facts({ status: { restartRequired } }));
+    expect(summary).toBe('Running');
+    expect(chain.at(-1)).toEqual({
+      about: 'changes',
+      status: 'waiting',
+      message: 'for the next start: memory, vcpu.current (type qemu)',
+    });
+    expect(fix).toBe('virtctl restart web -n shop');
+  });
+
+  it('tells what the change of a running machine lacks', () => {
+    const message = 'volume data: there is no VirtualDisk "web-data"';
+    const conditions = [
+      { type: 'Ready', status: 'True' },
+      { type: 'Synchronized', status: 'False', reason: 'VolumeNotReady', message },
+    ];
+    const { chain, fix } = diagnose(facts({ status: { conditions } }));
+    expect(chain.at(-1)).toMatchObject({ about: 'volumes and networks', status: 'broken' });
+    expect(fix).toBe('virtctl create disk web-data --size SIZE -n shop');
+  });
+
   const cases: readonly (readonly [string, Facts, string, string, string | undefined])[] = [
     ['Halted', facts({ spec: { runStrategy: 'Halted' } }), 'power', 'not asked to run', 'virtctl start web -n shop'],
     [

@@ -53,6 +53,14 @@ export function diagnose(facts: Facts): Diagnosis {
     chain.push(link);
     if (link.status !== 'ok') return { summary: summaryOf(facts.machine, link), chain, fix };
   }
+  const { machine } = facts;
+  const waiting = machine.status?.restartRequired ?? [];
+  if (waiting.length > 0) {
+    const fields = waiting.map(({ path, message }) => (message === undefined ? path : `${path} (${message})`));
+    chain.push({ about: 'changes', status: 'waiting', message: `for the next start: ${fields.join(', ')}` });
+    const fix = `virtctl restart ${nameOf(machine)} ${namespaceFlag(machine)}`;
+    return { summary: summaryOf(machine, undefined), chain, fix };
+  }
   return { summary: summaryOf(facts.machine, undefined), chain, fix: undefined };
 }
 
@@ -81,7 +89,7 @@ const powerWish: Step = ({ machine, operations }) => {
       about,
       status: 'waiting',
       message,
-      fix: `kubectl get vmop ${running.metadata.name ?? ''} ${namespaceFlag(machine)}`,
+      fix: `virtctl get vmop ${running.metadata.name ?? ''} ${namespaceFlag(machine)}`,
     };
   }
   const strategy = machine.spec.runStrategy ?? 'Always';
@@ -165,10 +173,13 @@ const needs: Readonly<Record<string, string>> = {
 
 const prepared: Step = ({ machine }) => {
   const about = 'volumes and networks';
-  const ready = findCondition(machine.status, 'Ready');
-  const look = needs[ready?.reason ?? ''];
-  if (ready?.status === 'False' && look !== undefined) {
-    return { about, status: 'broken', message: wordsOf(ready), fix: `${look} ${namespaceFlag(machine)}` };
+  // A machine that runs goes on running: then Synchronized alone tells what its change waits for.
+  for (const type of ['Ready', 'Synchronized']) {
+    const condition = findCondition(machine.status, type);
+    const look = needs[condition?.reason ?? ''];
+    if (condition?.status !== 'False' || look === undefined) continue;
+    const fix = makeMissing(condition.message ?? '') ?? look;
+    return { about, status: 'broken', message: wordsOf(condition), fix: `${fix} ${namespaceFlag(machine)}` };
   }
   const failed = machine.status?.volumes?.find(({ phase }) => phase === 'Failed');
   if (failed !== undefined) {
@@ -176,6 +187,12 @@ const prepared: Step = ({ machine }) => {
   }
   return { about, status: 'ok', message: 'there' };
 };
+
+/** The command that makes what a message says there is none of. */
+function makeMissing(message: string): string | undefined {
+  const disk = /there is no VirtualDisk "([a-z0-9.-]+)"/.exec(message)?.[1];
+  return disk === undefined ? undefined : `virtctl create disk ${disk} --size SIZE`;
+}
 
 const definition: Step = ({ machine }) => {
   const about = 'definition';
