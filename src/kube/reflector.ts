@@ -54,7 +54,7 @@ const shortWatchMs = 1_000;
  * resourceVersion seen, with backoff; "too old" (410, as an answer or inside the stream) lists again; every failure
  * is told to `onError`. A server that has lost its data, or was given back older data, counts from there: it would take a
  * watch of the version seen last for one of the future, and keep silent. So after a watch that broke or brought nothing it
- * is asked how far it is, and listed again when that is less.
+ * is asked how far it is, and listed again when that is less, or when it cannot be asked.
  *
  * @returns When the signal aborted.
  */
@@ -100,6 +100,8 @@ export async function runReflector<T extends KubeObject>(options: ReflectorOptio
         }
       } catch (error) {
         if (isAborted(signal)) return;
+        // It was away, and may come back with other data that counts beyond what was seen.
+        resourceVersion = undefined;
         await fail(error);
         continue;
       }

@@ -28,6 +28,8 @@ let onList: (request: SeenRequest, response: ServerResponse) => void;
 let onWatch: (request: SeenRequest, response: ServerResponse) => void;
 /** How far the server says that it is. */
 let version: string;
+/** Whether the server does not say next time how far it is. */
+let isAway: boolean;
 /** Whether pages of one object are asked for. */
 let isPaged: boolean;
 let server: FakeApiServer;
@@ -67,10 +69,14 @@ beforeEach(async () => {
   onList = listOf('1');
   version = '1000000';
   isPaged = false;
+  isAway = false;
   onWatch = (_request, response) => response.flushHeaders();
   server = await startFakeApiServer((request, response) => {
     if (request.url.searchParams.has('watch')) onWatch(request, response);
-    else if (isAsking(request)) sendJson(response, 200, { metadata: { resourceVersion: version }, items: [] });
+    else if (isAsking(request) && isAway) {
+      isAway = false;
+      response.destroy();
+    } else if (isAsking(request)) sendJson(response, 200, { metadata: { resourceVersion: version }, items: [] });
     else onList(request, response);
   });
   clock = new ManualClock({ automatic: true });
@@ -286,6 +292,19 @@ describe('an informer', () => {
     const informer = follow();
     await vi.waitFor(() => expect(informer.list().map(({ metadata }) => metadata.name)).toEqual(['b']));
     await vi.waitFor(() => expect(versionsAsked()).toEqual(['700', '40']));
+  });
+
+  it('lists again after the server was away, whatever it counts to then', async () => {
+    onList = listOf('700', map('a', '650'));
+    const broken = (response: ServerResponse): void => {
+      isAway = true;
+      onList = listOf('900', map('b', '30'));
+      response.destroy();
+    };
+    onWatch = watchInTurn(broken);
+    const informer = follow();
+    await vi.waitFor(() => expect(informer.list().map(({ metadata }) => metadata.name)).toEqual(['b']));
+    await vi.waitFor(() => expect(versionsAsked()).toEqual(['700', '900']));
   });
 
   it('lists again when a watch that nothing came of was of the future', async () => {
