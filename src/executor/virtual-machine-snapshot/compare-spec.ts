@@ -20,7 +20,8 @@ const maxPaths = 12;
  */
 export function specDifferences(then: DataObject, now: DataObject): string[] {
   const paths: string[] = [];
-  for (const key of hardwareKeys) compare(then[key], now[key], key, paths);
+  const wanted = withIdentity(then, now);
+  for (const key of hardwareKeys) compare(wanted[key], now[key], key, paths);
   return paths.length > maxPaths ? [...paths.slice(0, maxPaths), `and ${paths.length - maxPaths} more`] : paths;
 }
 
@@ -31,8 +32,9 @@ export function specDifferences(then: DataObject, now: DataObject): string[] {
  */
 export function restoredSpec(then: DataObject, now: DataObject): DataObject | undefined {
   const patch: Record<string, Data> = {};
+  const wanted = withIdentity(then, now);
   for (const key of hardwareKeys) {
-    const value = then[key];
+    const value = wanted[key];
     if (value === undefined) {
       if (now[key] !== undefined) patch[key] = null;
       continue;
@@ -44,6 +46,19 @@ export function restoredSpec(then: DataObject, now: DataObject): DataObject | un
   }
   return patch;
 }
+
+/** The spec of then for the domain of now: a machine that was recovered since names its domain's UUID, which is the same. */
+function withIdentity(then: DataObject, now: DataObject): DataObject {
+  const [before, after] = [then['domain'], now['domain']];
+  if (!isObject(after)) return then;
+  const { uuid: _uuid, name: _name, ...rest } = isObject(before) ? before : {};
+  const identity = Object.fromEntries(
+    Object.entries(after).filter(([key, value]) => identityKeys.has(key) && value !== undefined),
+  );
+  return { ...then, domain: { ...identity, ...rest } };
+}
+
+const identityKeys: ReadonlySet<string> = new Set(['uuid', 'name']);
 
 function compare(then: Data | undefined, now: Data | undefined, path: string, paths: string[]): void {
   if (then === notKept || isSame(then, now)) return;

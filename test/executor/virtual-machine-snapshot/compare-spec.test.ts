@@ -49,6 +49,13 @@ describe('the spec of a snapshot beside that of now', () => {
     expect(specDifferences({ volumes: [] }, {})).toEqual([]);
   });
 
+  it('leaves the machine its identity: one that was recovered names the UUID that its domain has', () => {
+    const then = { domain: { memory: { value: 1 }, name: 'old' } };
+    const now = { domain: { uuid: 'a-b', memory: { value: 2 } } };
+    expect(specDifferences(then, now)).toEqual(['domain.memory.value']);
+    expect(patched(now, restoredSpec(then, now))).toEqual({ domain: { uuid: 'a-b', memory: { value: 1 } } });
+  });
+
   it('takes what was not kept, since it is secret, as the same, and keeps it', () => {
     const then = { volumes: [{ name: 'seed', cloudInit: { userData: '(not kept)' } }] };
     const now = { volumes: [{ name: 'other' }, { name: 'seed', cloudInit: { userData: '#cloud-config' } }] };
