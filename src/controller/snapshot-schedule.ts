@@ -16,7 +16,7 @@ import { toKubernetesTime, type Clock } from '../base/clock.ts';
 import type { Informer } from '../kube/informer.ts';
 import { objectKey, refOf } from '../kube/object.ts';
 import type { ResourceClient } from '../kube/resource-client.ts';
-import { isAlreadyExists, isNotFound } from '../kube/status-error.ts';
+import { isAlreadyExists, isConflict, isNotFound } from '../kube/status-error.ts';
 import { setCondition } from '../reconcile/conditions.ts';
 import type { ReconcileContext, ReconcileResult } from '../reconcile/controller.ts';
 import type { EventRecord } from '../reconcile/event-recorder.ts';
@@ -103,18 +103,23 @@ export class SnapshotSchedule {
 
   /** A machine that does not exist has no node whose executor would say so. */
   async #tellMissing(snapshot: VirtualMachineSnapshot, signal: AbortSignal): Promise<ReconcileResult | undefined> {
-    const { generation, namespace, uid } = snapshot.metadata;
+    const { generation, namespace, uid, resourceVersion } = snapshot.metadata;
     const machine = snapshot.spec.virtualMachine;
     if (snapshot.status?.phase !== undefined || this.#options.hasMachine(`${namespace ?? ''}/${machine}`))
       return undefined;
     const message = `there is no VirtualMachine "${machine}"`;
     const ready = { type: 'Ready', status: false, reason: 'MachineNotFound', message, observedGeneration: generation };
     const conditions = setCondition(undefined, ready, this.#options.clock.now());
-    await this.#options.snapshots.mergePatch(
-      refOf(snapshot),
-      { metadata: { uid }, status: { phase: 'Pending', message, conditions } },
-      { subresource: 'status', signal },
-    );
+    try {
+      await this.#options.snapshots.mergePatch(
+        refOf(snapshot),
+        // Whoever made its machine has told more meanwhile.
+        { metadata: { uid, resourceVersion }, status: { phase: 'Pending', message, conditions } },
+        { subresource: 'status', signal },
+      );
+    } catch (error) {
+      if (!isConflict(error)) throw error;
+    }
     return undefined;
   }
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { VirtualMachineSnapshot } from '../../src/api/virtual-machine-snapshot.ts';
 import { dueTime, SnapshotSchedule } from '../../src/controller/snapshot-schedule.ts';
+import { statusError } from '../../src/kube/status-error.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 
 const { signal } = new AbortController();
@@ -23,6 +24,8 @@ class World {
   readonly objects = new Map<string, VirtualMachineSnapshot>();
   readonly reasons: string[] = [];
   hasMachine = true;
+  /** The resourceVersion of all objects, as stored. */
+  version: string | undefined;
   /** What becomes of a snapshot that is asked for. */
   phase: 'Ready' | 'Pending' = 'Ready';
   readonly #schedule: SnapshotSchedule;
@@ -53,7 +56,9 @@ class World {
         mergePatch: (ref, patch) => {
           const old = this.objects.get(`shop/${ref.name}`);
           if (old === undefined) throw new Error('gone');
-          const { status } = patch as Pick<VirtualMachineSnapshot, 'status'>;
+          const { status, metadata } = patch as Pick<VirtualMachineSnapshot, 'status' | 'metadata'>;
+          const { resourceVersion = this.version } = metadata;
+          if (resourceVersion !== this.version) throw statusError(409, undefined, { what: 'PATCH' });
           const now = { ...old, status: { ...old.status, ...status } };
           this.objects.set(`shop/${ref.name}`, now);
           return Promise.resolve(now);
@@ -127,6 +132,17 @@ describe('SnapshotSchedule', () => {
       phase: 'Pending',
       conditions: [{ reason: 'MachineNotFound' }],
     });
+  });
+
+  it('says nothing of one that was changed meanwhile, as when its machine is recovered', async () => {
+    const world = new World({ cron: '@daily' });
+    const { metadata, spec: _spec, ...rest } = scheduleOf({ cron: '@daily' }, 0);
+    const seen = { ...metadata, name: 'one', resourceVersion: '1' };
+    world.objects.set('shop/one', { ...rest, metadata: seen, spec: { virtualMachine: 'web' } });
+    world.hasMachine = false;
+    world.version = '2';
+    await world.look('shop/one');
+    expect(world.objects.get('shop/one')?.status).toBeUndefined();
   });
 
   it('takes none while it is suspended, and deletes those that are too old', async () => {
