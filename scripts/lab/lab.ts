@@ -332,7 +332,8 @@ async function kubeconfigForNodes(folder: string, kubeconfig: string): Promise<s
   return path;
 }
 
-async function installKinds(client: KubeClient): Promise<void> {
+/** Installs our kinds into a real API server, and waits until it serves them. */
+export async function installKinds(client: KubeClient): Promise<void> {
   const definitions = client.resource<KubeObject>(builtin.customResourceDefinitions);
   await Promise.all(
     kinds.map((kind) => definitions.apply(customResourceDefinition(kind) as KubeObject, { force: true })),

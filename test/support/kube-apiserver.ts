@@ -47,6 +47,8 @@ export interface KubeApiserver {
   kill(): Promise<void>;
   /** Ends the API server if it runs, starts it again on the same port and waits until it is ready. */
   restart(): Promise<void>;
+  /** Kills both, removes etcd's data and starts both again on the same ports: a server that has never known anything. */
+  loseData(): Promise<void>;
   /** SIGSTOP: connections stay open and nothing answers, until `thaw`. */
   freeze(): void;
   thaw(): void;
@@ -77,6 +79,7 @@ export async function startKubeApiserver(options: KubeApiserverOptions = {}): Pr
   try {
     const etcdPort = await findFreePort();
     etcd = await startEtcd(folder, etcdPort);
+    let database = etcd;
     const port = await findFreePort();
     const server = `https://127.0.0.1:${port}`;
     const authority = await makeAuthority(folder, 'ca');
@@ -119,7 +122,6 @@ export async function startKubeApiserver(options: KubeApiserverOptions = {}): Pr
       return started;
     };
     let current = await start();
-    const database = etcd;
     return {
       server,
       ca,
@@ -136,6 +138,13 @@ export async function startKubeApiserver(options: KubeApiserverOptions = {}): Pr
       kill: () => current.end('SIGKILL'),
       async restart() {
         await current.end('SIGKILL');
+        current = await start();
+      },
+      async loseData() {
+        await current.end('SIGKILL');
+        await database.end('SIGKILL');
+        await rm(join(folder, 'etcd'), { recursive: true, force: true });
+        database = await startEtcd(folder, etcdPort);
         current = await start();
       },
       freeze: () => current.signal('SIGSTOP'),

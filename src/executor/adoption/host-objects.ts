@@ -15,6 +15,8 @@ export interface AdoptionContext {
   readonly known: KnownObjects;
   /** Gets every new object, in the order in which they are to be made. */
   readonly add: (object: NewObject) => void;
+  /** All nodes that have a pool or network just as it is here; this one alone when left out. */
+  readonly nodesWith?: (host: HostDocument) => Promise<readonly AdoptingNode[]>;
 }
 
 const apiVersion = 'virtctl.dev/v1alpha1';
@@ -31,12 +33,13 @@ export async function poolObject(context: AdoptionContext, name: string): Promis
   const found = known.poolOf(node, name);
   if (found !== undefined) return found;
   const host = await inventory.pool(name);
+  const nodes = (await context.nodesWith?.(host)) ?? [node];
   const pool: VirtualPool = {
     apiVersion,
     kind: 'VirtualPool',
     metadata: { name: known.freeName('VirtualPool', undefined, kubernetesName(name, 'pool'), node.name) },
     spec: {
-      ...common(node, host),
+      ...common(nodes, host),
       build: 'Never',
       reclaimPolicy: 'Retain',
       pool: definition(host),
@@ -74,7 +77,7 @@ export async function networkObject(
     apiVersion,
     kind: 'VirtualNetwork',
     metadata: { namespace, name: known.freeName('VirtualNetwork', namespace, wantedName, node.name) },
-    spec: { ...common(node, host), network: definition(host) },
+    spec: { ...common([node], host), network: definition(host) },
   };
   context.add(network);
   return network;
@@ -113,9 +116,14 @@ export async function diskObject(
   return disk;
 }
 
-function common(node: AdoptingNode, { active, autostart, overlay }: HostDocument) {
+function common(nodes: readonly AdoptingNode[], { active, autostart, overlay }: HostDocument) {
+  const hosts = nodes.map(({ name, labels }) => labels[hostLabel] ?? name).sort();
+  const [only = ''] = hosts;
   return {
-    nodeSelector: { matchLabels: { [hostLabel]: node.labels[hostLabel] ?? node.name } },
+    nodeSelector:
+      hosts.length <= 1
+        ? { matchLabels: { [hostLabel]: only } }
+        : { matchExpressions: [{ key: hostLabel, operator: 'In' as const, values: hosts }] },
     ...(active ? {} : { active: false }),
     ...(autostart ? {} : { autostart: false }),
     ...(overlay.length === 0 ? {} : { overlay: overlay.map(({ at, xml, attributes }) => ({ at, xml, attributes })) }),

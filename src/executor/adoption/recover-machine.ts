@@ -3,6 +3,7 @@
  * (passwords), or from the host (the volumes and networks that it names).
  */
 import { diskObject, networkObject, type AdoptionContext } from './host-objects.ts';
+import type { RecoveredVolume } from './recover-snapshots.ts';
 import type { MachineMark } from '../virtual-machine/domain-metadata.ts';
 import { devicesOf, type DomainView } from '../virtual-machine/domain-view.ts';
 import { matchEntries } from '../virtual-machine/list-identity.ts';
@@ -20,6 +21,9 @@ export interface RecoveredMachine {
   readonly settled?: { readonly status: object; readonly runStrategy: RunStrategy };
   /** What could not be brought back, each in a sentence. */
   readonly notes: readonly string[];
+  /** What it names and no host keeps, as `Secret seed`. */
+  readonly missing: readonly string[];
+  readonly volumes: readonly RecoveredVolume[];
 }
 
 /** What stands in a mark for a secret's value. */
@@ -48,6 +52,12 @@ export async function recoverMachine(
   } as VirtualMachine['spec'];
   const volumes = volumesOf(spec.volumes ?? [], mark, view, notes);
   await findObjects(context, { ...spec, volumes }, mark, view, notes);
+  const found = {
+    missing: volumes.flatMap(({ entry }) => missingOf(entry)),
+    volumes: volumes.flatMap(({ entry: { name: own, virtualDisk }, target }): RecoveredVolume[] =>
+      target === '' ? [] : [{ name: own, virtualDisk, target }],
+    ),
+  };
   const machine: VirtualMachine = {
     apiVersion: 'virtctl.dev/v1alpha1',
     kind: 'VirtualMachine',
@@ -58,9 +68,9 @@ export async function recoverMachine(
   if (missing.length > 0) notes.push(`the values of ${missing.join(', ')} are lost: set them again`);
   const settled = settledOf(spec.runStrategy ?? 'Always', view);
   context.add(machine);
-  if (settled === undefined) return { machine, notes };
+  if (settled === undefined) return { machine, notes, ...found };
   // Manual neither starts nor stops it, nor forgets what it was started for.
-  return { machine: { ...machine, spec: { ...machine.spec, runStrategy: 'Manual' } }, settled, notes };
+  return { machine: { ...machine, spec: { ...machine.spec, runStrategy: 'Manual' } }, settled, notes, ...found };
 }
 
 /** A machine that is off, and whose status said why it stays so: it had its run, or it is saved until asked for. */
@@ -78,6 +88,8 @@ interface KnownVolume {
   readonly entry: Volume;
   /** Where it is, as the definition says; undefined where that has no such disk. */
   readonly path: string | undefined;
+  /** Its device in the guest, as `vda`; empty where it is not known. */
+  readonly target: string;
 }
 
 /** Each volume with the disk that it became. */
@@ -95,15 +107,16 @@ function volumesOf(volumes: readonly Volume[], mark: MachineMark, view: DomainVi
       (one) => textOf(memberAt(one, 'target', 'dev')) === textOf(memberAt(disk, 'target', 'dev')),
     );
     const path = pathOf(now ?? disk);
-    if (!isLost(volume)) return { entry: volume, path };
+    const device = textOf(memberAt(now ?? disk, 'target', 'dev'));
+    if (!isLost(volume)) return { entry: volume, path, target: device };
     if (path === undefined || disk === undefined) {
       notes.push(`volume ${volume.name}: what cloud-init was given is lost`);
-      return { entry: volume, path };
+      return { entry: volume, path, target: device };
     }
     notes.push(
       `volume ${volume.name}: what cloud-init was given is only in ${path} on the node, which it is from now on`,
     );
-    return { entry: asFile(volume, disk, path), path };
+    return { entry: asFile(volume, disk, path), path, target: device };
   });
 }
 
@@ -118,6 +131,16 @@ function asFile(volume: Volume, disk: DataObject, path: string): Volume {
     ...(target === undefined ? {} : { target }),
     ...(isCdrom ? { cdrom: true } : { readOnly: true }),
   };
+}
+
+/** What a volume is made of that is on no host. */
+function missingOf({ virtualImage, cloudInit, secret, configMap }: Volume): string[] {
+  const secretName = cloudInit?.secretRef?.name ?? secret?.name;
+  return [
+    ...(virtualImage === undefined ? [] : [`VirtualImage ${virtualImage}`]),
+    ...(secretName === undefined ? [] : [`Secret ${secretName}`]),
+    ...(configMap === undefined ? [] : [`ConfigMap ${configMap.name}`]),
+  ];
 }
 
 function isLost({ cloudInit }: Volume): boolean {
@@ -141,10 +164,6 @@ async function findObjects(
   const { known, inventory } = context;
   for (const { entry, path } of spec.volumes) {
     const name = entry.virtualDisk;
-    if (entry.virtualImage !== undefined) notes.push(`VirtualImage ${entry.virtualImage} is to be imported again`);
-    const secret = entry.cloudInit?.secretRef?.name ?? entry.secret?.name;
-    if (secret !== undefined) notes.push(`Secret ${secret} is not kept on hosts: it is to be there again`);
-    if (entry.configMap !== undefined) notes.push(`ConfigMap ${entry.configMap.name} is to be there again`);
     if (name === undefined || known.disk(namespace, name) !== undefined) continue;
     const volume = path === undefined ? undefined : await inventory.volumeAt(path);
     const disk = volume === undefined ? undefined : await diskObject(context, namespace, volume, name);

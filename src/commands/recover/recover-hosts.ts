@@ -1,0 +1,180 @@
+/**
+ * Makes what hosts know of lost objects again: first their networks, then machine by machine what each needs, its
+ * snapshots, and itself. Hosts that are given together are seen together: a pool that several have is one VirtualPool, and
+ * of a machine of which two have a domain the one that runs counts.
+ */
+import type { OpenedHosts, Host } from './open-hosts.ts';
+import { claimSnapshots, makeSnapshots } from './make-snapshots.ts';
+import { Namespaces } from './namespaces.ts';
+import { NodesWithPool } from './nodes-with-pool.ts';
+import { readKnownObjects } from '../adopt/known-host.ts';
+import { ObjectMaker, type MakeOptions } from '../adopt/make-objects.ts';
+import { virtualMachineKind } from '../../api/kinds.ts';
+import type { VirtualMachine } from '../../api/virtual-machine.ts';
+import { ConflictError } from '../../base/errors.ts';
+import type { Context } from '../../cli/context.ts';
+import { resourceTypeOf } from '../../cli/machine-verb.ts';
+import { forEachReported } from '../../cli/resources/resource-options.ts';
+import type { AdoptionContext } from '../../executor/adoption/host-objects.ts';
+import type { KnownObjects, NewObject } from '../../executor/adoption/known-objects.ts';
+import { recoverMachine } from '../../executor/adoption/recover-machine.ts';
+import { recoverNetworks } from '../../executor/adoption/recover-networks.ts';
+import { recoverSnapshots } from '../../executor/adoption/recover-snapshots.ts';
+import type { MachineMark } from '../../executor/virtual-machine/domain-metadata.ts';
+import { readDomain, type DomainView } from '../../executor/virtual-machine/domain-view.ts';
+import type { KubeClient } from '../../kube/kube-client.ts';
+import { refOf, type KubeObject } from '../../kube/object.ts';
+
+/** A domain that says which machine it is. */
+interface MarkedDomain {
+  readonly host: Host;
+  readonly view: DomainView;
+  readonly mark: MachineMark;
+}
+
+interface Recovery {
+  readonly context: Context;
+  readonly client: KubeClient;
+  readonly known: KnownObjects;
+  readonly maker: ObjectMaker;
+  readonly namespaces: Namespaces;
+  readonly options: Omit<MakeOptions, 'done'>;
+  /** What nobody keeps but users, with who needs it. */
+  readonly missing: Map<string, string[]>;
+  /** How the objects of each host are made. */
+  readonly adoptions: ReadonlyMap<Host, AdoptionContext>;
+  readonly makeAll: () => Promise<KubeObject | undefined>;
+}
+
+/** See the head of this file. */
+export async function recoverHosts(
+  context: Context,
+  client: KubeClient,
+  { hosts, failures }: OpenedHosts,
+  options: Omit<MakeOptions, 'done'>,
+): Promise<void> {
+  const { signal, stderr } = context;
+  const known = await readKnownObjects(client, signal);
+  const maker = new ObjectMaker(context, client, { ...options, done: 'recovered' });
+  const namespaces = new Namespaces(client, options.dryRun, signal);
+  const objects: NewObject[] = [];
+  const add = (object: NewObject): void => {
+    known.add(object);
+    objects.push(object);
+  };
+  const makeAll = async (): Promise<KubeObject | undefined> => {
+    let last: KubeObject | undefined;
+    for (const object of objects.splice(0)) {
+      await namespaces.ensure(object.metadata.namespace);
+      last = await maker.make(object);
+    }
+    return last;
+  };
+  const pools = new NodesWithPool(hosts, signal);
+  const nodesWith = pools.nodesWith.bind(pools);
+  const adoptions = new Map(
+    hosts.map((host) => [host, { node: host.node, inventory: host.inventory, known, add, nodesWith }] as const),
+  );
+  const missing = new Map<string, string[]>();
+  const recovery = { context, client, known, maker, namespaces, options, missing, adoptions, makeAll };
+  let count = 0;
+  try {
+    for (const [{ libvirt }, adoption] of adoptions) await recoverNetworks(adoption, libvirt, signal);
+    await makeAll();
+    const marked = await readMarked(hosts, signal);
+    await forEachReported(
+      context,
+      marked.values(),
+      async (domains) => {
+        if (await recoverOne(recovery, domains)) count += 1;
+      },
+      failures,
+    );
+  } finally {
+    await maker.finish();
+    if (missing.size > 0) stderr.write(`To be made again, since no host keeps them:\n${listOf(missing)}`);
+  }
+  if (count > 0 || hosts.length === 0) return;
+  const names = hosts.map(({ node }) => node.name).join(', ');
+  stderr.write(
+    `Nothing to recover: every marked domain of node${hosts.length === 1 ? '' : 's'} ${names} has its machine.\n`,
+  );
+}
+
+/** The domains of each machine, as `namespace/name`: more than one where a migration left a definition behind. */
+async function readMarked(hosts: readonly Host[], signal: AbortSignal): Promise<Map<string, MarkedDomain[]>> {
+  const found = new Map<string, MarkedDomain[]>();
+  for (const host of hosts) {
+    for (const domain of await host.libvirt.domains.list({ signal })) {
+      const view = await readDomain(domain, { signal });
+      const mark = view?.mark;
+      if (view === undefined || mark === undefined) continue;
+      const key = `${mark.namespace}/${mark.name}`;
+      found.set(key, [...(found.get(key) ?? []), { host, view, mark }]);
+    }
+  }
+  return found;
+}
+
+/** @returns Whether there was something to recover. */
+async function recoverOne(recovery: Recovery, domains: readonly MarkedDomain[]): Promise<boolean> {
+  const { context, client, known, maker, namespaces, options, adoptions, makeAll } = recovery;
+  const { signal, stderr } = context;
+  const chosen = chooseDomain(domains);
+  const { host, view, mark } = chosen;
+  const tell = (domain: MarkedDomain, where: string): void =>
+    void stderr.write(
+      `domain ${domain.view.domain.name} is marked as vm/${mark.name} in ${mark.namespace}, which is on ${where}: left alone\n`,
+    );
+  const other = known.machine(mark.namespace, mark.name);
+  if (other !== undefined) {
+    const where = other.spec.nodeName ?? '';
+    for (const domain of domains) if (where !== domain.host.node.name) tell(domain, where === '' ? 'no node' : where);
+    return false;
+  }
+  for (const domain of domains) if (domain !== chosen) tell(domain, host.node.name);
+  const adoption = adoptions.get(host);
+  if (adoption === undefined) return false;
+  const { machine, settled, notes, missing, volumes } = await recoverMachine(adoption, view, mark);
+  const call = { signal, timeoutMs: 30_000 };
+  const kept = await recoverSnapshots(mark, volumes, host.node.name, view, call);
+  await namespaces.ensure(mark.namespace);
+  const snapshots = await makeSnapshots(client, maker, kept.snapshots, options.dryRun, signal);
+  const stored = await makeAll();
+  for (const note of [...notes, ...kept.notes]) stderr.write(`vm/${mark.name} in ${mark.namespace}: ${note}\n`);
+  noteMissing(recovery.missing, mark, missing);
+  if (options.dryRun !== 'none' || stored === undefined) return true;
+  await claimSnapshots(client, snapshots, stored, signal);
+  if (settled === undefined) return true;
+  const machines = client.resource<VirtualMachine>(resourceTypeOf(virtualMachineKind));
+  // In this order: it must not be started for a strategy whose run it had.
+  await machines.mergePatch(refOf(machine), { status: settled.status }, { subresource: 'status', signal });
+  await machines.mergePatch(refOf(machine), { spec: { runStrategy: settled.runStrategy } }, { signal });
+  return true;
+}
+
+/** @throws ConflictError when two of them run: which is the machine is not for a program to say. */
+function chooseDomain(domains: readonly MarkedDomain[]): MarkedDomain {
+  const active = domains.filter(({ view }) => view.state !== 'off');
+  const [first] = active.length === 0 ? domains : active;
+  if (first === undefined) throw new TypeError('a machine without a domain');
+  if (active.length <= 1) return first;
+  const { namespace, name } = first.mark;
+  const where = active.map(({ host }) => host.node.name).join(' and ');
+  throw new ConflictError(`vm/${name} in ${namespace} is active on ${where}: not recovered`, {
+    hint: 'destroy the copy that is wrong with virsh, and recover again',
+  });
+}
+
+function noteMissing(all: Map<string, string[]>, { namespace, name }: MachineMark, missing: readonly string[]): void {
+  for (const one of missing) {
+    const [kind = '', object = ''] = one.split(' ');
+    const key = `${kind} ${namespace}/${object}`;
+    all.set(key, [...(all.get(key) ?? []), `vm/${name}`]);
+  }
+}
+
+function listOf(missing: ReadonlyMap<string, readonly string[]>): string {
+  const lines = [...missing].map(([object, users]) => `  ${object} (${[...new Set(users)].join(', ')})\n`);
+  return lines.sort().join('');
+}
