@@ -21,6 +21,8 @@ const packages: Readonly<Record<string, string>> = {
   cpio: '/usr/bin/cpio',
   genisoimage: '/usr/bin/genisoimage',
   virtinst: '/usr/bin/virt-install',
+  lvm2: '/usr/sbin/vgcreate',
+  parted: '/usr/sbin/parted',
   openssl: '/usr/bin/openssl',
   zstd: '/usr/bin/zstd',
   zsh: '/usr/bin/zsh',

@@ -34,6 +34,14 @@ export function checkDisk({ object, old, lookup, problems }: RuleInput<VirtualDi
   if (spec.capacity !== undefined && parseQuantity(spec.capacity) === 0) {
     problems.add('spec.capacity', 'Invalid', 'must be more than 0');
   }
+  if (spec.encryption !== undefined) {
+    const format = spec.volume?.target?.format?.type ?? spec.format;
+    if (format !== undefined && format !== 'raw' && format !== 'qcow2') {
+      problems.add('spec.encryption', 'Invalid', `is for raw and qcow2 only, not for ${format}`);
+    }
+    const secret = spec.encryption.secretRef.name;
+    checkReference(lookup, 'Secret', namespace, secret, 'spec.encryption.secretRef.name', problems);
+  }
   const existing = spec.source?.import;
   if (existing !== undefined) {
     checkExactlyOne(existing, ['volume', 'path'], 'spec.source.import', problems);
@@ -55,7 +63,7 @@ export function checkDisk({ object, old, lookup, problems }: RuleInput<VirtualDi
   const snapshot = spec.source?.snapshot?.name;
   checkReference(lookup, 'VirtualMachineSnapshot', namespace, snapshot, 'spec.source.snapshot.name', problems);
   checkOverlay('storagevol', spec.overlay, problems);
-  checkImmutable(spec, old?.spec, ['source', 'pool', 'nodeName', 'format'], problems);
+  checkImmutable(spec, old?.spec, ['source', 'pool', 'nodeName', 'format', 'encryption'], problems);
   if (old !== undefined) checkShrink(object, old, problems);
 }
 

@@ -115,6 +115,13 @@ export const virtualDiskSpec = object(
         ),
       },
     ),
+    encryption: object('Encrypts the volume with LUKS; raw and qcow2 only. It cannot be changed.', {
+      secretRef: object(
+        'The Secret of this namespace with the passphrase, which is taken as it is, line break at its end included.',
+        { name: objectName('Its name.') },
+        { key: string('The key in it; passphrase when left out.', { minLength: 1 }) },
+      ),
+    }),
     bindingMode: words(
       'When it is made on a pool that each node has for itself. WaitForFirstConsumer: where the first machine that uses ' +
         'it is placed. Immediate: at once on nodeName.',
@@ -219,4 +226,6 @@ export const virtualDiskReasons = {
   InUse: 'InUse',
   NotInUse: 'NotInUse',
   VolumeMissing: 'VolumeMissing',
+  SecretNotFound: 'SecretNotFound',
+  SecretNotReady: 'SecretNotReady',
 } as const;

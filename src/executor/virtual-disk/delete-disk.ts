@@ -70,6 +70,7 @@ export async function deleteDisk(
       throw problem;
     }
   }
+  if (disk.spec.encryption !== undefined) await context.diskSecrets.remove(namespace, name, signal);
   await removeFinalizer(context.disks, current, diskFinalizer, signal);
   const note = isKept ? 'the disk is gone; its volume is kept' : 'the disk is gone';
   context.record({ regarding: disk, type: 'Normal', reason: 'Deleted', action: 'Delete', note });

@@ -1,6 +1,8 @@
 /** A volume that is there: its size as spec says, its facts in status. */
+import { encryptionOf } from './disk-secrets.ts';
 import { overlaysOf } from './disk-places.ts';
 import { domainsWith } from './disk-users.ts';
+import { resizeEncrypted } from './resize-encrypted.ts';
 import { reportDisk } from './report-disk.ts';
 import { wantedBytes } from './volume-definition.ts';
 import { describeVolume, findVolume } from './volume-facts.ts';
@@ -22,6 +24,9 @@ import type { ReconcileResult } from '../../reconcile/controller.ts';
 
 /** How often sizes are looked at. */
 const lookMs = 5 * 60_000;
+
+/** LVM's extents, unless a volume group was made with others (vgcreate(8)). */
+const extentBytes = 4 * 1024 * 1024;
 
 /** Keeps a volume that is there as spec says. */
 export async function keepVolume(
@@ -53,7 +58,9 @@ export async function keepVolume(
   const is = status.bytes;
   const wanted = wantedBytes(disk);
   let refusal: StorageProblem | undefined;
-  if (wanted !== undefined && wanted !== is) {
+  // A logical volume has whole extents, a partition whole cylinders: what is more than was asked for is no news.
+  const isRounded = status.isBlock && wanted !== undefined && is > wanted && is - wanted < extentBytes;
+  if (wanted !== undefined && wanted !== is && !isRounded) {
     refusal = await resizeVolume(context, disk, volume, status.path, is, wanted, signal);
     status = await describeVolume(volume, signal);
   }
@@ -92,7 +99,10 @@ async function resizeVolume(
   }
   try {
     if (running?.target !== undefined) await running.domain.blocks.resize(running.target, wanted, { signal });
-    else if (running === undefined) {
+    else if (running === undefined && encryptionOf(disk) !== undefined) {
+      await resizeLuks(context, disk, { path, format: disk.status?.format ?? 'raw' }, wanted, isShrink, signal);
+      await (await libvirtOf(context).pools.byName(volume.pool, { signal })).refresh({ signal });
+    } else if (running === undefined) {
       await volume.resize(wanted, { ...(isShrink ? { shrink: true } : {}), signal, timeoutMs: longMs });
     }
     return undefined;
@@ -100,4 +110,22 @@ async function resizeVolume(
     if (isPassing(error, signal)) throw error;
     return problemOf(error, 'ResizeFailed', `pool ${volume.pool}`);
   }
+}
+
+/** Resizes an encrypted volume that nobody runs on. */
+export async function resizeLuks(
+  context: StorageContext,
+  disk: VirtualDisk,
+  volume: { readonly path: string; readonly format: string },
+  bytes: number,
+  shrink: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  if (disk.spec.encryption === undefined) {
+    const message =
+      'its key is a secret of libvirt, which gives it to guests only: it is resized while a machine runs on it';
+    throw new StorageProblem('ResizeFailed', message);
+  }
+  const passphrase = await context.diskSecrets.passphrase(disk, signal);
+  await resizeEncrypted(volume, { bytes, shrink, passphrase, folder: context.spoolFolder }, signal);
 }

@@ -1,11 +1,13 @@
 /** The volume of a new disk: made, or taken over; its name is in status before libvirt is asked to make it. */
+import { encryptionOf } from './disk-secrets.ts';
 import { isOnThisNode } from './disk-places.ts';
+import { resizeLuks } from './keep-volume.ts';
 import { originOf } from './origin.ts';
 import { reportDisk } from './report-disk.ts';
-import { formatOf, volumeName, volumeXml } from './volume-definition.ts';
+import { formatOf, partitionName, volumeName, volumeXml } from './volume-definition.ts';
 import { describeVolume, findVolume } from './volume-facts.ts';
 import { exportInternal } from '../virtual-machine-snapshot/image-files.ts';
-import { textOf } from '../virtual-machine/same-value.ts';
+import { isList, memberAt, textOf, type Data } from '../virtual-machine/same-value.ts';
 import { readPool } from '../virtual-pool/pool-definition.ts';
 import { libvirtOf, longMs, StorageProblem, type StorageContext } from '../virtual-pool/storage-context.ts';
 import { imageVolumeName } from '../../api/image-upload.ts';
@@ -27,6 +29,27 @@ export async function makeVolume(
   signal: AbortSignal,
 ): Promise<void> {
   const type = textOf(readPool(await there.xml({ signal }))['type']);
+  if (type !== 'disk') return makeIn(context, disk, pool, there, type, signal);
+  // One at a time: each has the number after those that are there.
+  const before = context.partitioning.get(there.name) ?? Promise.resolve();
+  const made = before.then(() => makeIn(context, disk, pool, there, type, signal));
+  const settled = made.catch(() => undefined);
+  context.partitioning.set(there.name, settled);
+  try {
+    await made;
+  } finally {
+    if (context.partitioning.get(there.name) === settled) context.partitioning.delete(there.name);
+  }
+}
+
+async function makeIn(
+  context: StorageContext,
+  disk: VirtualDisk,
+  pool: VirtualPool | undefined,
+  there: Pool,
+  type: string,
+  signal: AbortSignal,
+): Promise<void> {
   const imported = disk.spec.source?.import;
   if (imported?.volume !== undefined) {
     const volume = await findVolume(there, imported.volume, signal);
@@ -44,7 +67,7 @@ export async function makeVolume(
     await done(context, disk, pool, there, volume, signal);
     return;
   }
-  const name = volumeName(disk, type);
+  const name = type === 'disk' ? await nextPartition(context, disk, there, signal) : volumeName(disk, type);
   const format = formatOf(disk, type);
   const origin = await originOf(context, disk, format, signal);
   const rival = ownerOf(context, disk, there.name, name);
@@ -69,7 +92,8 @@ export async function makeVolume(
   // The snapshot waits for a copy that status tells of: one that was being merged before must not be copied.
   if (disk.spec.source?.snapshot !== undefined) await originOf(context, disk, format, signal);
   if (found !== undefined) await found.delete({ signal });
-  const xml = volumeXml(disk, name, format, origin.bytes, origin.backing);
+  const xml = volumeXml(disk, name, format, origin.bytes, type, origin);
+  await context.diskSecrets.ensure(disk, signal);
   const flags = {
     ...(disk.spec.preallocation === 'Metadata' ? { preallocMetadata: true } : {}),
     signal,
@@ -93,8 +117,38 @@ export async function makeVolume(
     await exportInternal(path, snapshot, { path: await volume.path({ signal }), format }, signal);
   }
   const { capacityBytes } = await volume.info({ signal });
-  if (capacityBytes < origin.bytes) await volume.resize(origin.bytes, { signal, timeoutMs: longMs });
+  if (capacityBytes < origin.bytes) {
+    if (encryptionOf(disk) === undefined) await volume.resize(origin.bytes, { signal, timeoutMs: longMs });
+    else await resizeLuks(context, disk, { path: await volume.path({ signal }), format }, origin.bytes, false, signal);
+  }
   await done(context, started, pool, there, volume, signal);
+}
+
+/** The partition that a disk is to be; the one that it was to be when the executor was killed. */
+async function nextPartition(
+  context: StorageContext,
+  disk: VirtualDisk,
+  there: Pool,
+  signal: AbortSignal,
+): Promise<string> {
+  if (disk.spec.volume?.name !== undefined) return disk.spec.volume.name;
+  const begun = disk.status?.phase === 'Creating' ? disk.status.volume : undefined;
+  if (begun !== undefined && ownerOf(context, disk, there.name, begun) === undefined) return begun;
+  const device = textOf(memberAt(firstOf(memberAt(readPool(await there.xml({ signal })), 'source', 'device')), 'path'));
+  // What another disk is to be comes before it.
+  const promised = context
+    .knownDisks()
+    .filter((one) => one.metadata.uid !== disk.metadata.uid && isOnThisNode(context, one))
+    .flatMap(({ status }) => (status?.pool === there.name && status.volume !== undefined ? [status.volume] : []));
+  const present = (await there.volumes({ signal })).map((volume) => volume.name);
+  const next = partitionName(device, present);
+  if (promised.includes(next))
+    throw new StorageProblem('CreateFailed', `the partition ${next} is being made for another disk`);
+  return next;
+}
+
+function firstOf(list: Data | undefined): Data | undefined {
+  return isList(list) ? list[0] : list;
 }
 
 /** Who has a volume of this name already, or is making it. */

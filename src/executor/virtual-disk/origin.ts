@@ -2,6 +2,7 @@
 import { domainsWith } from './disk-users.ts';
 import { isOnThisNode } from './disk-places.ts';
 import { snapshotFile } from './snapshot-origin.ts';
+import { imageFormat } from './volume-facts.ts';
 import { wantedBytes, type BackingFile } from './volume-definition.ts';
 import { memberAt, textOf, type DataObject } from '../virtual-machine/same-value.ts';
 import { namesOf } from '../virtual-pool/names-of.ts';
@@ -114,7 +115,12 @@ export async function trustedSource(
   const volume = await volumeAt(libvirt, path, signal);
   const { capacityBytes } = await volume.info({ signal });
   const xml = analyse(await volume.xml({ signal })).value as DataObject;
-  const format = textOf(memberAt(xml, 'target', 'format', 'type'));
+  const format = imageFormat(textOf(memberAt(xml, 'target', 'format', 'type')));
+  if (memberAt(xml, 'target', 'encryption') !== undefined) {
+    // libvirt looks at the pool, forgets which secret the volume has, and then cannot read it.
+    const message = `its source ${path} is encrypted, and libvirt reads what is encrypted for guests only: copy it in a guest`;
+    throw new StorageProblem('CreateFailed', message, { isFinal: true });
+  }
   if (known !== undefined && format !== known) {
     const message = `its source claims to be ${format}, but was made as ${known}: it is not copied`;
     throw new StorageProblem('CreateFailed', message, { isFinal: true });

@@ -16,6 +16,7 @@ import { reportDisk } from './report-disk.ts';
 import {
   defaultPoolName,
   isPassing,
+  lookAfterMs,
   problemOf,
   StorageProblem,
   type StorageContext,
@@ -43,6 +44,7 @@ export class DiskReconciler {
     const pool = await pools.find({ name: disk.spec.pool ?? defaultPoolName }, { signal });
     const home = homeOf(this.#context, disk, pool);
     if (home !== this.#context.nodeName) {
+      await leaveKey(this.#context, disk, signal);
       if (home === undefined && isFirstNode(this.#context)) await tellWaiting(this.#context, disk, pool, signal);
       return undefined;
     }
@@ -67,9 +69,19 @@ export class DiskReconciler {
         signal,
       );
       if (problem.isFinal) throw new TerminalError(problem.message, { cause: problem });
+      const afterMs = lookAfterMs(problem);
+      if (afterMs !== undefined) return { requeueAfterMs: afterMs };
       throw problem;
     }
   }
+}
+
+/** The key of an encrypted disk of a shared pool is on the nodes only that have a machine with it. */
+async function leaveKey(context: StorageContext, disk: VirtualDisk, signal: AbortSignal): Promise<void> {
+  if (disk.spec.encryption === undefined || context.libvirt() === undefined) return;
+  const { namespace = '', name = '' } = disk.metadata;
+  const isHere = context.usersOf('VirtualDisk', namespace, name).some(({ nodeName }) => nodeName === context.nodeName);
+  if (!isHere) await context.diskSecrets.leave(disk, signal);
 }
 
 async function tellWaiting(

@@ -18,7 +18,7 @@ export interface News {
   readonly refusal?: StorageProblem | undefined;
   /** What deleting it waits for. */
   readonly waitsFor?: readonly string[];
-  readonly status?: Partial<VirtualDiskStatus> & { readonly bytes?: number };
+  readonly status?: Partial<VirtualDiskStatus> & { readonly bytes?: number; readonly isBlock?: boolean };
 }
 
 /** Writes status; @returns the object as it is now. */
@@ -31,7 +31,7 @@ export async function reportDisk(
   const nowMs = context.clock.now();
   const { generation, namespace = '', name = '', resourceVersion, uid } = disk.metadata;
   const before = disk.status ?? {};
-  const fields = { ...news.status, bytes: undefined };
+  const fields = { ...news.status, bytes: undefined, isBlock: undefined };
   const phase = news.phase ?? before.phase ?? 'Pending';
   const machines = context
     .usersOf('VirtualDisk', namespace, name)

@@ -52,7 +52,11 @@ export async function snapshotFile(
       `the snapshot lies in ${path}, which a guest writes to; stop VirtualMachine ${snapshot.spec.virtualMachine} first`,
     );
   }
-  const { virtualBytes } = await readHeader(path, 'qcow2', signal);
+  const { virtualBytes, isEncrypted } = await readHeader(path, 'qcow2', signal);
+  if (isEncrypted) {
+    const message = `the snapshot lies in ${path}, which is encrypted: it cannot be copied out of it`;
+    throw new StorageProblem('CreateFailed', message, { isFinal: true });
+  }
   return { path, format, inside: { path, snapshot: inside, bytes: virtualBytes } };
 }
 

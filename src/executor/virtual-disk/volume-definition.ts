@@ -1,4 +1,6 @@
 /** A disk's volume as libvirt is given it. */
+import { encryptionOf } from './disk-secrets.ts';
+import type { Origin } from './origin.ts';
 import { isObject, type Data, type DataObject } from '../virtual-machine/same-value.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
@@ -25,6 +27,21 @@ export function volumeName(disk: VirtualDisk, poolType: string): string {
   return disk.spec.volume?.name ?? `${namespace}.${name}${suffix}`;
 }
 
+/**
+ * The name of the next partition of a pool of type disk: libvirt takes no other, and leaves the partition behind when it
+ * refuses one.
+ *
+ * @param device That the pool partitions, as `/dev/sdb`.
+ * @param taken The names of its volumes.
+ */
+export function partitionName(device: string, taken: readonly string[]): string {
+  const base = device.slice(device.lastIndexOf('/') + 1);
+  const prefix = /\d$/.test(base) ? `${base}p` : base;
+  let number = 1;
+  while (taken.includes(`${prefix}${number}`)) number += 1;
+  return `${prefix}${number}`;
+}
+
 /** The capacity that spec asks for in bytes, in whole sectors. */
 export function wantedBytes(disk: VirtualDisk): number | undefined {
   const bytes = parseQuantity(disk.spec.capacity ?? '');
@@ -42,15 +59,24 @@ export function volumeXml(
   name: string,
   format: string,
   bytes: number,
-  backing: BackingFile | undefined,
+  poolType: string,
+  { backing, copyOf }: Pick<Origin, 'backing' | 'copyOf'>,
 ): string {
+  const isCopy = copyOf !== undefined;
   const { preallocation = 'None' } = disk.spec;
+  const encryption = disk.spec.encryption === undefined ? undefined : encryptionOf(disk);
   const isFull = preallocation === 'Falloc' || preallocation === 'Full';
   const own: DataObject = {
     name,
     capacity: { unit: 'bytes', value: bytes },
     allocation: { unit: 'bytes', value: isFull ? bytes : 0 },
-    target: { format: { type: format } },
+    target: {
+      // A partition's format is what its table says of it.
+      ...(poolType === 'disk' ? {} : { format: { type: format } }),
+      // A copy would have the mode of what it is copied from, which everybody may be able to read.
+      ...(isCopy ? { permissions: { mode: '0600' } } : {}),
+      ...(encryption === undefined ? {} : { encryption }),
+    },
     ...(backing === undefined ? {} : { backingStore: { path: backing.path, format: { type: backing.format } } }),
   };
   const value = merged(own, { ...(disk.spec.volume as DataObject | undefined), name });

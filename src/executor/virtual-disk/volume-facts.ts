@@ -22,17 +22,23 @@ export async function describeVolume(volume: Volume, signal: AbortSignal) {
   const info = await volume.info({ signal });
   const xml = analyse(await volume.xml({ signal })).value as DataObject;
   const backing = textOf(memberAt(xml, 'backingStore', 'path'));
-  const format = textOf(memberAt(xml, 'target', 'format', 'type'));
+  const format = imageFormat(textOf(memberAt(xml, 'target', 'format', 'type')));
   const path = await volume.path({ signal });
   return {
     bytes: info.capacityBytes,
     path,
     key: volume.key,
-    format: format === '' ? 'raw' : format,
+    format,
+    isBlock: info.type === 'block',
     capacity: formatBytes(info.capacityBytes),
     allocation: formatBytes(info.allocationBytes),
     backingChain: backing === '' ? [] : await filesBelow(path, format, backing, signal),
   };
+}
+
+/** What libvirt says of a partition or a folder is the kind of its content, not the format of an image. */
+export function imageFormat(format: string): string {
+  return /^(qcow2?|qed|vmdk|vdi|vpc|vhdx?|cow|ploop|luks|bochs|cloop|dmg)$/.test(format) ? format : 'raw';
 }
 
 /** All that lies below a volume, nearest first: libvirt tells the nearest only, and no more of a volume that is no file. */

@@ -19,6 +19,7 @@ import {
   defaultPoolName,
   isPassing,
   libvirtOf,
+  lookAfterMs,
   longMs,
   problemOf,
   StorageProblem,
@@ -94,6 +95,8 @@ export class ImageReconciler {
         { problem },
         signal,
       );
+      const afterMs = lookAfterMs(problem);
+      if (afterMs !== undefined) return { requeueAfterMs: afterMs };
       if (!problem.isFinal) throw problem;
       // What was refused is not kept.
       await rm(spoolFolder(this.#context, image), { recursive: true, force: true });

@@ -22,6 +22,7 @@ export interface SnapshotDisk {
   readonly isReadOnly: boolean;
   readonly isShareable: boolean;
   readonly isFile: boolean;
+  readonly isEncrypted: boolean;
 }
 
 /** What is wanted of a snapshot, and of what. */
@@ -137,6 +138,7 @@ function whyNotInternal(
 function whyNotExternal(taken: readonly SnapshotDisk[], leftOut: readonly SnapshotDisk[]): string | undefined {
   for (const disk of taken) {
     if (!disk.isFile) return `disk ${disk.target} is no file, so that no other can take its place`;
+    if (disk.isEncrypted) return `disk ${disk.target} is encrypted, and the new file would not be`;
     if (disk.isShareable) return `disk ${disk.target} is shared with others, which would not see the new file`;
     if (disk.virtualDisk === undefined) {
       return `disk ${disk.target} is no VirtualDisk, and its path in spec cannot follow`;

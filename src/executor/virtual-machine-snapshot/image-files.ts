@@ -16,6 +16,8 @@ export interface ImageHeader {
   readonly backing: string | undefined;
   readonly backingFormat: string | undefined;
   readonly virtualBytes: number;
+  /** Nobody reads what is in it without its key. */
+  readonly isEncrypted: boolean;
 }
 
 const shortMs = 60_000;
@@ -147,6 +149,7 @@ function headerOf(told: DataObject): ImageHeader {
     backing: backing === '' ? undefined : backing,
     backingFormat: backingFormat === '' ? undefined : backingFormat,
     virtualBytes: Number(told['virtual-size']),
+    isEncrypted: told['encrypted'] === true,
   };
 }
 

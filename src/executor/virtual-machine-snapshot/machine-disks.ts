@@ -50,6 +50,7 @@ export function disksOfDomain(
         isReadOnly: kind !== 'disk' || disk['readonly'] !== undefined || disk['transient'] !== undefined,
         isShareable: disk['shareable'] !== undefined,
         isFile: textOf(disk['type']) === 'file',
+        isEncrypted: memberAt(disk, 'source', 'encryption') !== undefined || disk['encryption'] !== undefined,
       },
     ];
   });

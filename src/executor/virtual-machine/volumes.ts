@@ -1,5 +1,7 @@
 /** `spec.volumes` as libvirt's `<disk>` elements: looks up what they name, and makes the files that they need. */
 import { stat } from 'node:fs/promises';
+import { encryptionOf, type DiskSecrets, type Encryption } from '../virtual-disk/disk-secrets.ts';
+import { StorageProblem } from '../virtual-pool/storage-context.ts';
 import type { ImageFile, Media } from './media.ts';
 import { ensureEmptyDisk } from './empty-disk.ts';
 import { NotReadyError } from './not-ready-error.ts';
@@ -33,6 +35,8 @@ export interface VolumeSources {
   readonly configMaps: ResourceClient<ConfigMapObject>;
   readonly media: Media;
   readonly nodeName: string;
+  /** Gives libvirt the keys of encrypted disks; without it disks are only named. */
+  readonly diskSecrets?: Pick<DiskSecrets, 'ensure'> | undefined;
 }
 
 /** A volume that is there. */
@@ -56,6 +60,7 @@ export interface VolumeSource {
   readonly readOnly?: boolean;
   /** The pool and volume at libvirt, of what is no file or device of the node. */
   readonly volume?: { readonly pool: string; readonly volume: string };
+  readonly encryption?: Encryption | undefined;
   readonly renew?: (signal: AbortSignal) => Promise<void>;
 }
 
@@ -124,7 +129,10 @@ export function diskDevice(volume: Volume, source: VolumeSource): DataObject {
     type: source.volume !== undefined ? 'volume' : source.isBlock === true ? 'block' : 'file',
     device: isCdrom ? 'cdrom' : 'disk',
     driver: { name: 'qemu', type: source.format, ...(cache === undefined ? {} : { cache }) },
-    source: source.volume ?? (source.isBlock === true ? { dev: source.path } : { file: source.path }),
+    source: {
+      ...(source.volume ?? (source.isBlock === true ? { dev: source.path } : { file: source.path })),
+      ...(source.encryption === undefined ? {} : { encryption: source.encryption }),
+    },
     target: { ...target },
     ...(bootOrder === undefined ? {} : { boot: { order: bootOrder } }),
     ...(serial === undefined ? {} : { serial }),
@@ -187,10 +195,13 @@ async function sourceOf(
     const { pool, volume: libvirtVolume } = disk.status ?? {};
     // Of a pool over the network (rbd, iscsi-direct, gluster): libvirt knows its hosts and password.
     const isRemote = !path.startsWith('/') && pool !== undefined && libvirtVolume !== undefined;
+    const encryption = encryptionOf(disk);
+    if (encryption !== undefined) await ensureKey(volume.name, disk, sources, signal);
     return {
       path,
       format: format ?? 'raw',
       isBlock: path.startsWith('/dev/'),
+      encryption,
       ...(isRemote ? { volume: { pool, volume: libvirtVolume } } : {}),
     };
   }
@@ -239,6 +250,22 @@ async function sourceOf(
   const bytes = parseQuantity(String(capacity));
   const path = await sources.media.emptyDisk(uid, volume.name, format, BigInt(Math.ceil(Number(bytes))), signal);
   return { path, format };
+}
+
+async function ensureKey(
+  volume: string,
+  disk: VirtualDisk,
+  { diskSecrets }: VolumeSources,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await diskSecrets?.ensure(disk, signal);
+  } catch (error) {
+    if (!(error instanceof StorageProblem)) throw error;
+    const name = disk.metadata.name ?? '';
+    const message = `volume ${volume}: VirtualDisk "${name}": ${error.message}`;
+    throw new NotReadyError('SecretNotFound', 'Provisioning', message, { cause: error });
+  }
 }
 
 async function hostPath(path: string, format: string | undefined): Promise<VolumeSource> {

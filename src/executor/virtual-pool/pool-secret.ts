@@ -25,9 +25,14 @@ export interface PoolAuth extends DataObject {
   readonly secret: { readonly uuid: string };
 }
 
-/** The UUID of the secret of a pool, from the pool's: RFC 9562's version 8, made of a SHA-256. */
+/** The UUID of the secret of a pool, from the pool's. */
 export function poolSecretUuid(poolUid: string): string {
-  const bytes = createHash('sha256').update(`virtctl.dev/pool-secret/${poolUid}`).digest().subarray(0, 16);
+  return uuidFrom(`virtctl.dev/pool-secret/${poolUid}`);
+}
+
+/** A UUID that follows from a text: RFC 9562's version 8, made of a SHA-256. */
+export function uuidFrom(text: string): string {
+  const bytes = createHash('sha256').update(text).digest().subarray(0, 16);
   bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x80, 6);
   bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
   return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');

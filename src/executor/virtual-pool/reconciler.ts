@@ -11,6 +11,7 @@ import {
   defaultPoolName,
   isPassing,
   libvirtOf,
+  lookAfterMs,
   problemOf,
   StorageProblem,
   type StorageContext,
@@ -68,7 +69,11 @@ export class PoolReconciler {
     pool = await addFinalizer(pools, pool, poolFinalizer, signal);
     const outcome = await this.#ensure(pool, mine, signal);
     await this.#report(pool, outcome.line, outcome, signal);
-    if (outcome.problem !== undefined) throw outcome.problem;
+    if (outcome.problem !== undefined) {
+      const afterMs = lookAfterMs(outcome.problem);
+      if (afterMs === undefined) throw outcome.problem;
+      return { requeueAfterMs: afterMs };
+    }
     return { requeueAfterMs: (pool.spec.refreshIntervalSeconds ?? defaultRefreshSeconds) * 1000 };
   }
 

@@ -8,6 +8,7 @@
 import { defaultPool, readPool } from './pool-definition.ts';
 import { PoolReconciler } from './reconciler.ts';
 import { defaultPoolName, type StorageContext, type StorageUser } from './storage-context.ts';
+import { DiskSecrets } from '../virtual-disk/disk-secrets.ts';
 import { DiskReconciler } from '../virtual-disk/reconciler.ts';
 import { ImageReconciler } from '../virtual-image/reconciler.ts';
 import { memberAt, textOf } from '../virtual-machine/same-value.ts';
@@ -95,6 +96,8 @@ export class StorageAgent {
       machines: client.resource<VirtualMachine>(resourceOfKind('VirtualMachine')),
       snapshots: client.resource<VirtualMachineSnapshot>(resourceOfKind('VirtualMachineSnapshot')),
       secrets: client.resource<SecretObject>(builtin.secrets),
+      partitioning: new Map(),
+      diskSecrets: new DiskSecrets({ secrets: client.resource<SecretObject>(builtin.secrets), libvirt }),
       nodes: () =>
         this.#nodes.list().map(({ metadata }) => ({ name: metadata.name ?? '', labels: metadata.labels ?? {} })),
       knownDisks: () => this.#disks.list(),

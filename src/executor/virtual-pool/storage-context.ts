@@ -1,4 +1,5 @@
 /** What the reconcilers of pools, images and disks share: where they look, and how they say that they wait. */
+import type { DiskSecrets } from '../virtual-disk/disk-secrets.ts';
 import type { SecretObject } from '../virtual-machine/volumes.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
@@ -36,6 +37,10 @@ export interface StorageContext {
   readonly snapshots: ResourceClient<VirtualMachineSnapshot>;
   /** Passwords and certificates of pools and web servers. */
   readonly secrets: ResourceClient<SecretObject>;
+  /** The keys of encrypted disks. */
+  readonly diskSecrets: DiskSecrets;
+  /** Pools of type disk in which a partition is being made, and when that is over. */
+  readonly partitioning: Map<string, Promise<unknown>>;
   /** All Hypervisors, by name. */
   readonly nodes: () => readonly StorageNode[];
   /** All disks, as last seen. */
@@ -72,6 +77,14 @@ export const longMs = 24 * 60 * 60_000;
 /** How often what waits is looked at, beside the events that tell of it. */
 export const waitMs = 10_000;
 
+/** What nobody tells of when it changes: looked for this often, in milliseconds, and not ever more rarely. */
+const looks: Readonly<Record<string, number>> = { SecretNotFound: 5_000, SecretNotReady: 5_000, OutOfSpace: 30_000 };
+
+/** When what a problem is about is looked at again; undefined where it is tried again ever more rarely. */
+export function lookAfterMs({ reason }: StorageProblem): number | undefined {
+  return looks[reason];
+}
+
 /** The name of the pool of an object that names none. */
 export const defaultPoolName = 'default';
 
@@ -90,7 +103,7 @@ export function libvirtOf(context: StorageContext): Libvirt {
 export function isOutOfSpace(error: unknown): boolean {
   for (let one: unknown = error; one instanceof Error; one = one.cause) {
     if (
-      /No space left on device|ENOSPC|Disk quota exceeded|insufficient free space|not enough free space/i.test(
+      /No space left on device|ENOSPC|Disk quota exceeded|insufficient free space|not enough free space|no large enough free extent/i.test(
         one.message,
       )
     ) {

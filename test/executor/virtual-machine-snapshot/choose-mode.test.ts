@@ -17,6 +17,7 @@ const disk = (more: Partial<SnapshotDisk> = {}): SnapshotDisk => ({
   isReadOnly: false,
   isShareable: false,
   isFile: true,
+  isEncrypted: false,
   ...more,
 });
 const input = (more: Partial<ModeInput> = {}): ModeInput => ({
@@ -121,6 +122,7 @@ describe('the mode of a snapshot', () => {
     [{ mode: 'External', disks: [scratch] }, /vdc is no VirtualDisk/],
     [{ mode: 'External', disks: [disk({ isShareable: true })] }, /vda is shared/],
     [{ mode: 'External', disks: [disk({ isFile: false })] }, /vda is no file/],
+    [{ mode: 'External', disks: [disk({ isEncrypted: true })] }, /vda is encrypted, and the new file would not be/],
     [
       { mode: 'External', memory: true, disks: [disk(), raw], perDisk: [{ name: 'root' }] },
       /vdb would not fit the memory/,
