@@ -4,7 +4,7 @@ import { localUri, type LocalFlags } from './local-domain.ts';
 import { resourceTypeOf } from './machine-verb.ts';
 import type { Hypervisor } from '../api/hypervisor.ts';
 import { hypervisorKind } from '../api/kinds.ts';
-import { NotFoundError } from '../base/errors.ts';
+import { NotFoundError, UnreachableError } from '../base/errors.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
 import type { Libvirt } from '../libvirt/libvirt.ts';
 import type { XmlElement } from '../xml/element.ts';
@@ -33,21 +33,37 @@ export async function withLocalNode<T>(
   ]);
   const { signal } = context;
   const uri = localUri(context, flags);
-  const libvirt = await openLibvirt(uri, { signal });
+  const nodes = async (): Promise<readonly Hypervisor[]> =>
+    (await client.resource<Hypervisor>(resourceTypeOf(hypervisorKind)).listAll({ signal })).items;
+  const libvirt = await openLibvirt(uri, { signal }).catch(async (error: unknown) => {
+    if (!(error instanceof UnreachableError)) throw error;
+    throw new UnreachableError(error.message, { cause: error.cause, hint: hintOf(await nodes()) });
+  });
   try {
     const capabilities = parseElement(await libvirt.node.capabilities({ signal }), { maxBytes: maxReportedBytes });
     const uuid = textAt(capabilities, 'host', 'uuid');
-    const { items } = await client.resource<Hypervisor>(resourceTypeOf(hypervisorKind)).listAll({ signal });
+    const items = await nodes();
     const found = items.find(({ status }) => status?.nodeInfo?.systemUUID === uuid);
     if (uuid === '' || found === undefined) {
       throw new NotFoundError(`the libvirt at ${uri} is none of the nodes`, {
-        hint: `run this on a node (${items.map(({ metadata }) => metadata.name).join(', ')}), or give --connect`,
+        hint: hintOf(items),
       });
     }
     return await work({ libvirt, nodeName: found.metadata.name ?? '' });
   } finally {
     await libvirt.close();
   }
+}
+
+/** What to do on a machine that is no node. */
+function hintOf(nodes: readonly Hypervisor[]): string {
+  const names = nodes.map(({ metadata }) => metadata.name ?? '');
+  const name = names[0] ?? 'NODE';
+  return (
+    `run this on a node (${names.join(', ')}), or reach its libvirt from here: --connect qemu+tls://${name}/system, or ` +
+    `\`ssh -nNT -L /tmp/libvirt-sock:/run/libvirt/libvirt-sock root@${name}\` and ` +
+    "--connect 'qemu+unix:///system?socket=/tmp/libvirt-sock'"
+  );
 }
 
 function textAt(element: XmlElement, ...names: readonly string[]): string {

@@ -38,7 +38,7 @@ export function configure(command: Command, context: Context): void {
     .summary('write an image or a disk to a file')
     .description('Write an image, or with disk/NAME a disk, to a file. Run it on the node.')
     .argument('<name>', 'the VirtualImage, or disk/NAME')
-    .argument('<file>', 'where it is to be')
+    .argument('<file>', 'where it is to be; - for stdout, holes as zeros')
     .option('--force', 'overwrite a file that exists');
   addLocalOptions(download);
   addExamples(download, [

@@ -1,6 +1,9 @@
+import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { open, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import process from 'node:process';
+import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -114,6 +117,76 @@ describe('sending and fetching images on real libvirt', () => {
     expect((await stat(file('flat-back.raw'))).blocks * 512).toBeLessThan(6 * MiB);
   });
 
+  it('takes vmdk, vdi and vhdx, and refuses what is empty or no file', async () => {
+    for (const format of ['vmdk', 'vdi', 'vhdx']) {
+      await runProgram('qemu-img', ['convert', '-O', format, file('disk.raw'), file(`disk.${format}`)]);
+      await done('image', 'upload', format, file(`disk.${format}`), '--pool', 'local');
+      expect((await images.get(at(format))).status).toMatchObject({ sourceFormat: format, format: 'qcow2' });
+      expect(await content(join(folder, `image_default.${format}.qcow2`))).toBe(sha256(disk));
+    }
+    await writeFile(file('nothing'), '');
+    const empty = await virtctl(['image', 'upload', 'none', file('nothing')]);
+    expect(empty).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('nothing is empty') as string });
+    const dir = await virtctl(['image', 'upload', 'none', folder]);
+    expect(dir).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('is no file') as string });
+    expect(await images.find(at('none'))).toBeUndefined();
+  });
+
+  it('says on a machine that is no node how a node is reached from there', async () => {
+    const there = ['--kubeconfig', node.kubeconfig, '--connect', `qemu+unix:///system?socket=${file('none.sock')}`];
+    const result = await commandLine(['image', 'upload', 'far', file('disk.qcow2'), ...there]);
+    expect(result.exitCode).toBe(6);
+    expect(result.stderr).toContain('run this on a node (node-1), or reach its libvirt from here');
+    expect(result.stderr).toContain('ssh -nNT -L /tmp/libvirt-sock:/run/libvirt/libvirt-sock root@node-1');
+    expect(await images.find(at('far'))).toBeUndefined();
+  });
+
+  it('writes an image to stdout, and leaves nothing where it is interrupted or finds no space', async () => {
+    const args = ['--kubeconfig', node.kubeconfig, '--connect', node.libvirtd.uri];
+    const program = [process.execPath, '--import', 'tsx', join(import.meta.dirname, '../../bin/virtctl.ts')];
+    const out = await open(file('stdout.raw'), 'w');
+    const child = spawn(program[0] ?? '', [...program.slice(1), 'image', 'download', 'flat', '-', ...args], {
+      stdio: ['ignore', out.fd, 'pipe'],
+      cwd: join(import.meta.dirname, '../..'),
+    });
+    const said = child.stderr === null ? '' : await text(child.stderr);
+    await out.close();
+    expect(sha256(await readFile(file('stdout.raw')))).toBe(sha256(disk));
+    expect(said).toContain(`vimg/flat written to stdout (${disk.length} bytes, sha256:${sha256(disk)})`);
+    const over = new AbortController();
+    const cut = virtctl(['image', 'download', 'flat', file('cut.raw')], { signal: over.signal });
+    for (const end = Date.now() + 60_000; (await stat(file('cut.raw.part')).catch(() => undefined)) === undefined;) {
+      if (Date.now() > end) throw new Error('no byte arrived');
+      await delay(1);
+    }
+    over.abort(new Error('interrupted'));
+    // Over before it was interrupted, or cut off: never half a file.
+    const { exitCode } = await cut;
+    const left = await readFile(file('cut.raw')).catch(() => undefined);
+    expect([exitCode === 0, left === undefined ? undefined : sha256(left)]).toEqual(
+      exitCode === 0 ? [true, sha256(disk)] : [false, undefined],
+    );
+    await expect(stat(file('cut.raw.part'))).rejects.toThrow('ENOENT');
+    const small = file('small');
+    await node.libvirtd.exec('mkdir', '-p', small);
+    await node.libvirtd.exec('mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', small);
+    // Its mounts, and our network.
+    const inside = ['-t', String(node.libvirtd.pid), '-m', `--wd=${join(import.meta.dirname, '../..')}`, '--'];
+    const full = runProgram('nsenter', [
+      ...inside,
+      ...program,
+      'image',
+      'download',
+      'flat',
+      `${small}/flat.raw`,
+      ...args,
+    ]);
+    await expect(full).rejects.toThrow(/there is no space left for .*flat\.raw/);
+    expect(await node.libvirtd.exec('ls', small)).toBe('');
+    const folderGiven = await virtctl(['image', 'download', 'flat', folder, '--force']);
+    expect(folderGiven).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('is a folder') as string });
+  });
+
   it('tells of an upload that was cut off, and begins it anew', async () => {
     const large = Buffer.concat([randomBytes(64 * MiB), disk]);
     await writeFile(file('large.raw'), large);
@@ -194,6 +267,7 @@ describe('sending and fetching images on real libvirt', () => {
     expect(sha256(await readFile(file('root.raw')))).toBe(sha256(disk));
     await node.create('writer', {
       runStrategy: 'Always',
+      terminationGracePeriodSeconds: 0,
       volumes: [{ name: 'root', virtualDisk: 'root' }],
       domain: { type: 'qemu', memory: { unit: 'MiB', value: 64 } },
     });

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { open, rename, rm, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { virtualDiskKind, virtualImageKind } from '../../api/kinds.ts';
@@ -41,9 +42,14 @@ export async function downloadVolume(
   file: string,
   flags: DownloadFlags,
 ): Promise<void> {
-  const target = resolve(context.cwd, file);
-  if (flags.force !== true && (await exists(target))) {
-    throw new ConflictError(`${target} exists already`, { hint: 'give --force to overwrite it' });
+  const target = file === '-' ? undefined : resolve(context.cwd, file);
+  if (target === undefined && context.stdout.isTTY === true) {
+    throw new UsageError('a disk is not for a terminal', { hint: 'give a file, or send stdout to a program' });
+  }
+  const there = target === undefined ? undefined : await kindOf(target);
+  if (there === 'folder') throw new UsageError(`${file} is a folder`, { hint: 'name the file in it' });
+  if (there !== undefined && flags.force !== true) {
+    throw new ConflictError(`${target ?? file} exists already`, { hint: 'give --force to overwrite it' });
   }
   const [, kind = preset, name = ''] = /^(?:([^/]+)\/)?([^/]+)$/.exec(word) ?? [];
   const isDisk = ['disk', 'vdisk', 'virtualdisk', 'vdisks', 'virtualdisks'].includes(kind);
@@ -54,6 +60,11 @@ export async function downloadVolume(
     withLocalNode(context, client, flags, async (node) => {
       const found = isDisk ? await findDisk(context, client, node, name) : await findImage(context, client, node, name);
       const volume = await node.libvirt.pools.volumeByPath(found.path, { signal: context.signal });
+      if (target === undefined) {
+        const { bytes, checksum } = await sendOn(context, volume, found);
+        context.stderr.write(`${found.label} written to stdout (${bytes} bytes, ${checksum})\n`);
+        return;
+      }
       const { bytes, checksum } = await receive(context, volume, target, found);
       await writeResult(context, `${found.label} written to ${file} (${bytes} bytes, ${checksum})\n`);
     }),
@@ -107,7 +118,7 @@ async function receive(
   const { signal } = context;
   const part = `${target}.part`;
   const { allocationBytes } = await volume.info({ physical: true, signal });
-  const algorithm = wanted?.startsWith('sha512:') === true ? 'sha512' : 'sha256';
+  const algorithm = algorithmOf(wanted);
   const hash = createHash(algorithm);
   const bar = await startTransferBar(context, label, allocationBytes);
   try {
@@ -130,20 +141,66 @@ async function receive(
     } finally {
       await file.close();
     }
-    const checksum = `${algorithm}:${hash.digest('hex')}`;
-    if (wanted !== undefined && wanted !== checksum) {
-      throw new FailedError(`what arrived is not ${label}: its checksum is ${checksum}, not ${wanted}`, {
-        hint: 'the volume was changed or damaged in the pool; delete the image and make it anew',
-      });
-    }
+    const checksum = compared(`${algorithm}:${hash.digest('hex')}`, wanted, label);
     await rename(part, target);
     return { bytes, checksum };
   } catch (error) {
     await rm(part, { force: true });
+    if ((error as NodeJS.ErrnoException).code === 'ENOSPC') {
+      throw new FailedError(`there is no space left for ${target}`, { cause: error, hint: 'nothing of it was kept' });
+    }
     throw error;
   } finally {
     bar.stop();
   }
+}
+
+/** Writes all of it to stdout, holes as zeros: what reads there cannot seek. */
+async function sendOn(
+  context: Context,
+  volume: Volume,
+  { label, checksum: wanted }: Found,
+): Promise<{ bytes: number; checksum: string }> {
+  const { signal } = context;
+  const { allocationBytes } = await volume.info({ physical: true, signal });
+  const algorithm = algorithmOf(wanted);
+  const hash = createHash(algorithm);
+  const bar = await startTransferBar(context, label, allocationBytes);
+  try {
+    const bytes = await volume.download(
+      async (piece) => {
+        if (piece.type === 'data') return put(context, hash, piece.data);
+        for (let left = piece.length; left > 0; left -= zeros.length) {
+          await put(context, hash, zeros.subarray(0, Math.min(left, zeros.length)));
+        }
+      },
+      { sparse: true, onProgress: bar.onProgress, signal },
+    );
+    return { bytes, checksum: compared(`${algorithm}:${hash.digest('hex')}`, wanted, label) };
+  } finally {
+    bar.stop();
+  }
+}
+
+async function put(context: Context, hash: ReturnType<typeof createHash>, data: Buffer): Promise<void> {
+  hash.update(data);
+  const { stdout, signal } = context;
+  signal.throwIfAborted();
+  if (stdout.destroyed) throw new FailedError('who reads stdout is gone');
+  // The buffer of a piece is used again.
+  if (!stdout.write(Buffer.from(data))) await once(stdout, 'drain', { signal });
+}
+
+function algorithmOf(checksum: string | undefined): 'sha256' | 'sha512' {
+  return checksum?.startsWith('sha512:') === true ? 'sha512' : 'sha256';
+}
+
+/** @throws FailedError when it is not what was stored. */
+function compared(checksum: string, wanted: string | undefined, label: string): string {
+  if (wanted === undefined || wanted === checksum) return checksum;
+  throw new FailedError(`what arrived is not ${label}: its checksum is ${checksum}, not ${wanted}`, {
+    hint: 'the volume was changed or damaged in the pool; delete the image and make it anew',
+  });
 }
 
 const zeros = Buffer.alloc(1 << 20);
@@ -158,12 +215,11 @@ async function writeAll(file: Awaited<ReturnType<typeof open>>, data: Buffer, po
   }
 }
 
-async function exists(path: string): Promise<boolean> {
+async function kindOf(path: string): Promise<'file' | 'folder' | undefined> {
   try {
-    await stat(path);
-    return true;
+    return (await stat(path)).isDirectory() ? 'folder' : 'file';
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
 }

@@ -43,7 +43,9 @@ const longMs = 24 * 60 * 60_000;
 export async function uploadImage(context: Context, name: string, file: string, flags: UploadFlags): Promise<void> {
   const handle = await openFile(resolve(context.cwd, file));
   try {
-    const { size } = await handle.stat();
+    const stats = await handle.stat();
+    if (!stats.isFile()) throw new UsageError(`${file} is no file`);
+    const { size } = stats;
     if (size === 0) throw new UsageError(`${file} is empty`);
     await withKubeClient(context, flags, (client) =>
       withLocalNode(context, client, flags, (node) => new Upload(context, client, node, flags).run(name, handle, size)),
