@@ -34,7 +34,7 @@ import { Informer } from '../kube/informer.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
 import { builtin } from '../kube/resource-type.ts';
 import { isAlreadyExists } from '../kube/status-error.ts';
-import { Controller } from '../reconcile/controller.ts';
+import { Controller, type ControllerOptions as ControlLoopOptions } from '../reconcile/controller.ts';
 import { EventRecorder, type KubeEvent } from '../reconcile/event-recorder.ts';
 import { LeaderElector, LeadershipLostError, type LeaderElectionOptions } from '../reconcile/leader-election.ts';
 import type { Lease } from '../reconcile/lease.ts';
@@ -95,12 +95,14 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     await caches.synced(signal);
     const lead = async (leading: AbortSignal): Promise<void> => {
       options.onLeading?.();
+      const parts: Parts = { client, caches, recorder, clock, logger };
+      const snapshots = snapshotSchedule(parts);
       await Promise.all([
-        runNodeHealth(client, caches, recorder, clock, logger, leading),
-        runReaper(client, caches, clock, logger, leading),
-        runFinalizerKeeper(client, caches, clock, logger, leading),
-        runNodeSwitch(client, caches, clock, logger, leading),
-        runSnapshotSchedule(client, caches, recorder, clock, logger, leading),
+        ...[nodeHealth, operationReaper, finalizerKeeper, nodeSwitch].map((make) =>
+          runLoop(make(parts), parts, leading),
+        ),
+        snapshots.cache.run(leading),
+        runLoop(snapshots, parts, leading),
         webhook?.keepConfiguration(leading),
       ]);
     };
@@ -132,14 +134,38 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   }
 }
 
-async function runNodeHealth(
-  client: KubeClient,
-  caches: Caches,
-  recorder: EventRecorder,
-  clock: Clock,
-  logger: Logger,
+interface Parts {
+  readonly client: KubeClient;
+  readonly caches: Caches;
+  readonly recorder: EventRecorder;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** A reconciler and where its keys come from. */
+interface Loop extends Pick<ControlLoopOptions, 'name' | 'reconcile' | 'concurrency'> {
+  /** Calls back with every key to look at; returns how to stop. */
+  readonly follow: (enqueue: (key: string) => void) => () => void;
+  /** Resolves when enough is known to reconcile; at once when left out. */
+  readonly ready?: (signal: AbortSignal) => Promise<void>;
+}
+
+async function runLoop(
+  { follow, ready, ...options }: Loop,
+  { logger, clock }: Pick<Parts, 'logger' | 'clock'>,
   signal: AbortSignal,
 ): Promise<void> {
+  const loop = new Controller({ ...options, logger, clock });
+  const stop = follow((key) => loop.enqueue(key));
+  try {
+    await ready?.(signal);
+    await loop.run(signal);
+  } finally {
+    stop();
+  }
+}
+
+function nodeHealth({ client, caches, recorder, clock }: Parts): Loop {
   const health = new NodeHealth({
     caches,
     leases: client.resource<Lease>(builtin.leases),
@@ -148,98 +174,48 @@ async function runNodeHealth(
     recorder,
     clock,
   });
-  const loop = new Controller({
+  return {
     name: 'node-health',
     reconcile: (node, context) => health.reconcile(node, context),
     concurrency: 4,
-    logger,
-    clock,
-  });
-  const stop = health.follow((node) => loop.enqueue(node));
-  try {
-    await loop.run(signal);
-  } finally {
-    stop();
-  }
+    follow: (enqueue) => health.follow(enqueue),
+  };
 }
 
-async function runReaper(
-  client: KubeClient,
-  caches: Caches,
-  clock: Clock,
-  logger: Logger,
-  signal: AbortSignal,
-): Promise<void> {
+function operationReaper({ client, caches, clock }: Parts): Loop {
   const operations = client.resource<VirtualMachineOperation>(resourceOfKind('VirtualMachineOperation'));
   const reaper = new OperationReaper({ caches, operations, clock });
-  const loop = new Controller({
+  return {
     name: 'operation-reaper',
     reconcile: (key, context) => reaper.reconcile(key, context),
-    logger,
-    clock,
-  });
-  const stop = reaper.follow((key) => loop.enqueue(key));
-  try {
-    await loop.run(signal);
-  } finally {
-    stop();
-  }
+    follow: (enqueue) => reaper.follow(enqueue),
+  };
 }
 
-async function runFinalizerKeeper(
-  client: KubeClient,
-  caches: Caches,
-  clock: Clock,
-  logger: Logger,
-  signal: AbortSignal,
-): Promise<void> {
+function finalizerKeeper({ client, caches }: Parts): Loop {
   const keeper = new FinalizerKeeper(client, caches);
-  const loop = new Controller({
+  return {
     name: 'finalizer-keeper',
     reconcile: (key, context) => keeper.reconcile(key, context.signal),
     concurrency: 4,
-    logger,
-    clock,
-  });
-  const stop = keeper.follow((key) => loop.enqueue(key));
-  try {
-    await loop.run(signal);
-  } finally {
-    stop();
-  }
+    follow: (enqueue) => keeper.follow(enqueue),
+  };
 }
 
-async function runNodeSwitch(
-  client: KubeClient,
-  caches: Caches,
-  clock: Clock,
-  logger: Logger,
-  signal: AbortSignal,
-): Promise<void> {
+function nodeSwitch({ client, caches }: Parts): Loop {
   const machines = client.resource<VirtualMachine>(resourceOfKind('VirtualMachine'));
   const nodeSwitch = new NodeSwitch({ caches, machines });
-  const loop = new Controller({
+  return {
     name: 'node-switch',
     reconcile: (key, context) => nodeSwitch.reconcile(key, context.signal),
-    logger,
-    clock,
-  });
-  const stop = nodeSwitch.follow((key) => loop.enqueue(key));
-  try {
-    await loop.run(signal);
-  } finally {
-    stop();
-  }
+    follow: (enqueue) => nodeSwitch.follow(enqueue),
+  };
 }
 
-async function runSnapshotSchedule(
-  client: KubeClient,
-  caches: Caches,
-  recorder: EventRecorder,
-  clock: Clock,
-  logger: Logger,
-  signal: AbortSignal,
-): Promise<void> {
+/** Its snapshots it keeps for itself: nobody else here looks at more of them than their names. */
+function snapshotSchedule({ client, caches, recorder, clock, logger }: Parts): Loop & {
+  readonly cache: Informer<VirtualMachineSnapshot>;
+} {
   const snapshots = client.resource<VirtualMachineSnapshot>(resourceOfKind('VirtualMachineSnapshot'));
   const cache = new Informer<VirtualMachineSnapshot>({ source: snapshots, logger, clock });
   const schedule = new SnapshotSchedule({
@@ -249,18 +225,13 @@ async function runSnapshotSchedule(
     record: (event) => recorder.record(event),
     clock,
   });
-  const loop = new Controller({
+  return {
     name: 'snapshot-schedule',
     reconcile: (key, context) => schedule.reconcile(key, context),
-    logger,
-    clock,
-  });
-  const stop = schedule.follow((key) => loop.enqueue(key));
-  try {
-    await Promise.all([cache.run(signal), cache.synced(signal).then(() => loop.run(signal))]);
-  } finally {
-    stop();
-  }
+    follow: (enqueue) => schedule.follow(enqueue),
+    ready: (signal) => cache.synced(signal),
+    cache,
+  };
 }
 
 /** Tries until it is there: the API server may be starting. */
