@@ -42,12 +42,43 @@ describe('virtctl change-media', () => {
     });
   });
 
+  it('ejects from the drive of a volume, which stays at its place, and puts an image into it again', () => {
+    const changed: MutableSpec = {
+      volumes: [{ name: 'installer', virtualImage: 'old', cdrom: true, bootOrder: 2, serial: 'S' }],
+    };
+    changeMedia(changed, 'installer', { ...server, eject: true }, new Map([['installer', 'sdb']]));
+    expect(changed.volumes).toEqual([]);
+    expect(changed.domain?.devices?.disk).toEqual([
+      {
+        type: 'file',
+        device: 'cdrom',
+        target: { dev: 'sdb', bus: 'sata' },
+        boot: { order: 2 },
+        serial: 'S',
+        readonly: {},
+      },
+    ]);
+    changeMedia(changed, 'sdb', { ...server, image: 'new' });
+    expect(changed.domain?.devices?.disk).toEqual([]);
+    expect(changed.volumes).toEqual([
+      {
+        ...{ name: 'sdb', virtualImage: 'new', cdrom: true, bootOrder: 2, serial: 'S' },
+        target: { dev: 'sdb', bus: 'sata' },
+      },
+    ]);
+  });
+
+  it('finds the drive of a volume by the device that its status tells', () => {
+    const changed = spec();
+    changeMedia(changed, 'sdb', { ...server, path: '/x.iso' }, new Map([['installer', 'sdb']]));
+    expect(changed.volumes?.[1]).toEqual({ name: 'installer', hostPath: { path: '/x.iso' }, cdrom: true });
+  });
+
   it.each([
     ['root', { image: 'x' }, 'no CD-ROM drive'],
     ['vdb', { path: '/x.iso' }, 'takes no media'],
     ['sdz', { path: '/x.iso' }, 'no drive "sdz"'],
-    ['installer', { eject: true }, 'always has a medium'],
-    ['sda', { image: 'x' }, 'knows only paths'],
+    ['installer', { eject: true }, 'no place in the guest yet'],
   ])('refuses %s with %j', (drive, flags, message) => {
     expect(() => changeMedia(spec(), drive, { ...server, ...flags })).toThrow(message);
   });
