@@ -1,13 +1,6 @@
 /** Amounts by resource: `cpu` (CPUs), `memory` and `hugepages-2Mi` (bytes), `domains` (count), `device/NAME` (0 or 1). */
 export type Amounts = Readonly<Record<string, number>>;
 
-/** The sum of two. */
-export function addAmounts(left: Amounts, right: Amounts): Amounts {
-  const sum: Record<string, number> = { ...left };
-  for (const [name, amount] of Object.entries(right)) sum[name] = (sum[name] ?? 0) + amount;
-  return sum;
-}
-
 /** Adds `factor` times `more` to a sum in place. */
 export function accumulate(sum: Record<string, number>, more: Amounts, factor: 1 | -1 = 1): void {
   for (const name in more) sum[name] = (sum[name] ?? 0) + factor * (more[name] ?? 0);

@@ -1,16 +1,10 @@
 import { UsageError } from '../../base/errors.ts';
 import type { DocumentKind } from '../../model/document-kind.ts';
 import { documentKinds } from '../../model/document-kind.ts';
-import type { EnvelopeRow } from '../../model/envelope-kind.ts';
 import { envelopeRows } from '../../model/envelope-kind.ts';
 import { nearestName } from '../../model/nearest.ts';
 import { kindOfRootElement, rootElement, rootType } from '../../model/schema.ts';
 import { validateDocument } from '../../model/validate.ts';
-
-/** The row of an object by its `kind`. */
-export function envelopeOfKind(kind: string): EnvelopeRow | undefined {
-  return envelopeRows.find((row) => row.kind === kind);
-}
 
 /** What a word names as a document kind: libvirt's name, the root element's, or that of our kind. */
 export function documentKindOf(word: string): DocumentKind | undefined {

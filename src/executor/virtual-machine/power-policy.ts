@@ -85,19 +85,3 @@ export function wantsStart({
 export function isFailure(end: EndReason | undefined): boolean {
   return end === 'Crashed' || end === 'Failed' || end === 'Unknown';
 }
-
-/** libvirt's virDomainShutoffReason, by number. */
-export function endReason(shutoffReason: number): EndReason {
-  const reasons: readonly EndReason[] = [
-    'Unknown',
-    'Shutdown',
-    'Destroyed',
-    'Crashed',
-    'Migrated',
-    'Saved',
-    'Failed',
-    'FromSnapshot',
-    'Unknown',
-  ];
-  return reasons[shutoffReason] ?? 'Unknown';
-}
