@@ -120,7 +120,14 @@ export const virtualMachineSnapshotStatus = object(
     creationTime: time('The point in time.'),
     parent: string('The VirtualMachineSnapshot before it.'),
     current: boolean('Whether the machine goes on from it.'),
-    size: quantity('What it takes in bytes.'),
+    size: quantity(
+      'What it takes in bytes, where files tell it: the frozen files and that of the memory of an external one, the ' +
+        'memory of an internal one.',
+    ),
+    notKept: list(
+      'What of the machine it does not keep, and a revert leaves as it is then: NVRAM, the state of a TPM.',
+      string('A part of the machine.'),
+    ),
     disks: list(
       'Its disks.',
       object(

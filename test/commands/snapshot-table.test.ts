@@ -51,7 +51,11 @@ describe('snapshots as they are shown', () => {
   });
 
   it('are listed with how far their merge is', () => {
-    const lines = snapshotLines([snapshot('a', 0, undefined, { phase: 'Deleting', percent: 40 })], nowMs, false);
-    expect(lines).toEqual([['a', 'web', 'Deleting 40%', 'External', 'no', '', '', '', '', '60m']]);
+    const lines = snapshotLines(
+      [snapshot('a', 0, undefined, { phase: 'Deleting', percent: 40, size: '12582912' })],
+      nowMs,
+      false,
+    );
+    expect(lines).toEqual([['a', 'web', 'Deleting 40%', 'External', 'no', '', '', '', '', '12Mi', '60m']]);
   });
 });

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseQuantity } from '../../src/api/quantity.ts';
 import { runProgram } from '../support/run-program.ts';
 import { startSnapshotWorld, type SnapshotWorld } from '../support/snapshot-world.ts';
 
@@ -20,6 +21,7 @@ describe('snapshots by mode and state', () => {
     await world.sh('int', 'echo one >/data/a; sync; echo before >/run/memory');
     const running = await world.take('int', 'i1', { memory: true, description: 'before the change' });
     expect(running.status).toMatchObject({ mode: 'Internal', memory: true, domainState: 'running', current: true });
+    expect(parseQuantity(running.status?.size ?? '')).toBeGreaterThan(16 * 1024 * 1024);
     expect(await node.libvirtd.virsh('snapshot-dumpxml', 'default.int', 'i1')).toContain('before the change');
     await world.sh('int', 'echo two >/data/b; sync; echo after >/run/memory');
     await world.revert('int', 'i1');

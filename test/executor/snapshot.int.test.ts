@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseQuantity } from '../../src/api/quantity.ts';
 import { startSnapshotWorld, type SnapshotWorld } from '../support/snapshot-world.ts';
 
 describe('snapshots of real guests', () => {
@@ -20,6 +21,10 @@ describe('snapshots of real guests', () => {
     await world.sh('ext', 'echo two >/data/b; sync; echo before >/run/memory');
     const second = await world.take('ext', 's2', { memory: true, mode: 'External' });
     expect(second.status).toMatchObject({ mode: 'External', memory: true, quiesced: false });
+    // The frozen file, and with it the memory: the guest has touched tens of MiB of it.
+    const sizes = [first, second].map(({ status }) => parseQuantity(status?.size ?? '') ?? 0);
+    expect(sizes[0]).toBeGreaterThan(64 * 1024);
+    expect(sizes[1]).toBeGreaterThan(16 * 1024 * 1024);
     await world.until(
       snapshots,
       's2',

@@ -1,8 +1,9 @@
 /** Snapshots as `virtctl snapshot list` and `tree` show them; pure. */
+import { formatBytesRounded, parseQuantity } from '../../api/quantity.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import { shortDuration } from '../../base/short-duration.ts';
 
-const columns = ['NAME', 'VM', 'PHASE', 'MODE', 'MEMORY', 'QUIESCED', 'STATE', 'PARENT', 'CURRENT', 'AGE'];
+const columns = ['NAME', 'VM', 'PHASE', 'MODE', 'MEMORY', 'QUIESCED', 'STATE', 'PARENT', 'CURRENT', 'SIZE', 'AGE'];
 
 /** Lines of cells, one for each snapshot, the oldest first. */
 export function snapshotLines(
@@ -23,6 +24,7 @@ export function snapshotLines(
     status?.domainState ?? '',
     status?.parent ?? '',
     status?.current === true ? '*' : '',
+    sizeOf(status?.size),
     age(status?.creationTime ?? metadata.creationTimestamp ?? '', nowMs),
   ]);
   return headers ? [columns, ...rows] : rows;
@@ -52,6 +54,12 @@ export function snapshotTree(snapshots: readonly VirtualMachineSnapshot[], nowMs
   // Those of a circle have no root: each that is left begins one.
   for (const root of [...under(undefined), ...taken]) draw(root, '', true, true);
   return lines.join('');
+}
+
+/** For people; what is written exactly is in the object. */
+function sizeOf(size: string | number | undefined): string {
+  const bytes = size === undefined ? undefined : parseQuantity(size);
+  return bytes === undefined ? '' : formatBytesRounded(bytes);
 }
 
 function labelOf({ metadata, spec, status }: VirtualMachineSnapshot, nowMs: number): string {

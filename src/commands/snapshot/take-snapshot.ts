@@ -62,7 +62,11 @@ export async function takeSnapshot(
       );
       return;
     }
-    const { mode, memory, quiesced } = snapshot.status ?? {};
+    const { mode, memory, quiesced, notKept = [] } = snapshot.status ?? {};
+    if (notKept.length > 0) {
+      const left = notKept.join(' and ');
+      context.stderr.write(`note: ${left} is not kept with it: a revert leaves that as it is then\n`);
+    }
     const facts = [
       mode?.toLowerCase(),
       memory === true ? 'with memory' : undefined,

@@ -2,6 +2,7 @@
 import { disksOfMachine, setActiveFile } from './machine-disks.ts';
 import { thaw } from './quiesce.ts';
 import { reportSnapshot, type SnapshotContext } from './snapshot-context.ts';
+import { sizesOf } from './snapshot-size.ts';
 import type { TakeInput } from './take-snapshot.ts';
 import { textOf, type DataObject } from '../virtual-machine/same-value.ts';
 import { analyse } from '../../analyser/analyse.ts';
@@ -47,6 +48,7 @@ export async function finishSnapshot(
         parent,
         current: true,
         quiesced,
+        ...(await sizesOf(snapshot.status ?? {}, signal)),
         creationTime: toKubernetesTime(Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : context.clock.now()),
       },
       ready: { status: true, reason: 'Taken' },

@@ -52,6 +52,25 @@ export async function readHeader(path: string, format: string, signal: AbortSign
   return headerOf(JSON.parse(await runLimited('qemu-img', args, shortMs, signal)) as DataObject);
 }
 
+/**
+ * What the memory of a running guest takes in one of its disks, in bytes.
+ *
+ * @returns undefined where that internal snapshot has none.
+ */
+export async function memoryInside(
+  path: string,
+  format: string,
+  snapshot: string,
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  const args = ['info', '-U', '--output=json', '-f', format, path];
+  const told = JSON.parse(await runLimited('qemu-img', args, shortMs, signal)) as DataObject;
+  const list = told['snapshots'];
+  const own = (isList(list) ? list : []).find((one) => isObject(one) && textOf(one['name']) === snapshot);
+  const bytes = isObject(own) ? Number(own['vm-state-size']) : 0;
+  return bytes > 0 ? bytes : undefined;
+}
+
 /** Whether some QEMU writes to a file: then its lock is taken. */
 export async function isInUse(path: string, format: string, signal: AbortSignal): Promise<boolean> {
   try {

@@ -27,6 +27,7 @@ import {
 } from './image-files.ts';
 import { definedPath, liveChain, setActiveFile } from './machine-disks.ts';
 import { machineKeyOf, reportSnapshot, type SnapshotContext, type SnapshotDiskStatus } from './snapshot-context.ts';
+import { sizesOf } from './snapshot-size.ts';
 import type { StepResult } from './take-snapshot.ts';
 import { devicesOf, type DomainView } from '../virtual-machine/domain-view.ts';
 import { memberAt, textOf } from '../virtual-machine/same-value.ts';
@@ -340,7 +341,8 @@ async function settle(
     const disks = other.status?.disks ?? [];
     if (!disks.some(({ path }) => path === from)) continue;
     const moved = disks.map((one) => (one.path === from ? { ...one, path: into, format: frozen.format } : one));
-    await reportSnapshot(context, other, { status: { disks: moved } }, signal);
+    const sizes = await sizesOf({ ...other.status, disks: moved }, signal);
+    await reportSnapshot(context, other, { status: { size: undefined, ...sizes } }, signal);
   }
   if (own.status?.path === from) await setActiveFile(context, libvirt, own, frozen, signal);
   else if (own.status?.path !== undefined && own.status.path !== into) {

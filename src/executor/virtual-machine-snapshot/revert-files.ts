@@ -67,7 +67,9 @@ export async function clean(run: OperationRun, context: RevertContext): Promise<
         ? 'it goes on from the memory that was kept'
         : 'it was started';
   const restored = run.notes['restore'] === 'yes' ? ', its spec is that of the snapshot' : '';
-  return run.done(`back to ${snapshot.metadata.name ?? ''}; ${how}${restored}`);
+  const { notKept = [] } = snapshot.status ?? {};
+  const left = notKept.length === 0 ? '' : `; ${notKept.join(' and ')} stayed as it was, since no snapshot keeps that`;
+  return run.done(`back to ${snapshot.metadata.name ?? ''}; ${how}${restored}${left}`);
 }
 
 /** libvirt goes on from this snapshot: what is taken next has it as its parent. */

@@ -16,6 +16,7 @@ import { finishSnapshot, quiescedNote } from './finish-snapshot.ts';
 import { fileExists } from './image-files.ts';
 import type { WorkState } from './long-work.ts';
 import { disksOfDomain, disksOfMachine } from './machine-disks.ts';
+import { notKept } from './not-kept.ts';
 import { checkQuiesce, isAgentTrouble, thaw } from './quiesce.ts';
 import { machineKeyOf, reportSnapshot, type SnapshotContext, type SnapshotDiskStatus } from './snapshot-context.ts';
 import { fileKey, overlayPath, removeBegun } from './snapshot-files.ts';
@@ -157,6 +158,7 @@ async function begin(
         throw new StorageProblem('NotSupported', `there is a file ${path} already`, { isFinal: true });
       }
     }
+    const left = notKept(domain, chosen.memory);
     const noted = await reportSnapshot(
       context,
       snapshot,
@@ -173,6 +175,7 @@ async function begin(
           memoryFile,
           domainState: view.state === 'off' ? 'shutoff' : view.state,
           disks,
+          notKept: left.length === 0 ? undefined : left,
         },
         ready: { status: false, reason: 'Taking' },
       },
