@@ -2,7 +2,7 @@
 import type { Problems } from './problem.ts';
 import { checkLibvirtName, checkOverlay, type RuleInput } from './rules.ts';
 import { checkLabelSelector } from './rules-scheduling.ts';
-import type { VirtualMachine } from './virtual-machine.ts';
+import type { NetworkInterface, VirtualMachine } from './virtual-machine.ts';
 import { claimOfNetwork, networkClashes, subnetsOf } from './network-claims.ts';
 import { networkName, type VirtualNetwork } from './virtual-network.ts';
 import { canonicalIp, parseIp, prefixOfNetmask, rangeContains, rangesOverlap } from '../base/ip-address.ts';
@@ -127,6 +127,29 @@ export function checkAddresses({ object, old, lookup, problems }: RuleInput<Virt
       break;
     }
   }
+}
+
+/** Guests of one network that have one MAC address disturb each other; who never run at once may. */
+export function checkMacs({ object, lookup, problems }: RuleInput<VirtualMachine>): void {
+  const { name, namespace = '' } = object.metadata;
+  for (const [index, one] of (object.spec.interfaces ?? []).entries()) {
+    const mac = givenMac(one);
+    if (one.virtualNetwork === undefined || mac === undefined) continue;
+    for (const other of lookup?.usersOfNetwork?.(namespace, one.virtualNetwork) ?? []) {
+      const has = (other.spec.interfaces ?? []).some(
+        (theirs) => theirs.virtualNetwork === one.virtualNetwork && givenMac(theirs) === mac,
+      );
+      if (other.metadata.name === name || !has) continue;
+      const who = `VirtualMachine "${other.metadata.name ?? ''}"`;
+      const message = `${mac} is that of ${who} too: only one of them can run in VirtualNetwork "${one.virtualNetwork}"`;
+      problems.warn(`spec.interfaces[${index}].mac`, 'Duplicate', message);
+      break;
+    }
+  }
+}
+
+function givenMac({ mac, device }: NetworkInterface): string | undefined {
+  return (mac ?? device?.mac?.address)?.toLowerCase();
 }
 
 function addressesOf(machine: VirtualMachine | undefined) {

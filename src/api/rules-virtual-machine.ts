@@ -10,7 +10,7 @@ import {
 import { findCondition } from './meta.ts';
 import type { Problems } from './problem.ts';
 import { parseQuantity } from './quantity.ts';
-import { checkAddresses } from './rules-network.ts';
+import { checkAddresses, checkMacs } from './rules-network.ts';
 import { checkScheduling } from './rules-scheduling.ts';
 import {
   checkExactlyOne,
@@ -44,6 +44,7 @@ export function checkVirtualMachine(input: RuleInput<VirtualMachine>): void {
   if (old !== undefined) checkIdentity(object, old, problems);
   checkDiskUsers(input);
   checkAddresses(input);
+  checkMacs(input);
 }
 
 /** Refuses a machine of too much YAML, with its size in the message. */

@@ -93,7 +93,8 @@ export class LibvirtError extends VirtctlError {
   readonly procedure: string;
 
   constructor(procedure: string, details: LibvirtErrorDetails, options: VirtctlErrorOptions = {}) {
-    super(details.message, options);
+    // Where it cites a program, it ends with that program's line break.
+    super(details.message.trimEnd(), options);
     this.procedure = procedure;
     this.number = details.code;
     this.code = codeNames.get(details.code) ?? `LIBVIRT_${details.code}`;

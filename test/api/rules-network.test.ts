@@ -110,4 +110,20 @@ describe('the addresses of machines', () => {
     const now = { ...old, spec: { ...old.spec, runStrategy: 'Halted' as const } };
     expect(errors(now, { old, lookup: lookup(machine('b', '10.0.0.5')) })).toEqual([]);
   });
+
+  it('are warned of where two machines of a network have one MAC address', () => {
+    const withMac = (name: string, mac: string): VirtualMachine => {
+      const made = machine(name, '10.0.0.5');
+      return { ...made, spec: { ...made.spec, interfaces: [{ name: 'eth0', virtualNetwork: 'front', mac }] } };
+    };
+    const told = (other: VirtualMachine): string[] =>
+      validateObject(withMac('a', '52:54:00:00:00:AA'), { lookup: lookup(other) })
+        .filter(({ severity }) => severity === 'warning')
+        .map(({ path, message }) => `${path}: ${message}`);
+    expect(told(withMac('b', '52:54:00:00:00:aa'))).toEqual([
+      'spec.interfaces[0].mac: 52:54:00:00:00:aa is that of VirtualMachine "b" too: only one of them can run in VirtualNetwork "front"',
+    ]);
+    expect(told(withMac('b', '52:54:00:00:00:ab'))).toEqual([]);
+    expect(told(withMac('a', '52:54:00:00:00:aa'))).toEqual([]);
+  });
 });

@@ -5,6 +5,7 @@
 import { readBootMark, readMachineMark, bootNamespace, machineNamespace } from './domain-metadata.ts';
 import type { BootMark, MachineMark } from './domain-metadata.ts';
 import { isList, isObject, type Data, type DataObject } from './same-value.ts';
+import { asPlugged } from './plugged-interfaces.ts';
 import type { PowerState } from './power-policy.ts';
 import { analyse, type OverlayEntry } from '../../analyser/analyse.ts';
 import { isNotFound } from '../../libvirt/errors.ts';
@@ -96,7 +97,7 @@ export async function readDomain(
       return await readDomain(domain, options, rereads - 1);
     }
     const value = inactive.value as DataObject;
-    const running = isRunning ? live : undefined;
+    const running = isRunning ? asPlugged(live) : undefined;
     return {
       domain,
       libvirtState,

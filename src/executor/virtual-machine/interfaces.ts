@@ -9,6 +9,8 @@ import type { ResourceClient } from '../../kube/resource-client.ts';
 
 /** An interface that is to be plugged into a network. */
 export interface PlugQuestion {
+  /** As namespace/name. */
+  readonly machine: string;
   readonly mac: string;
   /** The address that it asks for. */
   readonly ip: string | undefined;
@@ -62,7 +64,9 @@ export async function resolveInterfaces(
       if (isGoing && !isPlugged && place !== undefined) {
         throw notReady(`interface ${entry.name}: VirtualNetwork "${name}" is being deleted`);
       }
-      const obstacle = place?.plugs.obstacle(`${namespace}/${name}`, { mac, ip: entry.ip, isPlugged });
+      const obstacle = place?.plugs.obstacle(`${namespace}/${name}`, {
+        ...{ machine: `${namespace}/${machine.metadata.name ?? ''}`, mac, ip: entry.ip, isPlugged },
+      });
       if (obstacle !== undefined) throw notReady(`interface ${entry.name}: VirtualNetwork "${name}": ${obstacle}`);
     }
     found.push(interfaceDevice(entry, uid, network));

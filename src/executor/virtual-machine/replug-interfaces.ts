@@ -7,7 +7,7 @@
 import { deviceXml } from './apply-live.ts';
 import { devicesOf, type LibvirtCallOptions } from './domain-view.ts';
 import { readAgain, tellEvent, type Round } from './round.ts';
-import { isObject, memberAt, textOf, type DataObject } from './same-value.ts';
+import { memberAt, textOf, type DataObject } from './same-value.ts';
 import { analyse } from '../../analyser/analyse.ts';
 import { makesBridge } from '../../api/network-claims.ts';
 import type { FieldChange } from '../../api/virtual-machine.ts';
@@ -60,7 +60,7 @@ export async function replugInterfaces(round: Round): Promise<PlugReport> {
       continue;
     }
     const isIn = ground.ports === undefined || ground.ports.has(port);
-    if (there === home && (isIn || !(await hasOwnBridge(ground.network, options)))) continue;
+    if (there === home && (isIn || !(await hasNewBridge(ground.network, device, options)))) continue;
     try {
       await replug(round, device, home, detour);
       done.push(`${what} into the network "${home}"`);
@@ -97,8 +97,8 @@ async function replug(round: Round, device: DataObject, home: string, detour: st
   if (domain === undefined) return;
   const update = (network: DataObject, changes: DataObject = {}): Promise<void> =>
     domain.updateDevice(deviceXml('interface', { ...device, source: network, ...changes }), { live: true, ...options });
-  const source = isObject(device['source']) ? device['source'] : {};
-  const { portid: _portid, bridge: _bridge, network: _network, ...rest } = source;
+  const portgroup = textOf(memberAt(device, 'source', 'portgroup'));
+  const source = { network: home, ...(portgroup === '' ? {} : { portgroup }) };
   const between = await startDetour(libvirt, detour, options);
   try {
     if (memberAt(device, 'source', 'network') !== detour) {
@@ -106,7 +106,7 @@ async function replug(round: Round, device: DataObject, home: string, detour: st
       const plain: DataObject = memberAt(device, 'bandwidth', 'inbound', 'floor') === undefined ? {} : noBandwidth;
       await update({ network: detour }, plain);
     }
-    await update({ ...rest, network: home });
+    await update(source);
   } finally {
     // A guest that could not be moved on stays where it is until the next look.
     const ports = await between.ports(options);
@@ -156,10 +156,14 @@ async function portsOf(network: Network, options: LibvirtCallOptions): Promise<R
   }
 }
 
-/** Whether libvirt makes the network's bridge: one of the host's keeps its tap devices, whatever becomes of the network. */
-async function hasOwnBridge(network: Network, options: LibvirtCallOptions): Promise<boolean> {
+/**
+ * Whether the network's bridge is another than the tap device was in: a new one of libvirt's, or by name. One of the host's
+ * keeps its tap devices, whatever becomes of the network.
+ */
+async function hasNewBridge(network: Network, device: DataObject, options: LibvirtCallOptions): Promise<boolean> {
   const { value } = analyse(await network.xml(options), { maxBytes: maxReportedBytes });
-  return makesBridge(value);
+  const now = textOf(memberAt(value as DataObject, 'bridge', 'name'));
+  return makesBridge(value) || now !== textOf(memberAt(device, 'source', 'bridge'));
 }
 
 function homeOf(device: DataObject, inactive: DataObject): string {

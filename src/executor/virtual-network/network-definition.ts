@@ -12,6 +12,7 @@ import type { KnownDifference } from '../virtual-machine/domain-metadata.ts';
 import { canonical, contains } from '../virtual-machine/list-identity.ts';
 import { mergeDomain } from '../virtual-machine/merge.ts';
 import { isList, isObject, memberAt, textOf, type Data, type DataObject } from '../virtual-machine/same-value.ts';
+import { makesBridge } from '../../api/network-claims.ts';
 import { networkName, type VirtualNetwork } from '../../api/virtual-network.ts';
 import { render, type OverlayEntry } from '../../convertor/render.ts';
 
@@ -144,6 +145,9 @@ function isNothing(value: Data | undefined): boolean {
 /** libvirt's definition with what is wanted put in. */
 export function mergeNetwork(applied: DataObject, wanted: DataObject, current: DataObject | undefined): DataObject {
   if (current === undefined) return wanted;
+  // What libvirt keeps of a bridge of its own (a MAC address, STP, its domain) it refuses for one of the host's.
+  const isHosts = wanted['forward'] !== undefined && !makesBridge(wanted);
+  if (isHosts && makesBridge(current)) return wanted;
   const merged = mergeDomain({ network: applied }, { network: wanted }, { network: current })['network'];
   if (!isObject(merged)) return wanted;
   const ips = listAt(merged, 'ip').map((ip) => {

@@ -81,13 +81,14 @@ export class NetworkRound {
     const wanted = wantedNetwork(object, view?.network.uuid, this.reservations.hosts, applied);
     await this.#findClashes(base);
     await this.#apply(wanted);
-    await this.#power(wanted);
+    // Also for one that cannot be started now.
     const autostart = object.spec.autostart ?? true;
     if (this.view !== undefined && this.view.autostart !== autostart) {
       const { network } = this.view;
       await during('DefineFailed', () => network.setAutostart(autostart, this.#options));
       this.view = { ...this.view, autostart };
     }
+    await this.#power(wanted);
   }
 
   async #read(): Promise<void> {

@@ -2,6 +2,7 @@
  * What the machines of this node may be plugged into, as the last look at each network found it: the way from the
  * reconciler of networks to that of machines. Empty after a start of the executor, until each network was looked at.
  */
+import { plugKey } from './reservations.ts';
 import type { PlugQuestion, Plugs } from '../virtual-machine/interfaces.ts';
 import { memberAt, type Data } from '../virtual-machine/same-value.ts';
 import { canonicalIp, parseIp } from '../../base/ip-address.ts';
@@ -15,7 +16,7 @@ export interface PlugState {
   readonly message: string;
   /** The DHCP host entries that the running network has. */
   readonly hosts: readonly Data[];
-  /** Why a machine does not get the address it asks for, by MAC address. */
+  /** Why a machine does not get the address it asks for, by {@link plugKey}. */
   readonly refused: ReadonlyMap<string, string>;
 }
 
@@ -45,13 +46,13 @@ export class PlugBoard implements Plugs {
    * @param key The network, as namespace/name.
    * @returns undefined when it can. What is plugged in stays so, whatever becomes of the network.
    */
-  obstacle(key: string, { mac, ip, isPlugged }: PlugQuestion): string | undefined {
+  obstacle(key: string, { machine, mac, ip, isPlugged }: PlugQuestion): string | undefined {
     const state = this.#states.get(key);
-    if (isPlugged) return ip === undefined ? undefined : state?.refused.get(mac.toLowerCase());
+    if (isPlugged) return ip === undefined ? undefined : state?.refused.get(plugKey(machine, mac));
     if (state === undefined) return 'it is not on this node, or was not looked at yet';
     if (!state.isLive || state.network === '') return state.message;
     if (ip === undefined) return undefined;
-    const refused = state.refused.get(mac.toLowerCase());
+    const refused = state.refused.get(plugKey(machine, mac));
     if (refused !== undefined) return refused;
     const address = canonicalIp(ip);
     const isKnown = state.hosts.some(

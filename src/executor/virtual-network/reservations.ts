@@ -32,8 +32,17 @@ export interface NetworkUser {
 export interface Reservations {
   /** For the DHCP server of this node. */
   readonly hosts: readonly HostEntry[];
-  /** Why not, by MAC address. */
+  /** Why not, by {@link plugKey}. */
   readonly refused: ReadonlyMap<string, string>;
+}
+
+/**
+ * Names an interface of a machine: two machines may, by mistake, have one MAC address.
+ *
+ * @param machine As namespace/name.
+ */
+export function plugKey(machine: string, mac: string): string {
+  return `${machine} ${mac.toLowerCase()}`;
 }
 
 /**
@@ -55,19 +64,27 @@ export function reserveAddresses(network: DataObject, users: readonly NetworkUse
   }
   const hosts: HostEntry[] = [];
   const refused = new Map<string, string>();
+  const holders = new Map<string, string>();
   for (const user of [...users].sort(byAge)) {
     for (const plug of user.plugs) {
+      const machine = `${user.namespace}/${user.name}`;
+      const mac = plug.mac.toLowerCase();
+      const holder = holders.get(mac) ?? machine;
+      holders.set(mac, holder);
       if (plug.ip === undefined) continue;
-      const [ip, mac] = [canonicalIp(plug.ip), plug.mac.toLowerCase()];
+      const ip = canonicalIp(plug.ip);
+      const refuse = (why: string): unknown => refused.set(plugKey(machine, mac), why);
       const address = parseIp(ip);
       const there = owners.get(ip);
       const subnet = address === undefined ? undefined : subnets.find(({ range }) => rangeContains(range, address));
-      if (there !== undefined && there.mac !== mac) refused.set(mac, `${ip} is that of ${there.owner}`);
+      // A DHCP server tells guests apart by their MAC addresses: the second would take the first one's away.
+      if (holder !== machine) refuse(`its MAC address ${mac} is that of virtual machine "${holder}"`);
+      else if (there !== undefined && there.mac !== mac) refuse(`${ip} is that of ${there.owner}`);
       else if (subnet === undefined) {
         const known = subnets.map(({ text }) => text).join(', ');
-        refused.set(mac, `${ip} is in no subnet of the network${known === '' ? ', which has none' : ` (${known})`}`);
+        refuse(`${ip} is in no subnet of the network${known === '' ? ', which has none' : ` (${known})`}`);
       } else {
-        owners.set(ip, { owner: `virtual machine "${user.namespace}/${user.name}"`, mac });
+        owners.set(ip, { owner: `virtual machine "${machine}"`, mac });
         if (user.nodeName !== nodeName) continue;
         const of = textOf(memberAt(ips[Number(/\d+/.exec(subnet.path)?.[0])], 'address'));
         hosts.push({ subnet: of, ...(address?.family === 6 ? { name: user.name } : { mac }), ip });

@@ -86,6 +86,12 @@ describe('merging a network', () => {
     expect(mergeNetwork(spec, moved, libvirts)['ip']).toEqual([{ address: '10.9.0.1', prefix: 24 }]);
   });
 
+  it('keeps nothing of a bridge of its own where one of the host follows, which libvirt refuses', () => {
+    const hosts = { name: 'shop.front', forward: { mode: 'bridge' }, bridge: { name: 'br0' } };
+    expect(mergeNetwork(spec, hosts, libvirts)).toEqual(hosts);
+    expect(mergeNetwork(hosts, spec, { ...hosts, uuid: 'u' })).toMatchObject({ uuid: 'u', forward: spec.forward });
+  });
+
   it('never has both prefix and netmask', () => {
     const prefixed = { ...spec, ip: [{ address: '10.0.0.1', prefix: 16 }] };
     expect(mergeNetwork({}, prefixed, libvirts)['ip']).toEqual([

@@ -34,16 +34,28 @@ describe('static addresses of machines', () => {
   it('belong to the older machine, on whatever node', () => {
     const { hosts, refused } = of(user('01', '2', '10.0.0.5'), user('02', '1', '10.0.0.5', 'elsewhere'));
     expect(hosts).toEqual([]);
-    expect([...refused]).toEqual([['52:54:00:00:00:01', '10.0.0.5 is that of virtual machine "shop/02"']]);
+    expect([...refused]).toEqual([['shop/01 52:54:00:00:00:01', '10.0.0.5 is that of virtual machine "shop/02"']]);
   });
 
   it('are refused where the network does not have them to give', () => {
-    const message = (ip: string) => of(user('01', '1', ip)).refused.get('52:54:00:00:00:01');
+    const message = (ip: string) => of(user('01', '1', ip)).refused.get('shop/01 52:54:00:00:00:01');
     expect(message('10.0.0.1')).toBe('10.0.0.1 is that of the network itself');
     expect(message('10.0.0.99')).toBe('10.0.0.99 is that of the DHCP host entry of 52:54:00:00:00:99');
     expect(message('10.0.1.5')).toBe('10.0.1.5 is in no subnet of the network (10.0.0.0/24, 2001:db8::/64)');
     const bridged = reserveAddresses({ forward: { mode: 'bridge' } }, [user('01', '1', '10.0.0.5')], 'here');
-    expect(bridged.refused.get('52:54:00:00:00:01')).toBe('10.0.0.5 is in no subnet of the network, which has none');
+    expect(bridged.refused.get('shop/01 52:54:00:00:00:01')).toBe(
+      '10.0.0.5 is in no subnet of the network, which has none',
+    );
+  });
+
+  it('are those of the older of two machines with one MAC address', () => {
+    const [first, second] = [user('01', '1', '10.0.0.5'), user('02', '2', '10.0.0.6')];
+    const twin = { ...second, plugs: first.plugs.map((plug) => ({ ...plug, ip: '10.0.0.6' })) };
+    const { hosts, refused } = of(twin, first);
+    expect(hosts).toEqual([{ subnet: '10.0.0.1', mac: '52:54:00:00:00:01', ip: '10.0.0.5' }]);
+    expect([...refused]).toEqual([
+      ['shop/02 52:54:00:00:00:01', 'its MAC address 52:54:00:00:00:01 is that of virtual machine "shop/01"'],
+    ]);
   });
 
   it('may be those that spec.network gives the same machine', () => {
@@ -56,7 +68,7 @@ describe('static addresses of machines', () => {
 describe('the board of plugs', () => {
   const mac = '52:54:00:00:00:01';
   const ask = (board: PlugBoard, ip?: string, isPlugged = false) =>
-    board.obstacle('shop/front', { mac, ip, isPlugged });
+    board.obstacle('shop/front', { machine: 'shop/01', mac, ip, isPlugged });
   const state = { network: 'shop.front', isLive: true, message: '', hosts: [], refused: new Map<string, string>() };
 
   it('lets a machine wait until the network was seen to run and to know its address', () => {
@@ -69,7 +81,7 @@ describe('the board of plugs', () => {
     expect(ask(board, '10.0.0.5')).toContain('does not know of 10.0.0.5 yet');
     board.set('shop/front', { ...state, hosts: [{ mac, ip: '10.0.0.5' }] });
     expect(ask(board, '10.0.0.5')).toBeUndefined();
-    board.set('shop/front', { ...state, refused: new Map([[mac, 'it is taken']]) });
+    board.set('shop/front', { ...state, refused: new Map([[`shop/01 ${mac}`, 'it is taken']]) });
     expect(ask(board, '10.0.0.5')).toBe('it is taken');
   });
 
