@@ -8,6 +8,7 @@ import { resourceOf, startExecutorNode, type ExecutorNode } from '../support/exe
 import { guestMachine, untilBoots } from '../support/guest-machine.ts';
 import { inGuest } from '../support/guest-shell.ts';
 import { testGuest, type Guest } from '../support/guest.ts';
+import { runProgram } from '../support/run-program.ts';
 import type { VirtualDisk, VirtualDiskSpec } from '../../src/api/virtual-disk.ts';
 import type { VirtualImage } from '../../src/api/virtual-image.ts';
 import type { VirtualMachine, Volume } from '../../src/api/virtual-machine.ts';
@@ -163,6 +164,47 @@ describe('volumes of machines on real libvirt', () => {
     expect(await sh('all', 'head -c 4 $(dev SCRATCH1)')).toBe('kept');
     expect(sha256(await readFile(join(node.libvirtd.dir, 'host.raw')))).toBe(sha256(content));
     await node.delete('all');
+  });
+
+  it('changes a medium in its drive, a disk with the next start, and breaks no saved guest meanwhile', async () => {
+    const maps = node.client.resource<ConfigMapObject>(builtin.configMaps);
+    const secrets = node.client.resource<SecretObject>(builtin.secrets);
+    await maps.create({ apiVersion: 'v1', kind: 'ConfigMap', metadata: at('medium'), data: { colour: 'blue' } });
+    await secrets.create({ apiVersion: 'v1', kind: 'Secret', metadata: at('fixed'), data: { word: base64('old') } });
+    await machine('reader', [
+      { name: 'scratch', emptyDisk: { capacity: '8Mi' } },
+      { name: 'medium', configMap: { name: 'medium' }, cdrom: true, target: { bus: 'scsi' } },
+      { name: 'fixed', secret: { name: 'fixed' }, target: { dev: 'vdc' } },
+    ]);
+    await untilBoots(node, 'reader', 1);
+    const see = (device: string, name: string): Promise<string> =>
+      sh('reader', `mkdir -p /m/x; mount -t iso9660 -o ro ${device} /m/x && cat /m/x/${name}; umount /m/x`);
+    expect([await see('/dev/sr0', 'colour'), await see('/dev/vdb', 'word')]).toEqual(['blue', 'old']);
+    const sources = (await node.get('reader')).status?.volumes?.map(({ source = '' }) => source) ?? [];
+    // What Debian's own reader says is in it.
+    const listed = await runProgram('isoinfo', ['-R', '-f', '-i', sources[1] ?? '']);
+    expect(listed.trim()).toBe('/colour');
+    await maps.mergePatch(at('medium'), { data: { colour: 'green' } });
+    await secrets.mergePatch(at('fixed'), { data: { word: base64('new') } });
+    await node.patch('reader', { terminationGracePeriodSeconds: 5 });
+    await expect.poll(() => see('/dev/sr0', 'colour'), { timeout: 60_000 }).toBe('green');
+    await node.until('reader', ({ status }) => (status?.restartRequired ?? []).length > 0);
+    expect(await see('/dev/vdb', 'word')).toBe('old');
+    expect((await stat(sources[2] ?? '')).isFile()).toBe(true);
+    expect((await node.operate('reader', 'Save')).status?.phase).toBe('Succeeded');
+    await node.untilStatus('reader', 'Saved');
+    await node.patch('reader', { terminationGracePeriodSeconds: 6 });
+    await node.untilObserved('reader');
+    expect((await node.operate('reader', 'Start')).status).toMatchObject({ phase: 'Succeeded' });
+    expect(await see('/dev/vdb', 'word')).toBe('old');
+    await node.operate('reader', 'Restart', { restart: { force: true } });
+    await untilBoots(node, 'reader', 2);
+    expect([await see('/dev/sr0', 'colour'), await see('/dev/vdb', 'word')]).toEqual(['green', 'new']);
+    await node.patch('reader', { terminationGracePeriodSeconds: 0 });
+    await node.untilObserved('reader');
+    // Nothing has the images of before any more.
+    await expect(stat(sources[2] ?? '')).rejects.toThrow('ENOENT');
+    await node.delete('reader');
   });
 
   it('plugs disks in and out by the list and by commands, and moves no other disk for it', async () => {

@@ -100,8 +100,6 @@ export async function resolveVolumes(
       renew: source.renew,
     });
   }
-  const used = new Set(resolved.flatMap(({ path }) => (path === undefined ? [] : [path])));
-  await sources.media.prune(machineUuid(machine), used);
   return resolved;
 }
 

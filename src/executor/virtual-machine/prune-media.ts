@@ -1,0 +1,18 @@
+import { devicesOf } from './domain-view.ts';
+import type { Round } from './round.ts';
+import { memberAt, textOf } from './same-value.ts';
+import { machineUuid } from '../../api/machine-uuid.ts';
+
+/**
+ * Removes images that were made for a machine's volumes and that nothing of it has any more. A guest that runs goes on with
+ * the one that it was started with, and saved memory and snapshots name those of their time: without them they would not
+ * come back.
+ */
+export async function pruneMedia({ key, parts, status, view, volumes }: Round): Promise<void> {
+  if (view?.hasManagedSave === true || parts.snapshots.context.namesOf(key).length > 0) return;
+  const used = volumes.flatMap(({ path }) => (path === undefined ? [] : [path]));
+  for (const domain of [view?.live, view?.inactive]) {
+    for (const disk of devicesOf(domain, 'disk')) used.push(textOf(memberAt(disk, 'source', 'file')));
+  }
+  await parts.media.prune(machineUuid(status.machine), new Set(used));
+}
