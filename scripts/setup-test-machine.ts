@@ -23,6 +23,7 @@ const packages: Readonly<Record<string, string>> = {
   virtinst: '/usr/bin/virt-install',
   lvm2: '/usr/sbin/vgcreate',
   parted: '/usr/sbin/parted',
+  'openssh-client': '/usr/bin/ssh-keygen',
   openssl: '/usr/bin/openssl',
   zstd: '/usr/bin/zstd',
   zsh: '/usr/bin/zsh',

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { hostOf } from './install.ts';
 import { installationManifests, printedManifest, resourceOfManifest } from './install/installation.ts';
@@ -59,8 +60,11 @@ export function configure(command: Command, context: Context): void {
     .option('-i, --identity <file>', "ssh's key");
   node.action(async (destination: string, flags: { readonly port?: number; readonly identity?: string }) => {
     const host = hostOf(destination);
-    await clearHost({ ...{ destination, ...flags }, env: context.env, signal: context.signal });
-    await writeResult(context, `hypervisor.virtctl.dev/${host} uninstalled\n`);
+    const { port, identity } = flags;
+    const key = identity === undefined ? undefined : resolve(context.cwd, identity);
+    const was = await clearHost({ destination, port, identity: key, env: context.env, signal: context.signal });
+    if (was) await writeResult(context, `hypervisor.virtctl.dev/${host} uninstalled\n`);
+    else context.stderr.write(`${destination} has no executor\n`);
   });
 }
 

@@ -80,18 +80,21 @@ function start() {
   fs.writeFileSync(pidFile, String(child.pid));
 }
 const [command, ...rest] = words;
-if (command === 'install') {
+if (command === 'id') console.log(0);
+else if (command === 'install') {
   const [mode, , target] = rest.slice(2);
   fs.mkdirSync(path.dirname(at(target)), { recursive: true });
-  fs.writeFileSync(at(target), fs.readFileSync(0), { mode: parseInt(mode, 8) });
-} else if (command === 'mv') fs.renameSync(at(rest[1]), at(rest[2]));
+  fs.writeFileSync(at(target), '', { mode: parseInt(mode, 8) });
+} else if (command === 'dd') fs.writeFileSync(at(rest[0].slice('of='.length)), fs.readFileSync(0));
+else if (command === 'mv') fs.renameSync(at(rest[1]), at(rest[2]));
 else if (command === 'rm') rest.slice(1).forEach((name) => fs.rmSync(at(name), { force: true }));
-else if (command === '/usr/bin/virtctl') {
+else if (command.startsWith('/usr/bin/virtctl')) {
   fs.accessSync(at(command), fs.constants.X_OK);
 } else if (command === 'systemctl') {
   if (rest[0] === 'restart') { stop(); start(); }
   else if (rest[0] === 'disable') stop();
-  else if (rest[0] !== 'daemon-reload' && rest[0] !== 'enable') throw new Error('systemctl ' + rest.join(' '));
+  else if (rest[0] === 'list-unit-files') console.log(rest.at(-1));
+  else if (!['--version', 'daemon-reload', 'enable'].includes(rest[0])) throw new Error('systemctl ' + rest.join(' '));
 } else throw new Error('no such program: ' + words.join(' '));
 `;
 

@@ -15,8 +15,10 @@ process.stdin.on('data', (chunk) => chunks.push(chunk));
 process.stdin.on('end', () => {
   const input = Buffer.concat(chunks).toString('utf8');
   appendFileSync(process.env.SSH_LOG, JSON.stringify({ args: process.argv.slice(2), input }) + '\\n');
-  if (process.argv.includes('fails')) { console.error('no such unit'); process.exit(5); }
-  console.log('done');
+  const words = process.argv.slice(2).join(' ');
+  if (words.includes('fails')) { console.error('no such unit'); process.exit(5); }
+  if (words.endsWith(' id -u')) console.log('a banner\\n' + (process.env.SSH_UID ?? '0'));
+  if (words.includes('list-unit-files') && process.env.SSH_UNIT !== undefined) console.log(process.env.SSH_UNIT);
 });
 `;
 
@@ -62,26 +64,43 @@ describe('a host that is set up over ssh', () => {
     });
     const made = await calls();
     expect(made.map(({ args }) => args.slice(0, options.length))).toEqual(made.map(() => options));
+    const put = (path: string, mode: string, content: string): string[][] => [
+      [`install -D -m ${mode} /dev/null ${path}.new`, ''],
+      [`dd of=${path}.new status=none`, content],
+      [`mv -f ${path}.new ${path}`, ''],
+    ];
     expect(made.map(({ args, input }) => [args.slice(options.length).join(' '), input])).toEqual([
-      ['install -D -m 0755 /dev/stdin /usr/bin/virtctl.new', 'ELF'],
-      ['mv -f /usr/bin/virtctl.new /usr/bin/virtctl', ''],
-      ['/usr/bin/virtctl version', ''],
-      ['install -D -m 0600 /dev/stdin /etc/virtctl/kubeconfig', kubeconfig],
-      ['install -D -m 0644 /dev/stdin /etc/default/virtctl-executor', 'NODE_NAME=node-3\nLIBVIRT_URI=qemu:///system\n'],
-      ['install -D -m 0644 /dev/stdin /etc/systemd/system/virtctl-executor.service', executorUnit],
+      ['id -u', ''],
+      ['systemctl --version', ''],
+      ...put('/usr/bin/virtctl.fresh', '0755', 'ELF'),
+      ['/usr/bin/virtctl.fresh version', ''],
+      ['/usr/bin/virtctl.fresh doctor --only node -o json --connect qemu:///system', ''],
+      ['mv -f /usr/bin/virtctl.fresh /usr/bin/virtctl', ''],
+      ...put('/etc/virtctl/kubeconfig', '0600', kubeconfig),
+      ...put('/etc/default/virtctl-executor', '0644', 'NODE_NAME=node-3\nLIBVIRT_URI=qemu:///system\n'),
+      ...put('/etc/systemd/system/virtctl-executor.service', '0644', executorUnit),
       ['systemctl daemon-reload', ''],
       ['systemctl enable virtctl-executor.service', ''],
       ['systemctl restart virtctl-executor.service', ''],
     ]);
   });
 
-  it('is cleared again', async () => {
-    await clearHost(ssh);
+  it('is cleared again, by a user with sudo', async () => {
+    const env = { ...ssh.env, SSH_UID: '1000', SSH_UNIT: 'virtctl-executor.service enabled enabled' };
+    expect(await clearHost({ ...ssh, env })).toBe(true);
     expect((await calls()).map(({ args }) => args.slice(options.length).join(' '))).toEqual([
-      'systemctl disable --now virtctl-executor.service',
-      'rm -f /etc/systemd/system/virtctl-executor.service /etc/default/virtctl-executor /etc/virtctl/kubeconfig',
-      'systemctl daemon-reload',
+      'id -u',
+      'sudo -n -- true',
+      'sudo -n -- systemctl list-unit-files --no-legend virtctl-executor.service',
+      'sudo -n -- systemctl disable --now virtctl-executor.service',
+      'sudo -n -- rm -f /etc/systemd/system/virtctl-executor.service /etc/default/virtctl-executor /etc/virtctl/kubeconfig',
+      'sudo -n -- systemctl daemon-reload',
     ]);
+  });
+
+  it('is left as it is where there is no executor', async () => {
+    expect(await clearHost(ssh)).toBe(false);
+    expect((await calls()).map(({ args }) => args.slice(options.length)[0])).toEqual(['id', 'systemctl', 'rm']);
   });
 
   it("tells what failed in the host's words", async () => {

@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { stringify } from 'yaml';
 import { executorUnit } from './executor-unit.ts';
 import { systemNamespace } from './manifest.ts';
-import { runSsh, type SshOptions } from './run-ssh.ts';
+import { remoteRoot, type RemoteRoot } from './remote-root.ts';
+import type { SshOptions } from './run-ssh.ts';
 import { FailedError, UsageError } from '../../base/errors.ts';
 import type { Connection } from '../../kube/connection.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
@@ -113,33 +114,72 @@ export interface HostSetup {
 /**
  * Sets a host up, and starts its executor. May be repeated: it is the way to upgrade.
  *
- * @throws UsageError for a name or URI that cannot be; FailedError with what the host complained about.
+ * @throws UsageError for a name or URI that cannot be; UnreachableError where ssh does not get there; FailedError with what
+ *   the host complained about, or misses. What runs there stays as it is then.
  */
 export async function setUpHost(ssh: SshOptions, setup: HostSetup): Promise<void> {
   const { nodeName, uri } = setup;
-  if (!/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(nodeName)) {
+  if (nodeName.length > 253 || !/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(nodeName)) {
     throw new UsageError(`"${nodeName}" cannot be the name of a node`, { hint: 'give one with --node-name' });
   }
   if (!/^[A-Za-z0-9_./:?=&+-]+$/.test(uri)) throw new UsageError(`"${uri}" cannot be a libvirt URI`);
-  const put = (path: string, mode: string, content: Uint8Array | string): Promise<string> =>
-    runSsh(ssh, ['install', '-D', '-m', mode, '/dev/stdin', path], content);
-  if (setup.binary !== undefined) {
-    // Beside the running one, which cannot be written to, and then in its place.
-    await put(`${hostPaths.binary}.new`, '0755', setup.binary);
-    await runSsh(ssh, ['mv', '-f', `${hostPaths.binary}.new`, hostPaths.binary]);
-  }
-  await runSsh(ssh, [hostPaths.binary, 'version']);
-  await put(hostPaths.kubeconfig, '0600', setup.kubeconfig);
-  await put(hostPaths.defaults, '0644', `NODE_NAME=${nodeName}\nLIBVIRT_URI=${uri}\n`);
-  await put(hostPaths.unit, '0644', executorUnit);
-  await runSsh(ssh, ['systemctl', 'daemon-reload']);
-  await runSsh(ssh, ['systemctl', 'enable', unitName]);
-  await runSsh(ssh, ['systemctl', 'restart', unitName]);
+  const root = await remoteRoot(ssh);
+  await root.run(['systemctl', '--version']);
+  await putBinary(ssh, root, setup);
+  await root.put(hostPaths.kubeconfig, '0600', setup.kubeconfig);
+  await root.put(hostPaths.defaults, '0644', `NODE_NAME=${nodeName}\nLIBVIRT_URI=${uri}\n`);
+  await root.put(hostPaths.unit, '0644', executorUnit);
+  await root.run(['systemctl', 'daemon-reload']);
+  await root.run(['systemctl', 'enable', unitName]);
+  await root.run(['systemctl', 'restart', unitName]);
 }
 
-/** Takes the executor away from a host; its guests run on. */
-export async function clearHost(ssh: SshOptions): Promise<void> {
-  await runSsh(ssh, ['systemctl', 'disable', '--now', unitName]);
-  await runSsh(ssh, ['rm', '-f', hostPaths.unit, hostPaths.defaults, hostPaths.kubeconfig]);
-  await runSsh(ssh, ['systemctl', 'daemon-reload']);
+/** Tries the executable, new or there already, and only then puts it in the place of the running one. */
+async function putBinary(ssh: SshOptions, root: RemoteRoot, { binary, uri }: HostSetup): Promise<void> {
+  if (binary === undefined) {
+    await root.run([hostPaths.binary, 'version']);
+    await refuseWithoutLibvirt(ssh, root, hostPaths.binary, uri);
+    return;
+  }
+  const fresh = `${hostPaths.binary}.fresh`;
+  await root.put(fresh, '0755', binary);
+  try {
+    await root.run([fresh, 'version']);
+    await refuseWithoutLibvirt(ssh, root, fresh, uri);
+    await root.run(['mv', '-f', fresh, hostPaths.binary]);
+  } catch (error) {
+    await root.run(['rm', '-f', fresh]);
+    throw error;
+  }
+}
+
+async function refuseWithoutLibvirt(ssh: SshOptions, root: RemoteRoot, program: string, uri: string): Promise<void> {
+  // The words of a remote command cannot carry every URI; the doctor's own default is the common one.
+  if (!/^[A-Za-z0-9_./:=+-]+$/.test(uri)) return;
+  const words = [program, 'doctor', '--only', 'node', '-o', 'json', '--connect', uri];
+  // It looks at more than this, and an older one may not know the words.
+  const said = await root.run(words, { accept: [1, 2] });
+  const message = /"name": "libvirt is reachable",\s*"status": "fail",\s*"message": ("(?:[^"\\]|\\.)*")/.exec(
+    said,
+  )?.[1];
+  if (message === undefined) return;
+  throw new FailedError(`${ssh.destination} has no libvirt at ${uri}: ${JSON.parse(message) as string}`, {
+    hint: 'install and start libvirt there first, or say where it is with --node-connect',
+  });
+}
+
+/**
+ * Takes the executor away from a host; its guests run on. Does nothing where there is none.
+ *
+ * @returns Whether there was one.
+ */
+export async function clearHost(ssh: SshOptions): Promise<boolean> {
+  const root = await remoteRoot(ssh);
+  const units = ['systemctl', 'list-unit-files', '--no-legend', unitName];
+  // Newer systemds end with 1 when there is none.
+  const isThere = (await root.run(units, { accept: [1] })).includes(unitName);
+  if (isThere) await root.run(['systemctl', 'disable', '--now', unitName]);
+  await root.run(['rm', '-f', hostPaths.unit, hostPaths.defaults, hostPaths.kubeconfig]);
+  if (isThere) await root.run(['systemctl', 'daemon-reload']);
+  return isThere;
 }
