@@ -182,6 +182,30 @@ describe('guests in a network', () => {
     await expect.poll(() => lab.virsh('net-list', '--all', '--name')).toBe('default.front');
   });
 
+  it('follow their network from a bridge of its own to one of the host, and back', async () => {
+    await lab.node.libvirtd.exec('ip', 'link', 'add', 'vg9', 'type', 'bridge');
+    await lab.node.libvirtd.exec('ip', 'link', 'set', 'vg9', 'up');
+    const restart = async (network: object, bridge: string): Promise<void> => {
+      await lab.patch('front', { spec: { network } });
+      await lab.untilReason('front', 'RestartRequired', 'FieldsPending');
+      expect((await virtctl('network', 'restart', 'front', '--force')).exitCode).toBe(0);
+      await lab.until('front', (found) => line(found)?.attached?.length === 2 && line(found)?.bridge === bridge);
+      await expect
+        .poll(() => lab.node.libvirtd.exec('ip', '-br', 'link', 'show', 'master', bridge))
+        .toMatch(/vnet[^]*vnet/);
+      const one = await lab.node.until('one', (vm) => lab.node.condition(vm, 'Degraded').status === 'False');
+      expect(lab.node.condition(one, 'RestartRequired')).toMatchObject({ status: 'False' });
+    };
+    const own = (await lab.networks.get({ namespace: 'default', name: 'front' })).spec.network ?? {};
+    // Addresses are no longer given then, so nobody may ask for one.
+    await lab.node.patch('two', { interfaces: [{ name: 'eth0', virtualNetwork: 'front' }] });
+    await lab.until('front', (found) => line(found)?.restartRequired === undefined);
+    await restart({ forward: { mode: 'bridge' }, bridge: { name: 'vg9', stp: null }, ip: null }, 'vg9');
+    await restart({ forward: own.forward, bridge: own.bridge, ip: own.ip }, 'vg0');
+    await lab.node.patch('two', { interfaces: [{ name: 'eth0', virtualNetwork: 'front', ip: '10.60.0.22' }] });
+    await lab.node.libvirtd.exec('ip', 'link', 'del', 'vg9');
+  });
+
   it('are told that their network does not run', async () => {
     expect((await virtctl('network', 'stop', 'front', '--force')).exitCode).toBe(0);
     const cutOff = await lab.node.until(
