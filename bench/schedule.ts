@@ -238,6 +238,7 @@ class MemoryApi {
       snapshot: new Snapshot({ disk: none, image: none, pool: none, network: none }),
       machines: client('machine'),
       hypervisors: client('node'),
+      operations: { find: () => Promise.resolve(undefined) },
       clock: systemClock,
       logger: silentLogger,
       newToken: () => String((token += 1)),

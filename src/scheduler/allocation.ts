@@ -21,6 +21,8 @@ export interface AllocationEntry {
   readonly requests: Amounts;
   /** New at each reservation: only who made it, or who knows that its bind cannot come any more, takes it away. */
   readonly token: string;
+  /** The VirtualMachineOperation, of the machine's namespace, by which it is to move here. */
+  readonly operation?: string | undefined;
 }
 
 /** An allocation by the machines' UIDs. */
@@ -32,14 +34,15 @@ export function parseAllocation(annotations: Readonly<Record<string, string>> | 
   const allocation = new Map<string, AllocationEntry>();
   if (text === undefined) return allocation;
   for (const [uid, entry] of Object.entries(parse(text))) {
-    const { m, r, t } = entry as { readonly m?: unknown; readonly r?: unknown; readonly t?: unknown };
+    const { m, r, t, o } = entry as Readonly<Record<'m' | 'r' | 't' | 'o', unknown>>;
     if (typeof m !== 'string' || typeof r !== 'object' || r === null) continue;
     const slash = m.indexOf('/');
     const requests = Object.fromEntries(
       Object.entries(r).filter((pair): pair is [string, number] => typeof pair[1] === 'number'),
     );
     const token = typeof t === 'string' ? t : '';
-    allocation.set(uid, { namespace: m.slice(0, slash), name: m.slice(slash + 1), requests, token });
+    const operation = typeof o === 'string' ? { operation: o } : {};
+    allocation.set(uid, { namespace: m.slice(0, slash), name: m.slice(slash + 1), requests, token, ...operation });
   }
   return allocation;
 }
@@ -47,9 +50,9 @@ export function parseAllocation(annotations: Readonly<Record<string, string>> | 
 /** Writes the annotation's value; null, which removes it, when it is empty. */
 export function formatAllocation(allocation: Allocation): string | null {
   if (allocation.size === 0) return null;
-  const entries = [...allocation].map(([uid, { namespace, name, requests, token }]) => [
+  const entries = [...allocation].map(([uid, { namespace, name, requests, token, operation }]) => [
     uid,
-    { m: `${namespace}/${name}`, r: requests, t: token },
+    { m: `${namespace}/${name}`, r: requests, t: token, ...(operation === undefined ? {} : { o: operation }) },
   ]);
   return JSON.stringify(Object.fromEntries(entries));
 }

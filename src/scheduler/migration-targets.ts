@@ -1,14 +1,16 @@
 /**
- * Chooses nodes for machines that are to be migrated and whose operation names none: by the same filters and scores as at
- * their first placement, without the node that they are on. What it decides it notes in the operation
- * (`status.context.target`, or `refusal` with the reason of each node); the executors do the rest.
+ * Chooses nodes for machines that are to be migrated: by the same filters and scores as at their first placement, without
+ * the node that they are on. Where the operation names a node it is that one, or none. Room is reserved there as for a new
+ * machine (reservations.ts); then what was decided is noted in the operation (`status.context.target`, or `refusal` with
+ * the reasons), and the executors do the rest. The room is given back when the operation is over and the machine is not
+ * there.
  */
 import { allFilters } from './filters/all-filters.ts';
 import type { MachineInfo } from './machine-info.ts';
 import type { Filter } from './plugin.ts';
-import { selectNode } from './select-node.ts';
+import { prepareTest, selectNode } from './select-node.ts';
 import type { Snapshot } from './snapshot.ts';
-import { unschedulableMessage } from './unschedulable.ts';
+import { failureText, unschedulableMessage } from './unschedulable.ts';
 import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
 import { toError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -28,19 +30,31 @@ export interface MigrationTargetsOptions {
   readonly snapshot: Snapshot;
   readonly operations: Pick<ResourceClient<VirtualMachineOperation>, 'mergePatch'>;
   readonly logger: Logger;
+  /** Reserves room on a node for a machine that an operation moves; false when it will not do any more. */
+  readonly reserve: (uid: string, node: string, operation: string, signal: AbortSignal) => Promise<boolean>;
+  /** Looks whether what is reserved on a node is still needed. */
+  readonly release: (node: string) => void;
 }
+
+/** A node is found unfit at the very moment of reserving so many times in a row at most. */
+const maxTries = 5;
+
+/** Where a machine should move to, or why there is no such node. */
+export type Choice = { readonly target: string } | { readonly refusal: string };
 
 /**
  * The node that a machine should move to, as if those that move already were where they go. Leaves the snapshot as it was.
  *
  * @param moves Machines that move, by UID, with where they go.
+ * @param wanted The node that it is to be, if any will not do.
  * @returns The node's name, or why there is none.
  */
 export function chooseTarget(
   uid: string,
   snapshot: Snapshot,
   moves: ReadonlyMap<string, string>,
-): { readonly target: string } | { readonly refusal: string } {
+  wanted?: string,
+): Choice {
   const undo: (() => void)[] = [];
   const put = (machine: MachineInfo, from: string, to: string | undefined): void => {
     snapshot.remove(machine.uid);
@@ -58,6 +72,7 @@ export function chooseTarget(
       if (moving !== undefined && moving.node !== target) put(moving.machine, moving.node, target);
     }
     put(found.machine, found.node, undefined);
+    if (wanted !== undefined) return judge(wanted, found.machine, snapshot);
     const elsewhere: Filter = () => (node) => (node.name === found.node ? { reason: 'where it is now' } : undefined);
     const selection = selectNode(found.machine, snapshot, { filters: [elsewhere, ...allFilters] });
     if (selection.node !== undefined) return { target: selection.node.name };
@@ -65,6 +80,13 @@ export function chooseTarget(
   } finally {
     for (const one of undo.reverse()) one();
   }
+}
+
+function judge(wanted: string, machine: MachineInfo, snapshot: Snapshot): Choice {
+  const node = snapshot.nodes.get(wanted);
+  if (node === undefined) return { refusal: `there is no node "${wanted}"` };
+  const failure = prepareTest(machine, snapshot)(node);
+  return failure === undefined ? { target: wanted } : { refusal: `${wanted}: ${failureText(failure)}` };
 }
 
 function placed(uid: string, snapshot: Snapshot): { readonly machine: MachineInfo; readonly node: string } | undefined {
@@ -89,7 +111,8 @@ export class MigrationTargets {
       const key = objectKey(object);
       const { phase, context, step } = object.status ?? {};
       if (type === 'deleted' || phase !== 'Running') {
-        this.#moves.delete(key);
+        const target = context?.['target'] ?? this.#moves.get(key)?.target;
+        if (this.#moves.delete(key) && target !== undefined) this.#options.release(target);
         return;
       }
       const uid = context?.['machineUid'] ?? '';
@@ -102,20 +125,36 @@ export class MigrationTargets {
   }
 
   async #choose(key: string, uid: string, object: VirtualMachineOperation, signal: AbortSignal): Promise<void> {
-    const { snapshot, operations, logger } = this.#options;
-    const moves = [...this.#moves.values()].flatMap((move) =>
-      move.target === undefined ? [] : [[move.uid, move.target] as const],
-    );
-    const choice = chooseTarget(uid, snapshot, new Map(moves));
-    if ('target' in choice) this.#moves.set(key, { uid, target: choice.target });
+    const { snapshot, operations, logger, release } = this.#options;
     try {
+      const choice = await this.#reserve(key, uid, object, signal);
       const patch = { metadata: { uid: object.metadata.uid }, status: { context: choice } };
       await operations.mergePatch(refOf(object), patch, { subresource: 'status', signal });
+      // Where a scheduler before this one had reserved room for it.
+      const others = snapshot.reservationsOf(uid).filter((name) => !('target' in choice) || name !== choice.target);
+      for (const name of others) if (name !== snapshot.nodeOf(uid)) release(name);
     } catch (error) {
       if (signal.aborted || isNotFound(error)) return;
       // The source gives it up when nobody chooses; until then the next change of the operation has it chosen again.
       this.#moves.set(key, { uid, target: undefined });
       logger.warn('cannot say where a machine should move', { operation: key, error: toError(error) });
     }
+  }
+
+  /** Chooses a node and reserves room there, before anybody is told. */
+  async #reserve(key: string, uid: string, object: VirtualMachineOperation, signal: AbortSignal): Promise<Choice> {
+    const { snapshot, reserve } = this.#options;
+    for (let tries = 0; tries < maxTries; tries += 1) {
+      const moves = [...this.#moves.values()].flatMap((move) =>
+        move.target === undefined ? [] : [[move.uid, move.target] as const],
+      );
+      const choice = chooseTarget(uid, snapshot, new Map(moves), object.spec.migrate?.nodeName);
+      if ('refusal' in choice) return choice;
+      // From now on others reckon with it.
+      this.#moves.set(key, { uid, target: choice.target });
+      if (await reserve(uid, choice.target, object.metadata.name ?? '', signal)) return choice;
+      this.#moves.set(key, { uid, target: undefined });
+    }
+    return { refusal: `each node that would do was taken by others ${maxTries} times in a row; try again` };
   }
 }

@@ -6,7 +6,8 @@
  *
  * An entry is taken out only when the bind that it was made for cannot come any more: its machine is gone; or is bound
  * elsewhere, which no bind with an older resourceVersion survives; or has no node, is not about to get this one, and was
- * given a new resourceVersion after the entry was read, which refuses every bind that was decided before.
+ * given a new resourceVersion after the entry was read, which refuses every bind that was decided before. One that was made
+ * for a machine that is to move here stays as long as the operation that moves it goes on.
  */
 import { allocationAnnotation, formatAllocation, type Allocation, type AllocationEntry } from './allocation.ts';
 import { prepareTest } from './select-node.ts';
@@ -15,6 +16,7 @@ import type { MachineInfo } from './machine-info.ts';
 import type { NodeInfo } from './node-info.ts';
 import type { NodeChange, Snapshot } from './snapshot.ts';
 import type { Hypervisor } from '../api/hypervisor.ts';
+import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
 import type { VirtualMachine } from '../api/virtual-machine.ts';
 import { backoffMs, reconnectBackoff } from '../base/backoff.ts';
 import type { Clock } from '../base/clock.ts';
@@ -30,6 +32,7 @@ export const revokedAnnotation = 'scheduler.virtctl.dev/revoked';
 export interface ReservationsOptions {
   readonly snapshot: Snapshot;
   readonly machines: Pick<ResourceClient<VirtualMachine>, 'find' | 'mergePatch'>;
+  readonly operations: Pick<ResourceClient<VirtualMachineOperation>, 'find'>;
   readonly hypervisors: Pick<ResourceClient<Hypervisor>, 'find' | 'mergePatch'>;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -79,12 +82,13 @@ export class Reservations {
   /**
    * Writes a node's allocation with the machine in it.
    *
+   * @param operation By which it is to move here, for a machine that has a node.
    * @returns false when the node will not do any more: it is full, cordoned, tainted or gone by now.
    */
-  async reserve(machine: MachineInfo, nodeName: string, signal: AbortSignal): Promise<boolean> {
+  async reserve(machine: MachineInfo, nodeName: string, signal: AbortSignal, operation?: string): Promise<boolean> {
     const { snapshot, newToken } = this.#options;
     const { uid, namespace, name, requests } = machine;
-    const entry: AllocationEntry = { namespace, name, requests, token: newToken() };
+    const entry: AllocationEntry = { namespace, name, requests, token: newToken(), operation };
     return this.#write(nodeName, signal, (node) => {
       const fits = prepareTest(machine, snapshot, nodeFilters)(node) === undefined;
       return fits ? new Map([...node.allocation, [uid, entry]]) : undefined;
@@ -140,7 +144,9 @@ export class Reservations {
     const live = await machines.find(ref, { signal });
     if (live?.metadata.uid !== uid) return true;
     const on = live.spec.nodeName ?? '';
-    if (on !== '') return on !== nodeName;
+    if (on === nodeName) return false;
+    if (entry.operation !== undefined && (await this.#mayArrive(uid, entry, nodeName, signal))) return false;
+    if (on !== '') return true;
     if (isWanted(uid, nodeName)) return false;
     const { resourceVersion } = live.metadata;
     const annotations = { [revokedAnnotation]: newToken() };
@@ -153,6 +159,18 @@ export class Reservations {
       this.#dirty.add(nodeName);
       return false;
     }
+  }
+
+  /** Whether the operation that moves a machine goes on, and not to another node. */
+  async #mayArrive(
+    uid: string,
+    { namespace, operation: name = '' }: AllocationEntry,
+    nodeName: string,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { status } = (await this.#options.operations.find({ namespace, name }, { signal })) ?? {};
+    if (status?.phase !== 'Running' || status.context?.['machineUid'] !== uid) return false;
+    return status.context['refusal'] === undefined && (status.context['target'] ?? nodeName) === nodeName;
   }
 
   /** Changes a node's allocation by one conditional write; one at a time for each node. Says whether it was changed. */

@@ -100,19 +100,24 @@ export async function placeMachines(
     network: (namespace, name) => networks.get(`${namespace}/${name}`),
   });
   const record = recorder.record.bind(recorder);
+  const operations = client.resource<VirtualMachineOperation>(resourceOfKind('VirtualMachineOperation'));
   const scheduler = new Scheduler({
     snapshot,
     machines,
     hypervisors,
+    operations,
     clock: systemClock,
     logger,
     newToken,
     record,
     random: Math.random,
   });
-  const operations = client.resource<VirtualMachineOperation>(resourceOfKind('VirtualMachineOperation'));
   const moves = informer(operations);
-  const targets = new MigrationTargets({ snapshot, operations, logger });
+  const targets = new MigrationTargets({
+    ...{ snapshot, operations, logger },
+    reserve: scheduler.reserveMove.bind(scheduler),
+    release: scheduler.releaseMove.bind(scheduler),
+  });
   const all = [nodeInformer, machineInformer, disks, images, pools, networks, moves];
   const running = [recorder.run(signal), ...all.map((one) => one.run(signal))];
   // Nothing is decided before everything is known.

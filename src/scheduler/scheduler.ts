@@ -23,6 +23,7 @@ import type { Snapshot } from './snapshot.ts';
 import { findPreemption, unschedulableMessage } from './unschedulable.ts';
 import type { Amounts } from './amounts.ts';
 import type { Hypervisor } from '../api/hypervisor.ts';
+import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
 import { virtualMachineReasons, type VirtualMachine } from '../api/virtual-machine.ts';
 import type { Clock } from '../base/clock.ts';
 import { toError } from '../base/errors.ts';
@@ -38,6 +39,7 @@ export interface SchedulerOptions {
   readonly snapshot: Snapshot;
   readonly machines: Pick<ResourceClient<VirtualMachine>, 'find' | 'mergePatch'>;
   readonly hypervisors: Pick<ResourceClient<Hypervisor>, 'find' | 'mergePatch'>;
+  readonly operations: Pick<ResourceClient<VirtualMachineOperation>, 'find'>;
   readonly clock: Clock;
   readonly logger: Logger;
   /** A word that is new each time, among all schedulers. */
@@ -81,11 +83,11 @@ export class Scheduler {
   attempts = 0;
 
   constructor(options: SchedulerOptions) {
-    const { snapshot, machines, hypervisors, clock, logger, newToken, random, record } = options;
+    const { snapshot, machines, hypervisors, operations, clock, logger, newToken, random, record } = options;
     this.#options = options;
     this.#reports = { machines, clock, record };
     this.#reservations = new Reservations({
-      ...{ snapshot, machines, hypervisors, clock, logger, newToken, random },
+      ...{ snapshot, machines, hypervisors, operations, clock, logger, newToken, random },
       isWanted: (uid) => this.#assumed.has(uid) || this.#isQueued(uid),
       onChanged: (name, change) => {
         this.#changes.addNode(name, change);
@@ -133,6 +135,21 @@ export class Scheduler {
     this.#failures.clear();
     this.#changes.addNamed(kind, object.metadata.namespace ?? '', object.metadata.name ?? '');
     this.#wake();
+  }
+
+  /**
+   * Reserves room for a machine that is to move; see {@link Reservations.reserve}.
+   *
+   * @param operation The operation that moves it.
+   */
+  async reserveMove(uid: string, nodeName: string, operation: string, signal: AbortSignal): Promise<boolean> {
+    const machine = this.#options.snapshot.machine(uid);
+    return machine !== undefined && (await this.#reservations.reserve(machine, nodeName, signal, operation));
+  }
+
+  /** A machine that was to move to a node will not come, or goes to another one: what is reserved for it is looked at. */
+  releaseMove(nodeName: string): void {
+    this.#release(nodeName);
   }
 
   /** What pods of a kubelet on a node request changed. */

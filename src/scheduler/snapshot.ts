@@ -223,6 +223,22 @@ export class Snapshot {
     }
   }
 
+  /**
+   * Takes a machine away with what is reserved for it, to see what would be then.
+   *
+   * @returns Puts both back.
+   */
+  lift(machine: MachineInfo, nodeName: string): () => void {
+    const { uid } = machine;
+    const wasGone = this.#gone.has(uid);
+    this.remove(uid);
+    this.#gone.add(uid);
+    return () => {
+      if (!wasGone) this.#gone.delete(uid);
+      this.place(machine, nodeName);
+    };
+  }
+
   /** How many placed machines of a group each node has; nodes with none are left out. */
   countsOf(group: MachineGroup): ReadonlyMap<string, number> {
     const known = this.#counts.get(group.id);

@@ -32,6 +32,12 @@ export function unschedulableMessage(failures: ReadonlyMap<NodeInfo, Failure>): 
   return `${failures.size} ${failures.size === 1 ? 'node' : 'nodes'}: ${parts.join(', ')}`;
 }
 
+/** Why one node will not do: `too little memory (needs 4 GiB, free 1.5 GiB)`. */
+export function failureText({ reason, need, has }: Failure): string {
+  const details = [...(need === undefined ? [] : [need]), ...(has === undefined ? [] : [`${has.label} ${has.value}`])];
+  return `${reason}${details.length === 0 ? '' : ` (${details.join(', ')})`}`;
+}
+
 /** Machines whose move would make room. */
 export interface Preemption {
   readonly node: string;
@@ -55,16 +61,17 @@ export function findPreemption(
       .filter(({ priority }) => priority < machine.priority)
       .sort((a, b) => a.priority - b.priority || b.createdAtMs - a.createdAtMs);
     const gone: MachineInfo[] = [];
+    const undo: (() => void)[] = [];
     let fits = false;
     try {
       for (const victim of lower) {
-        snapshot.remove(victim.uid);
+        undo.push(snapshot.lift(victim, node.name));
         gone.push(victim);
         fits = prepareTest(machine, snapshot)(node) === undefined;
         if (fits || (best !== undefined && gone.length >= best.machines.length)) break;
       }
     } finally {
-      for (const victim of gone) snapshot.place(victim, node.name);
+      for (const back of undo) back();
     }
     if (fits && (best === undefined || gone.length < best.machines.length)) best = { node: node.name, machines: gone };
   }

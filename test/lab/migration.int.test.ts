@@ -218,6 +218,12 @@ describe('virtctl', () => {
       1,
       expect.stringContaining('TargetRefused: 3 nodes: 1 where it is now, 2 without the label disk=ssd'),
     ]);
+    const there = await cluster.virtctl('migrate', 'light', '--to', 'hv/node-1');
+    expect([there.exitCode, there.stderr]).toEqual([
+      1,
+      expect.stringContaining('TargetRefused: node-1: without the label disk=ssd'),
+    ]);
+    await cluster.patch('light', { nodeSelector: null });
     expect(await virtctl('migrate', 'light', '--to', 'hv/node-1')).toContain('migrated');
     expect(await cluster.domains('light')).toEqual({ 'node-1': 'running' });
   });

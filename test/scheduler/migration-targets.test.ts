@@ -36,6 +36,17 @@ describe('where a machine is migrated to', () => {
     expect([first.target, second]).toEqual([first.target, { target: first.target === 'b' ? 'c' : 'b' }]);
   });
 
+  it('is the node that is asked for, or none, with what speaks against it', () => {
+    const snapshot = cluster([node('a'), node('b', { spec: { unschedulable: true } }), node('c'), node('d', small)]);
+    snapshot.place(machine('web', { domain: { memory: { unit: 'GiB', value: 4 } } }), 'a');
+    expect(chooseTarget('web', snapshot, none, 'c')).toEqual({ target: 'c' });
+    expect(chooseTarget('web', snapshot, none, 'b')).toEqual({ refusal: 'b: cordoned' });
+    expect(chooseTarget('web', snapshot, none, 'd')).toEqual({
+      refusal: 'd: too little memory (needs 4.1 GiB, free 2 GiB)',
+    });
+    expect(chooseTarget('web', snapshot, none, 'e')).toEqual({ refusal: 'there is no node "e"' });
+  });
+
   it('is not known for a machine that the scheduler has not seen', () => {
     expect(chooseTarget('web', cluster([node('a')]), none)).toEqual({
       refusal: 'the scheduler does not know where it is',

@@ -94,6 +94,22 @@ describe('a reservation', () => {
     expect([nodeOf(world, 'm1') ?? '', messageOf(world, 'm1')]).toEqual(['', '1 node: 1 cordoned']);
   });
 
+  it('does not hide who would have to move for a more important machine', async () => {
+    const world = new SchedulerWorld();
+    world.addNode('a', '4096Mi');
+    world.addMachine('m1', 3500);
+    world.start();
+    await world.settle();
+    expect(reservedOn(world, 'a')).toEqual(['shop/m1']);
+    world.addMachine('m2', 3500, { priority: 10 });
+    await world.settle();
+    expect(messageOf(world, 'm2')).toMatch(/; moving shop\/m1 away from a would make room$/);
+    // What was supposed for that is not so.
+    world.addMachine('m3', 3500);
+    await world.settle();
+    expect([nodeOf(world, 'm3') ?? '', world.overcommitted()]).toEqual(['', []]);
+  });
+
   it('is tried again until it is given back', async () => {
     const world = new SchedulerWorld();
     world.addNode('a', '4096Mi');

@@ -4,6 +4,7 @@
  * them. What is stored follows Kubernetes' rules for resourceVersion, UID and merge patches.
  */
 import type { Hypervisor } from '../../src/api/hypervisor.ts';
+import type { VirtualMachineOperation } from '../../src/api/virtual-machine-operation.ts';
 import type { VirtualMachine, VirtualMachineSpec } from '../../src/api/virtual-machine.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import type { CacheChange } from '../../src/kube/informer.ts';
@@ -33,6 +34,7 @@ export class SchedulerWorld {
   readonly clock = new ManualClock();
   readonly machines = new Map<string, VirtualMachine>();
   readonly nodes = new Map<string, Hypervisor>();
+  readonly operations = new Map<string, VirtualMachineOperation>();
   readonly schedulers: SchedulerProcess[] = [];
   readonly requests: Request[] = [];
   /** Carries requests out at once, and delivers changes at once. */
@@ -227,6 +229,7 @@ export class SchedulerProcess {
           this.#ask(name, () => world.patch(table, name, patch)),
       }) as never;
     this.scheduler = new Scheduler({
+      operations: { find: (ref) => Promise.resolve(world.operations.get(ref.name)) },
       snapshot: this.snapshot,
       machines: client('machine'),
       hypervisors: client('node'),

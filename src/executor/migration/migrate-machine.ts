@@ -53,7 +53,6 @@ export async function stepMigration(run: OperationRun): Promise<StepProgress> {
 /** Says what the guest has, and waits for the target to say that it is ready for it. */
 async function prepare(run: OperationRun): Promise<StepProgress> {
   const { context } = run;
-  const { spec } = run.operation;
   run.operation = await addFinalizer(context.operations, run.operation, migrationFinalizer, context.signal);
   if (run.state !== 'running' && run.state !== 'paused') {
     throw new OperationFailedError('NotRunning', 'it ended before it was moved');
@@ -61,14 +60,12 @@ async function prepare(run: OperationRun): Promise<StepProgress> {
   let notes = migrationNotes(run.operation);
   if (notes.disks === undefined) {
     const { disks, networks } = await planned(run);
-    const target = spec.migrate?.nodeName;
     await run.write({
       context: {
         ...run.notes,
         source: context.nodeName,
         disks: JSON.stringify(disks),
         networks: JSON.stringify(networks),
-        ...(target === undefined ? {} : { target }),
       },
     });
     notes = migrationNotes(run.operation);
@@ -84,7 +81,7 @@ async function prepare(run: OperationRun): Promise<StepProgress> {
     if (waitedMs <= prepareMs) return pollMs;
     const message =
       notes.target === undefined
-        ? `no node was found for it in ${prepareMs / 1000} s`
+        ? `no scheduler has found a node for it in ${prepareMs / 1000} s`
         : `the executor of ${notes.target} did not answer in ${prepareMs / 1000} s`;
     throw new OperationFailedError('TargetUnreachable', message);
   }

@@ -5,7 +5,7 @@
  *   step        source (owns the machine: spec.nodeName)          target                        keys written
  *   ----------  ------------------------------------------------  ----------------------------  ---------------------------
  *   Preparing   says what the guest has (disks, networks)         –                             source, disks, networks
- *               [the scheduler chooses a node where none is given]                              target
+ *               [the scheduler reserves room on a node: the one given, or the best]             target | refusal
  *               waits                                             makes files, looks whether     destination, made | refusal
  *                                                                 all is there
  *   Migrating   libvirt moves the guest, peer to peer             –                             begun, failure
