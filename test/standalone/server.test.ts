@@ -103,6 +103,19 @@ describe('who may ask', () => {
     expect([second.server.authority, second.server.token]).toEqual([authority, token]);
     expect(readFileSync(join(first.folder, 'pki/server.crt'), 'utf8')).not.toBe(old);
   });
+
+  it('leaves a kubeconfig alone that is right, since the disk may be full, and mends its mode', async () => {
+    const { server, folder } = await start();
+    const { port } = new URL(server.url);
+    const before = statSync(server.kubeconfig);
+    await stopAll();
+    await start({ folder, port: Number(port) });
+    expect(statSync(server.kubeconfig).ino).toBe(before.ino);
+    await stopAll();
+    chmodSync(server.kubeconfig, 0o644);
+    await start({ folder, port: Number(port) });
+    expect(statSync(server.kubeconfig).mode & 0o777).toBe(0o600);
+  });
 });
 
 describe('the store', () => {

@@ -3,7 +3,7 @@
  * first started. What expires is renewed at start; the authority outlives everything it signs.
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { toError } from '../../base/errors.ts';
 import type { KeyPair } from '../../base/pki/certificate.ts';
@@ -81,6 +81,7 @@ export function ensureCredentials(options: CredentialsOptions): Credentials {
  * Writes the administrator's kubeconfig for `server`, a URL, with mode 0600.
  *
  * @param socket Where the same server is without TLS, for virtctl on this machine (`socketExtension` in src/kube).
+ * @throws StorageFailedError when it cannot be written.
  */
 export function writeKubeconfig(path: string, server: string, credentials: Credentials, socket?: string): void {
   const base64 = (text: string): string => Buffer.from(text).toString('base64');
@@ -136,9 +137,22 @@ function ensureToken(path: string): string {
   return token;
 }
 
-/** A crash leaves the old file or the new one, and neither is ever readable by others. */
+/**
+ * A crash leaves the old file or the new one, and neither is ever readable by others. One that is as it should be stays:
+ * a server has to start on a disk that is full, so that somebody can delete something.
+ */
 function writeSecret(path: string, content: string): void {
+  if (isWritten(path, content)) return;
   const next = `${path}.new`;
-  writeFileSync(next, content, { mode: 0o600, flush: true });
-  renameSync(next, path);
+  try {
+    writeFileSync(next, content, { mode: 0o600, flush: true });
+    renameSync(next, path);
+  } catch (error) {
+    throw new StorageFailedError(`cannot write ${path}`, { cause: toError(error) });
+  }
+}
+
+function isWritten(path: string, content: string): boolean {
+  if (!existsSync(path) || (statSync(path).mode & 0o777) !== 0o600) return false;
+  return readFileSync(path, 'utf8') === content;
 }
