@@ -4,6 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { commandLine } from '../support/command-line.ts';
 import { NetworkLab } from '../support/network-lab.ts';
 import type { VirtualNetwork } from '../../src/api/virtual-network.ts';
+import type { KubeObject } from '../../src/kube/object.ts';
+import { builtin } from '../../src/kube/resource-type.ts';
 import type { Network } from '../../src/model/types.gen.ts';
 
 /** The networks of one node, on real libvirt with dnsmasq in the node's own network namespace. */
@@ -149,6 +151,43 @@ describe('networks on real libvirt', () => {
     expect(lab.condition(refused, 'Ready')?.message).toContain('is not an SR-IOV Virtual Function');
     expect(line(refused)).toMatchObject({ state: 'Absent', reason: 'DefineFailed' });
     await lab.remove('functions');
+  });
+
+  it("tells why libvirt cannot start one, in libvirt's words, wherever somebody looks", async () => {
+    const ip = (...args: string[]) => lab.node.libvirtd.exec('ip', ...args);
+    await ip('link', 'add', 'pf0', 'type', 'veth', 'peer', 'name', 'pf1');
+    await ip('addr', 'add', '10.22.0.1/24', 'dev', 'pf0');
+    await ip('link', 'set', 'pf0', 'up');
+    await ip('link', 'set', 'pf1', 'up');
+    await ip('route', 'add', '10.23.0.0/24', 'via', '10.22.0.9');
+    const virtctl = (...args: string[]) =>
+      commandLine([...args, '--kubeconfig', lab.node.kubeconfig], {
+        home: lab.node.libvirtd.dir,
+        cwd: lab.node.libvirtd.dir,
+      });
+    const refusals: Readonly<Record<string, readonly [Network, RegExp]>> = {
+      'no-functions': [
+        { forward: { mode: 'hostdev', managed: true, pf: { dev: 'pf0' } } },
+        /No usable Vf's present on SRIOV PF pf0/,
+      ],
+      // The node's own address and route, which no network of libvirt's has.
+      'own-address': [{ bridge: { name: 'vs0' }, ip: [{ address: '10.22.0.7', prefix: 24 }] }, /already in use by/],
+      'own-route': [{ bridge: { name: 'vs1' }, ip: [{ address: '10.23.0.1', prefix: 24 }] }, /already in use by/],
+    };
+    for (const [name, [network, words]] of Object.entries(refusals)) {
+      await lab.make(name, { network });
+      const refused = await lab.untilReason(name, 'Ready', 'StartFailed');
+      expect(lab.condition(refused, 'Ready')?.message, name).toMatch(words);
+      expect(line(refused), name).toMatchObject({ state: 'Inactive', reason: 'StartFailed', autostart: true });
+      expect(await lab.eventsOf(name), name).toContain('StartFailed');
+      expect((await virtctl('describe', 'vnet', name)).stdout).toMatch(words);
+      const waited = await virtctl('wait', `vnet/${name}`, '--for=condition=Ready', '--timeout=1s');
+      expect(waited.exitCode, name).toBe(5);
+      const started = await virtctl('network', 'start', name, '--timeout=1s');
+      expect([started.exitCode, started.stderr], name).toEqual([5, expect.stringMatching(words)]);
+      await lab.remove(name);
+    }
+    await ip('link', 'del', 'pf0');
   });
 
   it('tells what libvirt does not keep', async () => {
@@ -376,6 +415,15 @@ describe('networks on real libvirt', () => {
       const device = await lab.untilReason('same-device', 'Ready', 'BridgeInUse');
       expect(lab.condition(device, 'Ready')?.message).toContain('network device "vf7"');
       expect(await lab.virsh('net-list', '--all', '--name')).not.toContain('same');
+      // In whatever namespace the other is.
+      const namespaces = lab.node.client.resource<KubeObject>(builtin.namespaces);
+      await namespaces.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'far' } });
+      await lab.make('far', { network: nat('vf0', '10.50.6') }, 'far');
+      const far = { namespace: 'far', name: 'far' };
+      await expect
+        .poll(async () => lab.condition(await lab.networks.find(far), 'Ready')?.message)
+        .toContain('the bridge "vf0" is that of VirtualNetwork "default/adopted"');
+      await lab.networks.delete(far);
       // It goes on once the other is gone.
       await lab.virsh('net-destroy', 'default.taken');
       await lab.virsh('net-undefine', 'default.taken');

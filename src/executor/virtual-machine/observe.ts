@@ -2,7 +2,7 @@
 import { devicesOf, type DomainView, type LibvirtCallOptions } from './domain-view.ts';
 import { isAgentConnected } from './power.ts';
 import { memberAt, textOf, type DataObject } from './same-value.ts';
-import { stableMac } from './interfaces.ts';
+import { macOf } from './interfaces.ts';
 import { machineUuid } from '../../api/machine-uuid.ts';
 import type { VirtualMachine, VirtualMachineStatus } from '../../api/virtual-machine.ts';
 import { LibvirtError } from '../../libvirt/errors.ts';
@@ -23,9 +23,7 @@ export async function observeInterfaces(
   const devices = devicesOf(view.live ?? view.inactive, 'interface');
   if (devices.length === 0) return [];
   const uid = machineUuid(machine);
-  const names = new Map(
-    (machine.spec.interfaces ?? []).map(({ name, mac }) => [(mac ?? stableMac(uid, name)).toLowerCase(), name]),
-  );
+  const names = new Map((machine.spec.interfaces ?? []).map((entry) => [macOf(entry, uid), entry.name]));
   const found = new Map<string, { ips: Set<string>; source: AddressSource; guestDevice?: string }>();
   if (view.live !== undefined) {
     const hasNetwork = devices.some(({ type }) => type === 'network');
@@ -35,7 +33,8 @@ export async function observeInterfaces(
       'arp',
     ];
     for (const source of sources) {
-      if (found.size > 0 && source === 'arp') break;
+      // Each interface for itself: that one has a lease says nothing of another on a bridge of the host.
+      if (devices.every((device) => found.has(addressOf(device)))) break;
       for (const entry of await addresses(view, source, options)) {
         const mac = entry.mac?.toLowerCase();
         const ips = entry.addresses.map(({ address }) => address).filter(isUseful);
@@ -51,7 +50,7 @@ export async function observeInterfaces(
     }
   }
   return devices.flatMap((device): Interfaces[number][] => {
-    const mac = textOf(memberAt(device, 'mac', 'address')).toLowerCase();
+    const mac = addressOf(device);
     if (mac === '') return [];
     const [name, known] = [names.get(mac), found.get(mac)];
     const target = textOf(memberAt(device, 'target', 'dev'));
@@ -68,6 +67,10 @@ export async function observeInterfaces(
       },
     ];
   });
+}
+
+function addressOf(device: DataObject): string {
+  return textOf(memberAt(device, 'mac', 'address')).toLowerCase();
 }
 
 async function addresses(
