@@ -1,7 +1,9 @@
 /** The first step of a revert: whether it can be, and what will be done; nothing is touched. */
 import { hardwareKeys, restoredSpec, specDifferences, specThenNote } from './compare-spec.ts';
+import { fileExists, isInUse } from './image-files.ts';
 import { snapshotOf, type Layer, type RevertContext } from './revert-context.ts';
 import { revertedPath } from './snapshot-files.ts';
+import { useIn } from '../virtual-machine/disk-use.ts';
 import { machineMarkOf } from '../virtual-machine/domain-view.ts';
 import { withoutSecrets } from '../virtual-machine/domain-metadata.ts';
 import { isObject, type DataObject } from '../virtual-machine/same-value.ts';
@@ -11,6 +13,7 @@ import {
   type StepProgress,
 } from '../virtual-machine-operation/operation-run.ts';
 import { analyse } from '../../analyser/analyse.ts';
+import { disksOfMachineSpec } from '../../api/empty-disk.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import { ForbiddenError, InvalidInputError } from '../../base/errors.ts';
 import { objectKey, refOf } from '../../kube/object.ts';
@@ -41,24 +44,8 @@ export async function prepareRevert(run: OperationRun, context: RevertContext): 
   const isRestored = differences.length > 0 && revert?.restoreSpec === true;
   if (isRestored) await checkRestorable(run, context, then ?? {}, differences);
   const mode = snapshot.status?.mode ?? 'Internal';
-  const layers: Layer[] = [];
-  for (const { mode: one, virtualDisk = '', target, path, format = 'raw' } of snapshot.status?.disks ?? []) {
-    if (one !== 'External' || path === undefined) continue;
-    const disk = await context.snapshots.disks.find({ namespace, name: virtualDisk }, { signal });
-    const from = disk?.status?.path;
-    if (from === undefined) {
-      throw new OperationFailedError('SnapshotNotReady', `VirtualDisk "${virtualDisk}" of the snapshot is not there`);
-    }
-    layers.push({
-      virtualDisk,
-      target,
-      from,
-      fromFormat: disk?.status?.format ?? 'raw',
-      base: path,
-      format,
-      to: revertedPath(path, uid),
-    });
-  }
+  const reverted = await disksToRevert(run, context, snapshot, isRestored);
+  const layers = reverted.layers.map((layer): Layer => ({ ...layer, to: revertedPath(layer.base, uid) }));
   const hasMemory = snapshot.status?.memory === true && (differences.length === 0 || isRestored);
   const stateThen =
     snapshot.status?.domainState === 'shutoff'
@@ -79,7 +66,61 @@ export async function prepareRevert(run: OperationRun, context: RevertContext): 
     memory: hasMemory && after !== 'Stopped' ? 'yes' : 'no',
     restore: isRestored ? 'yes' : 'no',
     layers: JSON.stringify(layers),
+    ...(reverted.left.length === 0 ? {} : { left: reverted.left.join(', ') }),
   });
+}
+
+/**
+ * The disks that go back: of those that the snapshot has, the ones that are the machine's now, or will be with the spec of
+ * then. One that was taken from the machine since may be somebody else's.
+ *
+ * @throws OperationFailedError when another machine has one open, or an internal snapshot would go back with all of them.
+ */
+async function disksToRevert(
+  run: OperationRun,
+  context: RevertContext,
+  snapshot: VirtualMachineSnapshot,
+  isRestored: boolean,
+): Promise<{ readonly layers: readonly Omit<Layer, 'to'>[]; readonly left: readonly string[] }> {
+  const { status, signal } = run.context;
+  const { namespace } = run.operation.metadata;
+  const own = new Set(disksOfMachineSpec(status.machine));
+  const layers: Omit<Layer, 'to'>[] = [];
+  const left: string[] = [];
+  for (const { mode, virtualDisk, target, path, format = 'raw' } of snapshot.status?.disks ?? []) {
+    if (mode === undefined || mode === 'None' || path === undefined) continue;
+    if (virtualDisk !== undefined && !isRestored && !own.has(virtualDisk)) {
+      if (mode === 'Internal') {
+        const message =
+          `libvirt goes back with all disks of an internal snapshot, and VirtualDisk "${virtualDisk}" is not the machine's any ` +
+          'more; attach it again, or use restoreSpec';
+        throw new OperationFailedError('SpecDiffers', message);
+      }
+      left.push(virtualDisk);
+      continue;
+    }
+    const disk =
+      virtualDisk === undefined
+        ? undefined
+        : await context.snapshots.disks.find({ namespace, name: virtualDisk }, { signal });
+    const from = mode === 'Internal' ? path : disk?.status?.path;
+    if (from === undefined) {
+      throw new OperationFailedError(
+        'SnapshotNotReady',
+        `VirtualDisk "${virtualDisk ?? ''}" of the snapshot is not there`,
+      );
+    }
+    const fromFormat = mode === 'Internal' ? format : (disk?.status?.format ?? 'raw');
+    const isOpenHere = run.view?.live !== undefined && useIn(run.view.live, from) !== undefined;
+    if (!isOpenHere && (await fileExists(from)) && (await isInUse(from, fromFormat, signal))) {
+      const message = `${virtualDisk === undefined ? from : `VirtualDisk "${virtualDisk}"`} is in use by another machine; stop that first`;
+      throw new OperationFailedError('SnapshotNotReady', message);
+    }
+    if (mode === 'External') {
+      layers.push({ virtualDisk: virtualDisk ?? '', target, from, fromFormat, base: path, format });
+    }
+  }
+  return { layers, left };
 }
 
 /**

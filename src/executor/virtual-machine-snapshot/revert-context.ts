@@ -45,7 +45,10 @@ export async function snapshotOf(run: OperationRun, { snapshots }: RevertContext
   const machine = status.machine.metadata;
   const isOfIt = found.spec.virtualMachine === machine.name && found.status?.virtualMachineUID === machine.uid;
   if (!isOfIt && isMade(found)) throw refuse(`VirtualMachineSnapshot "${name}" is not one of this machine`);
-  if (found.metadata.deletionTimestamp !== undefined || !isMade(found) || found.status?.phase !== 'Ready') {
+  // One that is deleted meanwhile stays until the revert is over, which ends what it began.
+  const isBegun = run.step !== 'Preparing';
+  const isReady = found.metadata.deletionTimestamp === undefined && found.status?.phase === 'Ready';
+  if (!isMade(found) || (!isReady && !isBegun)) {
     throw refuse(`VirtualMachineSnapshot "${name}" is ${found.status?.phase ?? 'Pending'}`);
   }
   return found;

@@ -69,7 +69,9 @@ export async function clean(run: OperationRun, context: RevertContext): Promise<
   const restored = run.notes['restore'] === 'yes' ? ', its spec is that of the snapshot' : '';
   const { notKept = [] } = snapshot.status ?? {};
   const left = notKept.length === 0 ? '' : `; ${notKept.join(' and ')} stayed as it was, since no snapshot keeps that`;
-  return run.done(`back to ${snapshot.metadata.name ?? ''}; ${how}${restored}${left}`);
+  const gone = run.notes['left'];
+  const others = gone === undefined ? '' : `; ${gone} is not the machine's any more, and was left alone`;
+  return run.done(`back to ${snapshot.metadata.name ?? ''}; ${how}${restored}${others}${left}`);
 }
 
 /** libvirt goes on from this snapshot: what is taken next has it as its parent. */

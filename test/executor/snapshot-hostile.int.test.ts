@@ -1,0 +1,188 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { commandLine } from '../support/command-line.ts';
+import { diskContent, writeDisk } from '../support/disk-content.ts';
+import { startSnapshotWorld, type SnapshotWorld } from '../support/snapshot-world.ts';
+
+describe('snapshots of machines that are changed meanwhile, and odd names', () => {
+  let world: SnapshotWorld;
+
+  beforeAll(async () => {
+    world = await startSnapshotWorld();
+  });
+  afterAll(async () => {
+    await world.node.close();
+  });
+
+  async function content(disk: string): Promise<string> {
+    const { path = '', format = '' } = (await world.disks.get(world.at(disk))).status ?? {};
+    return diskContent(path, format);
+  }
+  async function write(disk: string, byte: number, offsetMiB = 0): Promise<string> {
+    const { path = '', format = '' } = (await world.disks.get(world.at(disk))).status ?? {};
+    await writeDisk(path, format, { byte, offsetBytes: offsetMiB * 1024 * 1024, bytes: 1024 * 1024 });
+    return content(disk);
+  }
+  /** A machine that is off, with a second disk. */
+  async function machine(name: string): Promise<void> {
+    await world.disks.create({
+      apiVersion: 'virtctl.dev/v1alpha1',
+      kind: 'VirtualDisk',
+      metadata: world.at(`${name}-b`),
+      spec: { pool: 'local', nodeName: world.node.name, capacity: '8Mi' },
+    });
+    const volumes = [
+      { name: 'root', virtualDisk: name, target: { dev: 'vda' } },
+      { name: 'more', virtualDisk: `${name}-b`, target: { dev: 'vdb' } },
+    ];
+    await world.machine(name, { capacity: '8Mi' }, { runStrategy: 'Halted', spec: { volumes } });
+  }
+  const virtctl = (...args: string[]) => commandLine([...args, '--kubeconfig', world.node.kubeconfig]);
+
+  it('takes, reverts to and deletes one whose name is as long as a name can be', async () => {
+    await machine('long');
+    const name = `a.${'b'.repeat(238)}`;
+    const then = await write('long', 1);
+    await world.take('long', name, { mode: 'External' });
+    await write('long', 2);
+    await world.revert('long', name);
+    expect(await content('long')).toBe(then);
+    await world.dropSnapshot(name);
+    expect(await content('long')).toBe(then);
+    expect(await world.files('default.long')).toHaveLength(2);
+  });
+
+  it('refuses names that are taken or none, and machines that are not there', async () => {
+    await machine('names');
+    expect((await virtctl('snapshot', 'create', 'names', 'n1')).exitCode).toBe(0);
+    expect((await virtctl('snapshot', 'create', 'names', 'n1')).exitCode).toBe(4);
+    expect((await virtctl('snapshot', 'create', 'names', 'Not_A_Name')).exitCode).toBe(8);
+    expect((await virtctl('snapshot', 'create', 'nobody')).exitCode).toBe(3);
+    expect((await virtctl('snapshot', 'revert', 'nothing')).exitCode).toBe(3);
+    expect((await virtctl('clone', 'vm', 'names', 'names')).exitCode).toBe(4);
+    expect((await virtctl('clone', 'vm', 'names', 'Not_A_Name')).exitCode).toBe(8);
+    expect(await world.files('default.Not')).toEqual([]);
+    await world.dropSnapshot('n1');
+  });
+
+  it('leaves a disk alone that was taken from the machine since, and refuses one that another machine has', async () => {
+    const { node } = world;
+    await machine('giver');
+    await write('giver', 1);
+    await write('giver-b', 1);
+    await world.take('giver', 'g1', { mode: 'External' });
+    await write('giver', 2);
+    await write('giver-b', 2);
+    const [root] = (await node.get('giver')).spec.volumes ?? [];
+    await node.patch('giver', { volumes: [root] });
+    await node.untilObserved('giver');
+    const theirs = await content('giver-b');
+    const refused = await node.operate('giver', 'Revert', { revert: { snapshot: 'g1' } });
+    expect(refused.status).toMatchObject({ phase: 'Failed', reason: 'SpecDiffers' });
+
+    const { status } = await node.operate('giver', 'Revert', { revert: { snapshot: 'g1', force: true } });
+    expect(status).toMatchObject({ phase: 'Succeeded' });
+    expect(status?.message).toContain("giver-b is not the machine's any more, and was left alone");
+    expect(await content('giver-b')).toBe(theirs);
+
+    // Now another machine runs with it.
+    const volumes = [{ name: 'root', virtualDisk: 'giver-b', target: { dev: 'vda' } }];
+    await world.machine('taker', { capacity: '8Mi' }, { spec: { volumes } });
+    await node.untilStatus('taker', 'Running');
+    const inUse = await node.operate('giver', 'Revert', { revert: { snapshot: 'g1', restoreSpec: true } });
+    expect(inUse.status).toMatchObject({ phase: 'Failed', reason: 'SpecDiffers' });
+    expect(inUse.status?.message).toContain('VirtualMachine "taker" has giver-b read-write already');
+    await node.delete('taker');
+  });
+
+  it('refuses to go back to one whose disk somebody else has open, and touches nothing', async () => {
+    const { node, disks } = world;
+    await machine('open');
+    await world.take('open', 'o1', { mode: 'External' });
+    const now = await write('open-b', 5);
+    const { path = '', format = '' } = (await disks.get(world.at('open-b'))).status ?? {};
+    const holder = spawn('qemu-io', ['-f', format, path], { stdio: ['pipe', 'pipe', 'inherit'] });
+    try {
+      // Its prompt: it has the file, with QEMU's lock.
+      await once(holder.stdout, 'data');
+      const { status } = await node.operate('open', 'Revert', { revert: { snapshot: 'o1' } });
+      expect(status).toMatchObject({ phase: 'Failed', reason: 'SnapshotNotReady' });
+      expect(status?.message).toContain('VirtualDisk "open-b" is in use by another machine');
+    } finally {
+      const ended = once(holder, 'exit');
+      holder.stdin.end();
+      await ended;
+    }
+    expect((await disks.get(world.at('open-b'))).status?.path).toBe(path);
+    expect(await content('open-b')).toBe(now);
+    await world.revert('open', 'o1');
+  });
+
+  it('refuses to go back inside of a disk that is not the machine’s any more', async () => {
+    const { node } = world;
+    await machine('inside');
+    await world.take('inside', 'i1', { mode: 'Internal' });
+    const [root] = (await node.get('inside')).spec.volumes ?? [];
+    await node.patch('inside', { volumes: [root] });
+    await node.untilObserved('inside');
+    const theirs = await write('inside-b', 7);
+    const { status } = await node.operate('inside', 'Revert', { revert: { snapshot: 'i1', force: true } });
+    expect(status).toMatchObject({ phase: 'Failed', reason: 'SpecDiffers' });
+    expect(await content('inside-b')).toBe(theirs);
+  });
+
+  it('goes back to a snapshot of a smaller disk, and merges it, with all that was written since', async () => {
+    const { disks } = world;
+    await machine('grown');
+    const then = await write('grown', 1, 6);
+    await world.take('grown', 'g2', { mode: 'External' });
+    await disks.mergePatch(world.at('grown'), { spec: { capacity: '16Mi' } });
+    await world.until(disks, 'grown', ({ status }) => status?.capacity === '16Mi', 'the disk to be grown');
+    const grown = await write('grown', 2, 12);
+    await world.take('grown', 'g3', { mode: 'External' });
+    await world.dropSnapshot('g2');
+    expect(await content('grown')).toBe(grown);
+    expect(grown).not.toBe(then);
+    await world.revert('grown', 'g3');
+    expect(await content('grown')).toBe(grown);
+    await world.dropSnapshot('g3');
+    expect(await content('grown')).toBe(grown);
+  });
+
+  it('ends a merge and the machine together when both are deleted', async () => {
+    const { node, disks, snapshots } = world;
+    await machine('going');
+    await write('going', 1);
+    await world.take('going', 'e1', { mode: 'External' });
+    await write('going', 2);
+    await world.take('going', 'e2', { mode: 'External' });
+    const last = await write('going', 3, 4);
+    await snapshots.delete(world.at('e1'));
+    await node.delete('going');
+    expect(await snapshots.find(world.at('e2'))).toBeUndefined();
+    expect(await content('going')).toBe(last);
+    expect((await disks.get(world.at('going'))).status?.backingChain).toEqual([]);
+    expect(await world.files('default.going')).toHaveLength(2);
+  });
+
+  it('ends a revert whose snapshot is deleted meanwhile, and then deletes it', async () => {
+    const { node, snapshots } = world;
+    await machine('both');
+    const then = await write('both', 1);
+    await world.take('both', 'b1', { mode: 'External' });
+    await write('both', 2);
+    const revert = await node.ask('both', 'Revert', { revert: { snapshot: 'b1' } });
+    await world.until(
+      node.operations,
+      revert.metadata.name ?? '',
+      ({ status }) => status?.step !== undefined && status.step !== 'Preparing',
+      'the revert to begin',
+    );
+    await snapshots.delete(world.at('b1'));
+    expect((await node.untilOver(revert)).status).toMatchObject({ phase: 'Succeeded' });
+    await world.dropSnapshot('b1');
+    expect(await content('both')).toBe(then);
+    expect(await world.files('default.both')).toHaveLength(2);
+  });
+});
