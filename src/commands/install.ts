@@ -4,6 +4,7 @@ import { Option, type Command } from 'commander';
 import { executorKubeconfig, setUpHost } from './install/node-setup.ts';
 import { installationManifests, printedManifest, resourceOfManifest } from './install/installation.ts';
 import type { Manifest } from './install/manifest.ts';
+import { strayObjects } from './install/stray-objects.ts';
 import { hypervisorLabel, type NodeChoice } from './install/workloads.ts';
 import type { Hypervisor } from '../api/hypervisor.ts';
 import { hypervisorKind } from '../api/kinds.ts';
@@ -83,6 +84,7 @@ async function install(context: Context, flags: InstallFlags): Promise<void> {
         await writeResult(context, `${printedManifest(manifest)} ${word}${dryRunNote(flags.dryRun)}\n`);
       }
     }
+    await prune(context, client, manifests, flags);
     if (flags.output !== undefined) await print(context, flags, shown as unknown as readonly Manifest[]);
     if (flags.dryRun === 'none') await untilEstablished(client, manifests, context.signal);
   });
@@ -110,6 +112,30 @@ async function applyOne(
       cause: error,
       hint: 'virtctl standalone runs everything in one process',
     });
+  }
+}
+
+/** Deletes what another version, or other options, had installed, and these do not have. */
+async function prune(
+  context: Context,
+  client: KubeClient,
+  manifests: readonly Manifest[],
+  { dryRun, output }: InstallFlags,
+): Promise<void> {
+  const { signal, stderr } = context;
+  for (const stray of await strayObjects(client, manifests, signal)) {
+    const { uid } = stray.metadata;
+    try {
+      await client.resource<KubeObject>(resourceOfManifest(stray)).delete(refOf(stray), {
+        ...{ dryRun: dryRun === 'server', propagationPolicy: 'Background', signal },
+        preconditions: { uid },
+      });
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+    }
+    const line = `${printedManifest(stray)} pruned${dryRunNote(dryRun)}\n`;
+    if (output === undefined) await writeResult(context, line);
+    else stderr.write(line);
   }
 }
 

@@ -4,6 +4,7 @@ import { hostOf } from './install.ts';
 import { installationManifests, printedManifest, resourceOfManifest } from './install/installation.ts';
 import type { Manifest } from './install/manifest.ts';
 import { clearHost } from './install/node-setup.ts';
+import { strayObjects } from './install/stray-objects.ts';
 import { leaseNamespace } from '../api/hypervisor.ts';
 import { kinds, virtualMachineKind } from '../api/kinds.ts';
 import type { VirtualMachine } from '../api/virtual-machine.ts';
@@ -92,6 +93,8 @@ class Uninstaller {
     });
     const workloads = all.filter(({ kind }) => kind === 'Deployment' || kind === 'DaemonSet');
     for (const manifest of workloads) await this.#delete(manifest);
+    // What another version had installed beside; its workloads come first.
+    for (const manifest of await strayObjects(this.#client, all, this.#context.signal)) await this.#delete(manifest);
     if (objects === true) {
       await this.#refuseExecutors();
       await this.#releaseObjects();

@@ -11,8 +11,24 @@ import type { ResourceType } from '../../kube/resource-type.ts';
 /** The namespaces that an installation has. */
 export const namespaces = [systemNamespace, leaseNamespace] as const;
 
-/** What carries all of them. */
-export const partOfLabel = { 'app.kubernetes.io/part-of': 'virtctl' } as const;
+/** What carries all of them, and nothing else. */
+export const ownLabels = {
+  'app.kubernetes.io/part-of': 'virtctl',
+  'app.kubernetes.io/managed-by': 'virtctl',
+} as const;
+
+/** The kinds of objects that installations have had, but for namespaces and definitions, which hold what others made. */
+export const installedTypes: readonly Pick<Manifest, 'apiVersion' | 'kind'>[] = [
+  { apiVersion: 'apps/v1', kind: 'Deployment' },
+  { apiVersion: 'apps/v1', kind: 'DaemonSet' },
+  { apiVersion: 'v1', kind: 'Service' },
+  { apiVersion: 'scheduling.k8s.io/v1', kind: 'PriorityClass' },
+  { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'RoleBinding' },
+  { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'Role' },
+  { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'ClusterRoleBinding' },
+  { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'ClusterRole' },
+  { apiVersion: 'v1', kind: 'ServiceAccount' },
+];
 
 /** The objects of an installation. */
 export function installationManifests(options: WorkloadOptions): Manifest[] {
@@ -27,7 +43,7 @@ export function installationManifests(options: WorkloadOptions): Manifest[] {
 
 function labelled(manifest: Manifest): Manifest {
   const { metadata } = manifest;
-  const own = { ...partOfLabel, 'app.kubernetes.io/managed-by': 'virtctl', 'app.kubernetes.io/version': version };
+  const own = { ...ownLabels, 'app.kubernetes.io/version': version };
   return { ...manifest, metadata: { ...metadata, labels: { ...own, ...metadata.labels } } };
 }
 
