@@ -1,5 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { VirtualMachineSpec } from '../../src/api/virtual-machine.ts';
+import { ourKind } from '../../scripts/lab/lab.ts';
+import { leaseNamespace, type Hypervisor } from '../../src/api/hypervisor.ts';
+import type { VirtualDisk } from '../../src/api/virtual-disk.ts';
+import type { VirtualMachine, VirtualMachineSpec } from '../../src/api/virtual-machine.ts';
+import type { VirtualNetwork } from '../../src/api/virtual-network.ts';
+import { toKubernetesMicroTime, toKubernetesTime } from '../../src/base/clock.ts';
+import { builtin } from '../../src/kube/resource-type.ts';
+import { makeLease, type Lease } from '../../src/reconcile/lease.ts';
 import { idleMachine, startLabCluster, type LabCluster } from '../support/lab-cluster.ts';
 
 let cluster: LabCluster;
@@ -25,13 +32,86 @@ async function place(group: string, count: number, spec: Partial<VirtualMachineS
   return nodes.map((node) => placed.filter((one) => one === node).length);
 }
 
-describe('30 machines on three nodes with a real API server', () => {
+/** Hosts of other sorts than this machine is: the scheduler knows them by what they tell, and nobody starts anything there. */
+const oddNodes = ['odd-1', 'odd-2'];
+
+async function addOddNodes(): Promise<void> {
+  const leases = cluster.lab.client.resource<Lease>(builtin.leases);
+  const taints = [{ key: 'odd', effect: 'NoSchedule' as const }];
+  for (const name of oddNodes) {
+    const metadata = { namespace: leaseNamespace, name };
+    const renewTime = toKubernetesMicroTime(Date.now());
+    await leases.create(makeLease(metadata, { holderIdentity: name, leaseDurationSeconds: 3600, renewTime }));
+    await cluster.hypervisors.create({
+      ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'Hypervisor' },
+      metadata: { name, labels: { [hostname]: name } },
+      spec: { taints },
+    });
+  }
+  const emulated = { domainType: 'qemu', maxVcpus: 64 };
+  const ready = {
+    type: 'Ready',
+    status: 'True',
+    reason: 'Told',
+    lastTransitionTime: toKubernetesTime(Date.now()),
+  } as const;
+  await tellOf('odd-1', {
+    conditions: [ready],
+    nodeInfo: { architecture: 'aarch64' },
+    allocatable: { cpu: '100', memory: '64Gi', 'hugepages-2Mi': '1Gi' },
+    domainCapabilities: [
+      { ...emulated, arch: 'aarch64', machineTypes: ['virt'] },
+      { ...emulated, arch: 'x86_64', machineTypes: ['q35'], cpuModels: ['qemu64'], cpuFeatures: [] },
+    ],
+    hostDevices: [],
+  });
+  await tellOf('odd-2', {
+    conditions: [ready],
+    nodeInfo: { architecture: 'x86_64' },
+    // Room for four small machines.
+    allocatable: { cpu: '4', memory: '64Gi' },
+    domainCapabilities: [
+      {
+        ...{ ...emulated, arch: 'x86_64', machineTypes: ['q35', 'q36'] },
+        ...{ cpuModels: ['Fancy-v9', 'qemu64'], cpuFeatures: ['flying'] },
+      },
+    ],
+    hostDevices: [{ name: 'pci_0000_65_00_0', type: 'pci', address: '0000:65:00.0' }],
+  });
+}
+
+const tellOf = (name: string, status: object): Promise<Hypervisor> =>
+  cluster.hypervisors.mergePatch({ name }, { status }, { subresource: 'status' });
+
+describe('30 machines on three nodes and two odd ones, with a real API server', () => {
   const isOf = (group: string) => ({ matchLabels: { group } });
+  const tolerations = [{ key: 'odd', operator: 'Exists' }] as const;
+  const domainWith = (domain: VirtualMachineSpec['domain']): Partial<VirtualMachineSpec> => ({
+    tolerations: [...tolerations],
+    domain: { ...off.domain, ...domain },
+  });
+
+  /** One machine, and where it is. */
+  async function placeOne(name: string, spec: Partial<VirtualMachineSpec>): Promise<string> {
+    await cluster.create(name, { ...off, ...spec });
+    return cluster.untilPlaced(name);
+  }
+
+  /** Why a machine waits. */
+  async function whyNot(name: string): Promise<string | undefined> {
+    const waits = (vm: VirtualMachine): boolean => cluster.condition(vm, 'Scheduled').status === 'False';
+    return cluster.condition(await cluster.until(name, 'the reason', waits), 'Scheduled').message;
+  }
+
+  beforeAll(addOddNodes);
 
   it('are spread evenly when they are to be', async () => {
     const rule = { maxSkew: 1, topologyKey: hostname, whenUnsatisfiable: 'DoNotSchedule' } as const;
-    const spread = { topologySpreadConstraints: [{ ...rule, labelSelector: isOf('even') }] };
-    expect(await place('even', 9, spread)).toEqual([3, 3, 3]);
+    const nodeSelector = { 'kubernetes.io/os': 'linux' };
+    // Nodes that it may not be on do not count: the odd ones have no such label.
+    for (const name of nodes) await cluster.hypervisors.mergePatch({ name }, { metadata: { labels: nodeSelector } });
+    const spread = { nodeSelector, topologySpreadConstraints: [{ ...rule, labelSelector: isOf('even') }] };
+    expect(await place('even', 6, spread)).toEqual([2, 2, 2]);
   });
 
   it('are on nodes of their own when they must be far from each other, and the fourth is told why it waits', async () => {
@@ -39,34 +119,41 @@ describe('30 machines on three nodes with a real API server', () => {
     const affinity = { vmAntiAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [term] } };
     expect(await place('apart', 3, { affinity })).toEqual([1, 1, 1]);
     await cluster.create('apart-3', { ...off, affinity }, { labels: { group: 'apart' } });
-    const waiting = await cluster.until(
-      'apart-3',
-      'the reason',
-      (vm) => cluster.condition(vm, 'Scheduled').status === 'False',
+    expect(await whyNot('apart-3')).toBe(
+      '5 nodes: 2 tainted odd:NoSchedule, 3 with a machine that it must be far from',
     );
-    expect(cluster.condition(waiting, 'Scheduled').message).toBe('3 nodes: 3 with a machine that it must be far from');
+    const { spec } = await cluster.get('apart-1');
     await cluster.delete('apart-1');
-    expect(nodes).toContain(await cluster.untilPlaced('apart-3'));
+    expect(await cluster.untilPlaced('apart-3')).toBe(spec.nodeName);
   });
 
   it('are together when they must be near each other', async () => {
     const term = { topologyKey: hostname, labelSelector: isOf('near') };
     const affinity = { vmAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [term] } };
-    expect((await place('near', 4, { affinity })).sort()).toEqual([0, 0, 4]);
+    expect((await place('near', 2, { affinity })).sort()).toEqual([0, 0, 2]);
   });
 
-  it('are where their nodeSelector says', async () => {
-    expect(await place('ssd', 4, { nodeSelector: { disk: 'ssd' } })).toEqual([0, 0, 4]);
+  it('are where their nodeSelector and node affinity say', async () => {
+    expect(await place('ssd', 1, { nodeSelector: { disk: 'ssd' } })).toEqual([0, 0, 1]);
+    const matchExpressions = [
+      { key: 'disk', operator: 'DoesNotExist' as const },
+      { key: hostname, operator: 'NotIn' as const, values: ['node-1'] },
+    ];
+    const required = { nodeSelectorTerms: [{ matchExpressions }] };
+    const affinity = { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: required } };
+    expect(await place('affine', 2, { affinity })).toEqual([0, 2, 0]);
   });
 
   it('stay away from a tainted node unless they tolerate it, and from a cordoned one', async () => {
     const taints = [{ key: 'gpu', effect: 'NoSchedule' }];
     await cluster.hypervisors.mergePatch({ name: 'node-1' }, { spec: { taints } });
     expect(await cluster.virtctl('node', 'cordon', 'node-2')).toMatchObject({ exitCode: 0 });
-    expect(await place('plain', 3, {})).toEqual([0, 0, 3]);
-    const tolerations = [{ key: 'gpu', operator: 'Exists' }] as const;
-    const [first = 0, second = 0] = await place('gpu', 3, { tolerations });
-    expect([first > 0, second]).toEqual([true, 0]);
+    expect(await place('plain', 2, {})).toEqual([0, 0, 2]);
+    // Neither is it on the one that has no taint: preferred is the other.
+    const preference = { matchExpressions: [{ key: 'disk', operator: 'DoesNotExist' as const }] };
+    const preferred = [{ weight: 100, preference }];
+    const affinity = { nodeAffinity: { preferredDuringSchedulingIgnoredDuringExecution: preferred } };
+    expect(await place('gpu', 1, { affinity, tolerations: [{ key: 'gpu', operator: 'Exists' }] })).toEqual([1, 0, 0]);
     expect(await cluster.virtctl('node', 'uncordon', 'node-2')).toMatchObject({ exitCode: 0 });
     await cluster.hypervisors.mergePatch({ name: 'node-1' }, { spec: { taints: null } });
   });
@@ -79,15 +166,70 @@ describe('30 machines on three nodes with a real API server', () => {
     expect(placed).toEqual([1, 1, 1]);
   });
 
-  it('are all defined by the executors of their nodes', async () => {
+  it('are where there are huge pages, and where the architecture is theirs', async () => {
+    const pages = { hugepages: { page: [{ size: 2, unit: 'MiB' }] } };
+    expect(await placeOne('pages', domainWith({ memoryBacking: pages }))).toBe('odd-1');
+    const os = { type: { arch: 'aarch64' as const, machine: 'virt', value: 'hvm' as const } };
+    expect(await placeOne('arm', domainWith({ os }))).toBe('odd-1');
+  });
+
+  it('are where the machine type, the CPU model and its features are known, and the host device is', async () => {
+    const os = { type: { arch: 'x86_64' as const, machine: 'q36', value: 'hvm' as const } };
+    expect(await placeOne('type', domainWith({ os }))).toBe('odd-2');
+    const model = { mode: 'custom' as const, model: { value: 'Fancy-v9', fallback: 'forbid' as const } };
+    expect(await placeOne('model', domainWith({ cpu: model }))).toBe('odd-2');
+    const feature = { mode: 'host-model' as const, feature: [{ name: 'flying', policy: 'require' as const }] };
+    expect(await placeOne('feature', domainWith({ cpu: feature }))).toBe('odd-2');
+    const address = { domain: '0x0000', bus: '0x65', slot: '0x00', function: '0x0' };
+    const hostdev = [{ mode: 'subsystem' as const, type: 'pci' as const, source: { address } }];
+    expect(await placeOne('device', domainWith({ devices: { hostdev } }))).toBe('odd-2');
+  });
+
+  it('are where their disk and their network are', async () => {
+    await cluster.lab.client.resource<VirtualDisk>(ourKind('VirtualDisk')).create({
+      ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualDisk' },
+      metadata: { namespace: 'default', name: 'local' },
+      spec: { nodeName: 'node-2', capacity: '1Mi', format: 'raw', bindingMode: 'Immediate' },
+    });
+    await cluster.lab.client.resource<VirtualNetwork>(ourKind('VirtualNetwork')).create({
+      ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualNetwork' },
+      metadata: { namespace: 'default', name: 'local' },
+      spec: { nodeSelector: { matchLabels: { [hostname]: 'node-1' } }, network: {} },
+    });
+    expect(await placeOne('disk', { volumes: [{ name: 'root', virtualDisk: 'local' }] })).toBe('node-2');
+    expect(await placeOne('plugged', { interfaces: [{ name: 'eth0', virtualNetwork: 'local' }] })).toBe('node-1');
+  });
+
+  it('are placed by their priority where there is room for one, and the other is told what would make room', async () => {
+    const only = { ...domainWith({}), nodeSelector: { [hostname]: 'odd-2' } };
+    await tellOf('odd-2', { allocatable: { cpu: '5' } });
+    await cluster.hypervisors.mergePatch({ name: 'odd-2' }, { spec: { unschedulable: true } });
+    await cluster.create('low', { ...off, ...only });
+    await cluster.create('high', { ...off, ...only, priority: 100 });
+    expect(await whyNot('low')).toBe('5 nodes: 1 cordoned, 4 without the label kubernetes.io/hostname=odd-2');
+    expect(await whyNot('high')).toBe('5 nodes: 1 cordoned, 4 without the label kubernetes.io/hostname=odd-2');
+    await cluster.hypervisors.mergePatch({ name: 'odd-2' }, { spec: { unschedulable: false } });
+    expect(await cluster.untilPlaced('high')).toBe('odd-2');
+    const full = '5 nodes: 1 too few CPUs (needs 1, free 0), 4 without the label kubernetes.io/hostname=odd-2';
+    const told = (vm: VirtualMachine): boolean => cluster.condition(vm, 'Scheduled').message === full;
+    await cluster.until('low', full, told);
+    // The other way round the more important one is told who is in its way.
+    await cluster.create('higher', { ...off, ...only, priority: 1000 });
+    expect(await whyNot('higher')).toMatch(/^5 nodes: .*; moving default\/[a-z]+ away from odd-2 would make room$/);
+    await cluster.delete('higher');
+  });
+
+  it('are 30 in all, and defined by the executors of their nodes', async () => {
     const { items } = await cluster.machines.listAll();
-    expect(items.length).toBe(29);
+    expect(items.length).toBe(30);
     for (const { metadata, spec } of items) {
       const name = metadata.name ?? '';
+      if (!nodes.includes(spec.nodeName ?? '')) continue;
       await cluster.untilStatus(name, 'Stopped');
       expect(await cluster.domains(name), name).toEqual({ [spec.nodeName ?? '']: 'shut off' });
     }
     await cluster.delete(...items.map(({ metadata }) => metadata.name ?? ''));
+    for (const name of oddNodes) await cluster.hypervisors.delete({ name });
   });
 });
 
