@@ -30,6 +30,13 @@ describe('the usage between two samples', () => {
     expect(usageOf(undefined, stats(4, 1e9, 1), 1).blockReadBytesPerSecond).toBeUndefined();
   });
 
+  it('counts the memory used of what the guest had when it told, not of where the balloon is now', () => {
+    const told = (balloon: NonNullable<DomainStats['balloon']>): number | undefined =>
+      usageOf(undefined, { ...stats(3, 0, 0), balloon }, 1).memoryUsedBytes;
+    expect(told({ current: 2048, available: 4000, unused: 3000, rss: 500 })).toBe(1000 * 1024);
+    expect(told({ current: 2048, unused: 3000, rss: 500 })).toBe(500 * 1024);
+  });
+
   it('is sorted, the largest first, and by name where equal', () => {
     const one = (name: string, cpu: number): MachineUsage => ({
       ...usageOf(stats(1, 0, 0), stats(1, cpu * 1e7, 0), 1),

@@ -36,9 +36,11 @@ export function usageOf(before: DomainStats | undefined, now: DomainStats, secon
     return a === undefined || b === undefined ? undefined : Math.max(0, b - a) / seconds;
   };
   const cpu = rate((stats) => stats.cpu?.time);
-  const { current, unused, rss } = now.balloon ?? {};
+  const { current, available, unused, rss } = now.balloon ?? {};
   const isOff = now.id === undefined;
-  const usedKib = current !== undefined && unused !== undefined ? current - unused : rss;
+  // What the guest told last, of what it had then: the balloon may have moved since.
+  const had = available ?? current;
+  const usedKib = had !== undefined && unused !== undefined && had >= unused ? had - unused : rss;
   return {
     state: now.state?.state ?? 'unknown',
     cpuPercent: cpu === undefined ? undefined : (cpu / 1e9) * 100,
