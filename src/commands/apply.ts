@@ -3,7 +3,7 @@ import { UsageError } from '../base/errors.ts';
 import type { Context } from '../cli/context.ts';
 import { addExamples } from '../cli/examples.ts';
 import { addKubeOptions, withKubeClient, type KubeFlags } from '../cli/kube-options.ts';
-import { applicable } from '../cli/resources/applicable.ts';
+import { applyObject } from '../cli/resources/apply-object.ts';
 import { printedName } from '../cli/resources/known-resources.ts';
 import { readManifests, type Manifest } from '../cli/resources/manifests.ts';
 import { parseOutput, writeObjects } from '../cli/resources/print-objects.ts';
@@ -17,7 +17,6 @@ import {
 import { writeResult } from '../cli/write-result.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
 import type { KubeObject } from '../kube/object.ts';
-import { isConflict } from '../kube/status-error.ts';
 
 interface ApplyFlags extends KubeFlags {
   readonly filename?: readonly string[];
@@ -76,22 +75,16 @@ async function applyOne(
   const resources = client.resource<KubeObject>(resource);
   if (name === '')
     throw new UsageError(`a ${resource.kind} without metadata.name cannot be applied; create it instead`);
-  const before = await resources.find({ namespace, name }, { signal });
-  if (flags.dryRun === 'client') return { object, done: before === undefined ? 'created' : 'configured' };
-  try {
-    const after = await resources.apply(applicable(object), {
-      dryRun: flags.dryRun === 'server',
-      force: flags.forceConflicts === true,
-      fieldManager: flags.fieldManager,
-      fieldValidation: 'Strict',
-      signal,
-    });
-    const isSame = before?.metadata.resourceVersion === after.metadata.resourceVersion;
-    return { object: after, done: before === undefined ? 'created' : isSame ? 'unchanged' : 'configured' };
-  } catch (error) {
-    if (!isConflict(error)) throw error;
-    // The server names the fields and their managers; what to do about it is ours to say.
-    Object.assign(error as object, { hint: 'leave these fields out, or take them over with --force-conflicts' });
-    throw error;
+  if (flags.dryRun === 'client') {
+    const before = await resources.find({ namespace, name }, { signal });
+    return { object, done: before === undefined ? 'created' : 'configured' };
   }
+  const { before, after } = await applyObject(resources, { namespace, name }, object, {
+    dryRun: flags.dryRun === 'server',
+    force: flags.forceConflicts === true,
+    fieldManager: flags.fieldManager,
+    signal,
+  });
+  const isSame = before?.metadata.resourceVersion === after.metadata.resourceVersion;
+  return { object: after, done: before === undefined ? 'created' : isSame ? 'unchanged' : 'configured' };
 }

@@ -10,7 +10,7 @@ import { addExamples } from '../cli/examples.ts';
 import { withKubeClient } from '../cli/kube-options.ts';
 import { addLocalOptions } from '../cli/local-domain.ts';
 import { ReportedFailure } from '../cli/reported-failure.ts';
-import { applicable } from '../cli/resources/applicable.ts';
+import { applyObject } from '../cli/resources/apply-object.ts';
 import { printedName } from '../cli/resources/known-resources.ts';
 import { readManifests, type Manifest } from '../cli/resources/manifests.ts';
 import { alignColumns } from '../cli/resources/print-table.ts';
@@ -116,12 +116,10 @@ async function planObject(
 ): Promise<ObjectPlan> {
   if (name === '') throw new UsageError(`a ${resource.kind} without metadata.name cannot be planned`);
   const resources = client.resource<KubeObject>(resource);
-  const before = await resources.find({ namespace, name }, { signal });
-  const after = await resources.apply(applicable(object), {
+  const { before, after } = await applyObject(resources, { namespace, name }, object, {
     dryRun: true,
     force: flags.forceConflicts === true,
     fieldManager: 'virtctl',
-    fieldValidation: 'Strict',
     signal,
   });
   const isNew = before === undefined;

@@ -557,6 +557,19 @@ export function resourceCommandCases(start: () => Promise<CaseServer>, hasRights
       expect(await gone).toEqual({ exitCode: 0, stdout: 'virtualmachine.virtctl.dev/kept deleted\n', stderr: '' });
     });
 
+    it('apply and plan go on with what create and set made, and never with what somebody else set', async () => {
+      const ns = await namespace();
+      await ok(['create', '-f', '-', '-n', ns], { stdin: vmYaml('web', '  priority: 1\n') });
+      const change = { stdin: vmYaml('web', '  priority: 2\n') };
+      expect(await ok(['apply', '-f', '-', '-n', ns], change)).toBe('virtualmachine.virtctl.dev/web configured\n');
+      await ok(['set', 'vm', 'web', '--title', 'new', '--wait=false', '-n', ns]);
+      expect((await machines().get({ namespace: ns, name: 'web' })).spec['priority']).toBe(2);
+      await machines().mergePatch({ namespace: ns, name: 'web' }, { spec: { priority: 3 } }, { fieldManager: 'other' });
+      const refused = await run(['apply', '-f', '-', '-n', ns], change);
+      expect(refused.exitCode).toBe(4);
+      expect(refused.stderr).toContain('--force-conflicts');
+    });
+
     it('set says what a change waits for when its time is over', async () => {
       const ns = await namespace();
       await ok(['create', '-f', '-', '-n', ns], { stdin: vmYaml('web', '  nodeName: n1\n') });
