@@ -59,16 +59,31 @@ export async function replugInterfaces(round: Round): Promise<PlugReport> {
       cutOff.push(`${what}: the network "${home}" does not run`);
       continue;
     }
-    const isIn = ground.ports === undefined || ground.ports.has(port);
-    if (there === home && (isIn || !(await hasNewBridge(ground.network, device, options)))) continue;
+    const path = `devices.interface[${indexIn(round.wanted, device) ?? index}].source.network`;
+    const refuse = (why: string): unknown =>
+      refused.push({
+        path,
+        to: JSON.stringify(home),
+        message: `${what} lost the bridge of the network "${home}": ${why}`,
+      });
+    if (there === home) {
+      if (ground.ports === undefined || ground.ports.has(port)) continue;
+      const bridge = await bridgeNow(ground.network, options);
+      const before = textOf(memberAt(device, 'source', 'bridge'));
+      // A bridge of the host keeps its tap devices, and a macvtap its device, whatever becomes of the network.
+      if (bridge.name === before && !bridge.isOwn) continue;
+      if (bridge.name === '' || before === '') {
+        // On the way there libvirt would refuse the second step, and the guest lose what it still has.
+        refuse('it is of another kind now, and a running guest cannot follow');
+        continue;
+      }
+    }
     try {
       await replug(round, device, home, detour);
       done.push(`${what} into the network "${home}"`);
     } catch (error) {
       if (!(error instanceof LibvirtError)) throw error;
-      const path = `devices.interface[${indexIn(round.wanted, device) ?? index}].source.network`;
-      const message = `${what} lost the bridge of the network "${home}": ${error.message.trim()}`;
-      refused.push({ path, to: JSON.stringify(home), message });
+      refuse(error.message);
     }
   }
   if (done.length > 0) {
@@ -156,14 +171,13 @@ async function portsOf(network: Network, options: LibvirtCallOptions): Promise<R
   }
 }
 
-/**
- * Whether the network's bridge is another than the tap device was in: a new one of libvirt's, or by name. One of the host's
- * keeps its tap devices, whatever becomes of the network.
- */
-async function hasNewBridge(network: Network, device: DataObject, options: LibvirtCallOptions): Promise<boolean> {
+/** The bridge that a running network has, empty when it has none, and whether libvirt makes it. */
+async function bridgeNow(
+  network: Network,
+  options: LibvirtCallOptions,
+): Promise<{ readonly name: string; readonly isOwn: boolean }> {
   const { value } = analyse(await network.xml(options), { maxBytes: maxReportedBytes });
-  const now = textOf(memberAt(value as DataObject, 'bridge', 'name'));
-  return makesBridge(value) || now !== textOf(memberAt(device, 'source', 'bridge'));
+  return { name: textOf(memberAt(value as DataObject, 'bridge', 'name')), isOwn: makesBridge(value) };
 }
 
 function homeOf(device: DataObject, inactive: DataObject): string {
