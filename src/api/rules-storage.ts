@@ -31,9 +31,10 @@ export function checkDisk({ object, old, lookup, problems }: RuleInput<VirtualDi
   ) {
     problems.add('spec.capacity', 'Required', 'is required for a blank disk');
   }
-  if (spec.capacity !== undefined && parseQuantity(spec.capacity) === 0) {
-    problems.add('spec.capacity', 'Invalid', 'must be more than 0');
-  }
+  const bytes = spec.capacity === undefined ? undefined : parseQuantity(spec.capacity);
+  if (bytes === 0) problems.add('spec.capacity', 'Invalid', 'must be more than 0');
+  // What no file can be: off_t is signed.
+  if (bytes !== undefined && bytes >= 2 ** 63) problems.add('spec.capacity', 'Invalid', 'must be less than 8Ei');
   if (spec.encryption !== undefined) {
     const format = spec.volume?.target?.format?.type ?? spec.format;
     if (format !== undefined && format !== 'raw' && format !== 'qcow2') {

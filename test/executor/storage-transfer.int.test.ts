@@ -129,7 +129,25 @@ describe('sending and fetching images on real libvirt', () => {
     expect(empty).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('nothing is empty') as string });
     const dir = await virtctl(['image', 'upload', 'none', folder]);
     expect(dir).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('is no file') as string });
+    const nowhere = await virtctl(['image', 'upload', 'none', file('disk.raw'), '--pool', 'nowhere']);
+    expect(nowhere).toMatchObject({ exitCode: 3, stderr: expect.stringContaining('"nowhere" not found') as string });
+    const stop = ['pool', 'stop', 'default', '--kubeconfig', node.kubeconfig];
+    expect(await commandLine(stop)).toMatchObject({ exitCode: 0 });
+    const stopped = await virtctl(['image', 'upload', 'none', file('disk.raw')]);
+    expect(stopped).toMatchObject({
+      exitCode: 4,
+      stderr: expect.stringContaining('vpool/default does not run on node node-1') as string,
+    });
     expect(await images.find(at('none'))).toBeUndefined();
+  });
+
+  it('does not wait for an image that is being taken in already', async () => {
+    await done('image', 'upload', 'twice', file('disk.raw'), '--pool', 'local', '--no-wait');
+    const second = await virtctl(['image', 'upload', 'twice', file('disk.raw'), '--timeout', '120s']);
+    // Before it was taken in, it is sent again; from then on it is refused.
+    expect([0, 4]).toContain(second.exitCode);
+    await until('twice', ({ status }) => status?.phase === 'Ready');
+    expect(await content(join(folder, 'image_default.twice.qcow2'))).toBe(sha256(disk));
   });
 
   it('says on a machine that is no node how a node is reached from there', async () => {

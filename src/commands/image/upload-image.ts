@@ -85,11 +85,11 @@ class Upload {
     this.#refuseOther(image);
     const upload: ImageUpload = { id: randomUUID(), nodeName: this.#node.nodeName, state: 'Uploading', bytes };
     image = await this.#announce(image, upload);
-    image = await this.#until(
-      image,
-      'the executor to take the upload',
-      (now) => this.#phaseOf(now) === 'WaitForUpload',
-    );
+    image = await this.#until(image, 'the executor to take the upload', (now) => {
+      // What was sent before may be taken in meanwhile: then this one is not wanted any more.
+      if (now !== undefined) this.#refuseOther(now);
+      return this.#phaseOf(now) === 'WaitForUpload';
+    });
     const checksum = await this.#send(image, file, bytes);
     image = await this.#announce(image, { ...upload, state: 'Complete', checksum });
     if (this.#flags.wait) {
@@ -109,6 +109,8 @@ class Upload {
     const { pool, format, sourceFormat, checksum } = this.#flags;
     const ref = { namespace: this.#client.namespace, name };
     const found = await this.#images.find(ref, { signal });
+    // A pool that is not there or does not run would be waited for in vain.
+    await this.#pool(found?.spec.pool ?? pool);
     if (found !== undefined) return found;
     const image: VirtualImage = {
       apiVersion,
@@ -179,7 +181,7 @@ class Upload {
   /** @returns The checksum of what was sent. */
   async #send(image: VirtualImage, file: FileHandle, bytes: number): Promise<string> {
     const { signal } = this.#context;
-    const pool = await this.#pool(image);
+    const pool = await this.#pool(image.spec.pool);
     const { render } = await import('../../convertor/render.ts');
     const { isNotFound } = await import('../../libvirt/errors.ts');
     const name = imageVolumeName(image);
@@ -206,11 +208,24 @@ class Upload {
     return `sha256:${hash.digest('hex')}`;
   }
 
-  async #pool(image: VirtualImage): Promise<Pool> {
+  /** @throws NotFoundError where there is no such pool, ConflictError where it does not run on this node. */
+  async #pool(name = 'default'): Promise<Pool> {
     const { signal } = this.#context;
     const pools = this.#client.resource<VirtualPool>(resourceTypeOf(virtualPoolKind));
-    const pool = await pools.get({ name: image.spec.pool ?? 'default' }, { signal });
-    return this.#node.libvirt.pools.byName(libvirtPoolName(pool), { signal });
+    const pool = await pools.get({ name }, { signal });
+    const { nodeName, libvirt } = this.#node;
+    const { isNotFound } = await import('../../libvirt/errors.ts');
+    try {
+      const there = await libvirt.pools.byName(libvirtPoolName(pool), { signal });
+      if (await there.isActive({ signal })) return there;
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+    }
+    const line = pool.status?.nodes?.find((one) => one.nodeName === nodeName);
+    const why = line?.message === undefined ? '' : `: ${line.message}`;
+    throw new ConflictError(`vpool/${name} does not run on node ${nodeName}${why}`, {
+      hint: `virtctl pool start ${name}, or name another with --pool`,
+    });
   }
 }
 
