@@ -8,7 +8,7 @@ import { startKubeApiserver, type KubeApiserver } from '../support/kube-apiserve
 import { startLibvirtd, type LibvirtdNode } from '../support/libvirtd.ts';
 import type { Hypervisor } from '../../src/api/hypervisor.ts';
 import type { VirtualMachine } from '../../src/api/virtual-machine.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { createLogger } from '../../src/base/logger.ts';
 import { runController } from '../../src/controller/controller.ts';
 import { runExecutor } from '../../src/executor/executor.ts';
 import { parseConnection } from '../support/kube-connection.ts';
@@ -36,6 +36,15 @@ describe('virtctl install on a real kube-apiserver with RBAC', () => {
   let admin: KubeClient;
   let libvirtd: LibvirtdNode;
   const clients: KubeClient[] = [];
+  /** What the parts were refused. */
+  const refused: string[] = [];
+  const logger = createLogger({
+    level: 'debug',
+    write: (line) => {
+      if (/forbidden/i.test(line)) refused.push(line);
+    },
+    now: () => Date.now(),
+  });
   const stops = new Map<string, { readonly stop: AbortController; readonly ended: Promise<void> }>();
 
   beforeAll(async () => {
@@ -181,7 +190,7 @@ describe('virtctl install on a real kube-apiserver with RBAC', () => {
           client: controller,
           identity: 'test',
           webhook: { host: '127.0.0.1', port: 0, failurePolicy: 'Fail' },
-          logger: silentLogger,
+          logger,
         },
         signal,
       ),
@@ -193,7 +202,7 @@ describe('virtctl install on a real kube-apiserver with RBAC', () => {
           identity: 'test',
           namespace: 'virtctl-system',
           newToken: () => randomUUID().slice(0, 8),
-          logger: silentLogger,
+          logger,
         },
         signal,
       ),
@@ -206,7 +215,7 @@ describe('virtctl install on a real kube-apiserver with RBAC', () => {
           uri: libvirtd.uri,
           dataFolder: join(libvirtd.dir, 'executor'),
           leaseSeconds: 4,
-          logger: silentLogger,
+          logger,
         },
         signal,
       ),
@@ -225,12 +234,67 @@ describe('virtctl install on a real kube-apiserver with RBAC', () => {
     expect(await libvirtd.virsh('list', '--all', '--name')).toBe('');
   });
 
-  async function make(name: string): Promise<void> {
+  it('asks for nothing that it may not: pools, disks, networks, snapshots and operations come and go', async () => {
+    const images = join(libvirtd.dir, 'images');
+    const create = async (kind: string, name: string, spec: object): Promise<void> => {
+      const { namespaced } = resourceOf(kind);
+      const metadata = namespaced ? { namespace: 'default', name } : { name };
+      const object = { apiVersion: 'virtctl.dev/v1alpha1', kind, metadata, spec };
+      await admin.resource<KubeObject & { readonly spec: object }>(resourceOf(kind)).create(object);
+    };
+    const find = (kind: string, name: string): Promise<unknown> =>
+      admin
+        .resource<KubeObject>(resourceOf(kind))
+        .find(resourceOf(kind).namespaced ? { namespace: 'default', name } : { name });
+    const untilHas = (kind: string, name: string, word: RegExp): Promise<void> =>
+      expect
+        .poll(async () => JSON.stringify(((await find(kind, name)) as { status?: object } | undefined)?.status), {
+          timeout: 60_000,
+        })
+        .toMatch(word);
+    await create('VirtualPool', 'vms', { build: 'IfMissing', pool: { type: 'dir', target: { path: images } } });
+    await create('VirtualDisk', 'root', { pool: 'vms', capacity: '16Mi', source: { blank: {} } });
+    await create('VirtualNetwork', 'lan', { network: { bridge: { name: 'virbr8' } } });
+    await untilHas('VirtualNetwork', 'lan', /"status":"True","type":"Ready"/);
+    await make('all', {
+      volumes: [
+        { name: 'root', virtualDisk: 'root' },
+        { name: 'scratch', emptyDisk: { capacity: '16Mi', pool: 'vms' } },
+      ],
+      interfaces: [{ name: 'net', virtualNetwork: 'lan' }],
+    });
+    await until('all', (vm) => vm?.status?.printableStatus === 'Running');
+    await create('VirtualMachineSnapshot', 'before', { virtualMachine: 'all' });
+    await untilHas('VirtualMachineSnapshot', 'before', /"status":"True","type":"Ready"/);
+    await create('VirtualMachineOperation', 'again', { virtualMachine: 'all', verb: 'Reset' });
+    await untilHas('VirtualMachineOperation', 'again', /"phase":"Succeeded"/);
+    await machines().delete({ namespace: 'default', name: 'all' });
+    await until('all', (vm) => vm === undefined);
+    for (const [kind, name] of [
+      ['VirtualMachineSnapshot', 'before'],
+      ['VirtualDisk', 'all-scratch'],
+    ] as const) {
+      await expect.poll(() => find(kind, name), { timeout: 60_000 }).toBeUndefined();
+    }
+    for (const [kind, name] of [
+      ['VirtualDisk', 'root'],
+      ['VirtualNetwork', 'lan'],
+      ['VirtualPool', 'vms'],
+    ] as const) {
+      const ref = resourceOf(kind).namespaced ? { namespace: 'default', name } : { name };
+      await admin.resource<KubeObject>(resourceOf(kind)).delete(ref);
+      await expect.poll(() => find(kind, name), { timeout: 60_000 }).toBeUndefined();
+    }
+    expect(refused).toEqual([]);
+  });
+
+  async function make(name: string, further: object = {}): Promise<void> {
     await machines().create({
       apiVersion: 'virtctl.dev/v1alpha1',
       kind: 'VirtualMachine',
       metadata: { namespace: 'default', name },
       spec: {
+        ...further,
         terminationGracePeriodSeconds: 0,
         domain: {
           type: 'qemu',
