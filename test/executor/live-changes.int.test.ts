@@ -135,6 +135,14 @@ describe('changes to a running machine', () => {
       .toBe(true);
   });
 
+  it('takes back what becomes of a crash without a restart', async () => {
+    await change({ on_crash: 'restart' });
+    expect(await dump()).toContain('<on_crash>restart</on_crash>');
+    const vm = await change({ on_crash: null });
+    expect(vm.status?.restartRequired).toBeUndefined();
+    expect(await dump()).toContain('<on_crash>destroy</on_crash>');
+  });
+
   it('attaches a disk and detaches it', async () => {
     const first = await change({
       devices: { disk: [disk('a.qcow2', 'vda'), cdrom('one.iso'), disk('b.qcow2', 'vdb')] },

@@ -18,7 +18,7 @@ import { desiredDomain, type NodeTraits } from '../virtual-machine/desired-domai
 import { withoutSecrets, type KnownDifference } from '../virtual-machine/domain-metadata.ts';
 import { findDomain, readDomain, type DomainView, type LibvirtCallOptions } from '../virtual-machine/domain-view.ts';
 import { resolveInterfaces } from '../virtual-machine/interfaces.ts';
-import { planLive } from '../virtual-machine/live-plan.ts';
+import { planLive, spreadBags } from '../virtual-machine/live-plan.ts';
 import { NotReadyError } from '../virtual-machine/not-ready-error.ts';
 import type { DataObject } from '../virtual-machine/same-value.ts';
 import { resolveVolumes, type VolumeSources } from '../virtual-machine/volumes.ts';
@@ -102,7 +102,9 @@ export async function planMachine(
   const defined = afterDefine(view, wanted, after, ignored);
   const live = liveFields(wanted, defined);
   const told = new Set([...live, ...ignoredFields].map(({ path }) => path));
+  // A whole bag of settings is told by what is in it, as the running domain's are.
   const rest = differences
+    .flatMap(spreadBags)
     .filter(({ path }) => !told.has(path))
     .map((one): PlannedField => ({ ...change(one), effect: isRunning ? 'definition' : 'start' }));
   return { isNew, isRunning, fields: [...live, ...rest, ...newlyIgnored(ignoredFields, view, ignored)] };

@@ -120,7 +120,7 @@ export function planLive(
     else if (/^(iothreads|iothreadids|iothreadids\.iothread)$/.test(keys)) ioThreads.push(difference);
     else {
       const group = tuneGroup(difference.keys);
-      const action = group === undefined ? domainAction(difference, wanted, live) : undefined;
+      const action = group === undefined ? domainAction(difference, wanted, inactive, live) : undefined;
       if (group !== undefined) collect(tunes, group, difference);
       else if (action !== undefined && action.length > 0) {
         steps.push(...action.map((one) => ({ action: one, differences: [difference] })));
@@ -275,9 +275,12 @@ function iotuneValue(to: Data | undefined): number | string {
 function domainAction(
   { keys, path, to, from }: Difference,
   wanted: DataObject,
+  inactive: DataObject,
   live: DataObject,
 ): LiveAction[] | undefined {
   const text = typeof to === 'string' ? to : undefined;
+  // What spec no longer says becomes what the definition has, as the next start would bring it.
+  const next = to ?? inactive[keys];
   switch (keys) {
     case 'title':
     case 'description':
@@ -285,7 +288,7 @@ function domainAction(
     case 'on_poweroff':
     case 'on_reboot':
     case 'on_crash':
-      return text === undefined ? undefined : [{ type: 'lifecycle', event: keys, action: text }];
+      return typeof next === 'string' ? [{ type: 'lifecycle', event: keys, action: next }] : undefined;
     case 'vcpu.current':
       return vcpuAction(to, live);
     case 'vcpus.vcpu.enabled': {
@@ -293,7 +296,7 @@ function domainAction(
       return id === undefined || typeof to !== 'boolean' ? undefined : [{ type: 'vcpu', id: Number(id), enabled: to }];
     }
     case 'currentMemory':
-      return balloonAction(to, live);
+      return balloonAction(next, live);
     case 'devices.memballoon.stats':
     case 'devices.memballoon.stats.period':
       return [

@@ -65,6 +65,17 @@ describe('the plan of live changes', () => {
     expect(refused.reasons.get('vcpu.current')).toContain('emulated');
   });
 
+  it('gives what spec no longer says the value that the definition has', () => {
+    const running = { ...live, on_crash: 'restart', currentMemory: { unit: 'KiB', value: 524288 } };
+    const applied = { on_crash: 'restart', currentMemory: { unit: 'KiB', value: 524288 } };
+    const { steps, restartRequired } = planLive(compareRemoved(applied, {}, running, live), {}, live, running);
+    expect(steps.map(({ action }) => action)).toEqual([
+      { type: 'lifecycle', event: 'on_crash', action: 'destroy' },
+      { type: 'balloon', kib: 1048576n },
+    ]);
+    expect(restartRequired).toEqual([]);
+  });
+
   it('plugs single processors by their number, before their count', () => {
     const entry = (id: number, enabled: boolean): DataObject => ({ id, enabled, hotpluggable: id > 0 });
     const running = { ...live, vcpus: { vcpu: [entry(0, true), entry(1, false), entry(2, false), entry(3, false)] } };
