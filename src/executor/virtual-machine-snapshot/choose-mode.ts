@@ -141,10 +141,12 @@ function whyNotExternal(taken: readonly SnapshotDisk[], leftOut: readonly Snapsh
     if (disk.isEncrypted) return `disk ${disk.target} is encrypted, and the new file would not be`;
     if (disk.isShareable) return `disk ${disk.target} is shared with others, which would not see the new file`;
     if (disk.virtualDisk === undefined) {
-      return (
-        `disk ${disk.target} is no VirtualDisk, and its path in spec cannot follow; make one of it with ` +
-        'source.import.path, or leave it out with spec.disks'
-      );
+      const what = `disk ${disk.target} is no VirtualDisk, and its path cannot follow`;
+      const next =
+        disk.name === undefined
+          ? 'make one of it with source.import.path, and name it in spec.volumes'
+          : `use one for volume "${disk.name}" (an emptyDisk with a pool is one)`;
+      return `${what}; ${next}, or leave it out with spec.disks`;
     }
   }
   if (leftOut[0] !== undefined) return `disk ${leftOut[0].target} would not fit the memory any more`;

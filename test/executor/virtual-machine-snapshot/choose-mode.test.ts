@@ -119,7 +119,14 @@ describe('the mode of a snapshot', () => {
 
   it.each([
     [{ mode: 'Internal', disks: [raw] }, /vdb is raw/],
-    [{ mode: 'External', disks: [scratch] }, /vdc is no VirtualDisk/],
+    [
+      { mode: 'External', disks: [scratch] },
+      /vdc is no VirtualDisk.*use one for volume "scratch" \(an emptyDisk with a pool/,
+    ],
+    [
+      { mode: 'External', disks: [disk({ name: undefined, virtualDisk: undefined })] },
+      /vda is no VirtualDisk.*source\.import\.path.*or leave it out with spec\.disks/,
+    ],
     [{ mode: 'External', disks: [disk({ isShareable: true })] }, /vda is shared/],
     [{ mode: 'External', disks: [disk({ isFile: false })] }, /vda is no file/],
     [{ mode: 'External', disks: [disk({ isEncrypted: true })] }, /vda is encrypted, and the new file would not be/],
