@@ -126,6 +126,10 @@ export function mergeValues(live: unknown, applied: unknown, schema: JsonSchema)
   return [...result.values()];
 }
 
+function isEmpty(value: unknown): boolean {
+  return isJsonObject(value) && Object.keys(value).length === 0;
+}
+
 /** The value without the fields in `paths`, which are given from the value's root. */
 export function removeFields(value: unknown, schema: JsonSchema, paths: FieldSet, path = ''): unknown {
   const merge = mergeOf(value, schema);
@@ -133,7 +137,10 @@ export function removeFields(value: unknown, schema: JsonSchema, paths: FieldSet
     const result: JsonObject = {};
     for (const [key, child] of Object.entries(value as JsonObject)) {
       const next = joinPath(path, `f:${key}`);
-      if (!paths.has(next)) result[key] = removeFields(child, childSchema(schema, key), paths, next);
+      if (paths.has(next)) continue;
+      const left = removeFields(child, childSchema(schema, key), paths, next);
+      // An object of which nothing is left goes as well, as at kube-apiserver.
+      if (!isEmpty(left) || isEmpty(child)) result[key] = left;
     }
     return result;
   }

@@ -49,6 +49,13 @@ export const applyCases: Cases = (bench) => {
     const { body } = await api.apply(widgets('removed'), 'one', config('removed', { size: 1, labels: { b: '2' } }));
     expect(body['spec']).toEqual({ size: 1, color: 'red', labels: { b: '2' } });
   });
+  it('removes an object all fields of which are applied no longer', async () => {
+    const { api, widgets } = bench();
+    const full = { size: 1, choice: { a: 'x' }, labels: { a: '1' } };
+    await api.apply(widgets('emptied'), 'one', config('emptied', full));
+    const { code, body } = await api.apply(widgets('emptied'), 'one', config('emptied', { size: 1 }));
+    expect([code, body['spec']]).toEqual([200, { size: 1, color: 'red' }]);
+  });
   it('keeps what others set', async () => {
     const { api, widgets } = bench();
     await api.apply(widgets('kept'), 'one', config('kept', { size: 1 }));
