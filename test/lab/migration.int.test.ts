@@ -131,6 +131,73 @@ describe('a machine with a disk in a pool that all nodes share', () => {
   });
 });
 
+describe('a machine that is off', () => {
+  const definition = async (node: string): Promise<string> =>
+    (await cluster.lab.node(node).libvirtd.virsh('dumpxml', 'default.still')).replace(
+      /<(\w+:)?machine [^]*machine>/,
+      '',
+    );
+
+  it('is moved as its definition, and starts where it is then', async () => {
+    await makeDisk('still', 'nfs');
+    const volumes = [{ name: 'root', virtualDisk: 'still' }];
+    await cluster.create('still', { ...idle, runStrategy: 'Halted', volumes });
+    await cluster.untilStatus('still', 'Stopped');
+    const before = await definition('node-1');
+    const over = await cluster.untilOver(await cluster.ask('still', 'Migrate', { migrate: { nodeName: 'node-2' } }));
+    expect(over.status).toMatchObject({ phase: 'Succeeded', message: 'it is on node-2' });
+    expect(await cluster.domains('still')).toEqual({ 'node-2': 'shut off' });
+    expect(await definition('node-2')).toBe(before);
+    await cluster.patch('still', { runStrategy: 'Always' });
+    await cluster.untilStatus('still', 'Running');
+    expect(await cluster.domains('still')).toEqual({ 'node-2': 'running' });
+    await cluster.patch('still', { runStrategy: 'Halted' });
+    await cluster.untilStatus('still', 'Stopped');
+  });
+
+  it('is on one node in the end, when both executors are killed in the middle', async () => {
+    const [source, target] = [cluster.lab.node('node-2'), cluster.lab.node('node-3')];
+    await target.kill('executor');
+    const operation = await cluster.ask('still', 'Migrate', { migrate: { nodeName: 'node-3' } });
+    await cluster.untilOperation(operation, 'a node', ({ status }) => status?.context?.['target'] === 'node-3');
+    await source.kill('executor');
+    await target.start('executor');
+    await cluster.untilOperation(
+      operation,
+      'to be let in',
+      ({ status }) => status?.context?.['destination'] !== undefined,
+    );
+    await target.kill('executor');
+    await source.start('executor');
+    await cluster.untilOperation(operation, 'to be asked for', isAt('Switching'));
+    await source.kill('executor');
+    await target.start('executor');
+    await source.start('executor');
+    expect((await cluster.untilOver(operation)).status).toMatchObject({ phase: 'Succeeded' });
+    await cluster.until(
+      'still',
+      'node-3',
+      ({ spec, status }) => spec.nodeName === 'node-3' && status?.nodeName === 'node-3',
+    );
+    expect(await cluster.domains('still')).toEqual({ 'node-3': 'shut off' });
+    await cluster.delete('still');
+  });
+
+  it('stays where a disk of it would have to be copied', async () => {
+    await cluster.create('own-off', {
+      ...idle,
+      runStrategy: 'Halted',
+      volumes: [{ name: 'data', hostPath: { path: join(cluster.lab.shared, 'off.img') } }],
+    });
+    await cluster.untilStatus('own-off', 'Stopped');
+    const over = await cluster.untilOver(await cluster.ask('own-off', 'Migrate', { migrate: { nodeName: 'node-2' } }));
+    expect(over.status).toMatchObject({ phase: 'Failed', reason: 'StorageNotShared' });
+    expect(over.status?.message).toMatch(/it is copied only while the machine runs$/);
+    expect(await cluster.domains('own-off')).toEqual({ 'node-1': 'shut off' });
+    await cluster.delete('own-off');
+  });
+});
+
 describe('a migration that cannot be', () => {
   it('is refused for a disk in a pool of the node', async () => {
     await makeDisk('tied', 'default', 'node-1');
@@ -176,14 +243,9 @@ describe('a migration that cannot be', () => {
     expect(await cluster.domainId('node-1', 'stay')).toBe(id);
   });
 
-  it('is refused where it is already, and while it is off', async () => {
+  it('is refused where it is already', async () => {
     const here = await cluster.untilOver(await cluster.ask('stay', 'Migrate', { migrate: { nodeName: 'node-1' } }));
     expect(here.status).toMatchObject({ phase: 'Failed', message: 'it is on node-1 already' });
-    await cluster.create('off', { ...idle, runStrategy: 'Halted' });
-    await cluster.untilStatus('off', 'Stopped');
-    const off = await cluster.untilOver(await cluster.ask('off', 'Migrate', { migrate: { nodeName: 'node-2' } }));
-    expect(off.status).toMatchObject({ phase: 'Failed', reason: 'NotRunning' });
-    await cluster.delete('off');
   });
 
   it('is given up in time when the target is cut off, and the machine stays', async () => {
@@ -245,6 +307,21 @@ describe('virtctl', () => {
     await virtctl('node', 'uncordon', 'node-1', '--start');
     await cluster.untilStatus('stops', 'Running');
     await cluster.delete('light', 'stops', 'stays');
+  });
+});
+
+describe('a migration that is asked for otherwise', () => {
+  it.each([
+    ['node-2', { autoConverge: true, maxDowntimeMilliseconds: 500 }],
+    ['node-3', { bandwidthMiBPerSecond: 200, parallelConnections: 2 }],
+    ['node-1', { postCopy: true }],
+  ])('gets to %s with %o', async (nodeName, how) => {
+    if (nodeName === 'node-2') await cluster.create('other', idle);
+    await cluster.untilStatus('other', 'Running');
+    const over = await cluster.untilOver(await cluster.ask('other', 'Migrate', { migrate: { nodeName, ...how } }));
+    expect(over.status).toMatchObject({ phase: 'Succeeded' });
+    expect(await cluster.domains('other')).toEqual({ [nodeName]: 'running' });
+    if (nodeName === 'node-1') await cluster.delete('other');
   });
 });
 

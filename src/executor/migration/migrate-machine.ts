@@ -2,10 +2,12 @@
  * The source's steps of a migration; see migration-notes.ts for the whole. Each may be done again, and each is noted before
  * it begins. What libvirt does goes on without the executor: one that comes back finds the job, or sees how it ended.
  */
+import { migrateOptions } from './migrate-options.ts';
 import { migrationFinalizer, migrationNotes, type MigrationNotes } from './migration-notes.ts';
 import { networksOf, planDisks } from './migration-disks.ts';
 import { deleteDomain } from '../virtual-machine/delete-domain.ts';
-import type { DomainView } from '../virtual-machine/domain-view.ts';
+import { devicesOf, type DomainView } from '../virtual-machine/domain-view.ts';
+import { memberAt, textOf } from '../virtual-machine/same-value.ts';
 import {
   OperationFailedError,
   type OperationRun,
@@ -29,8 +31,8 @@ const callMs = 7 * 24 * 3_600_000;
 /** Whether it can be moved at all, before anything is written. */
 export async function checkMigration(run: OperationRun): Promise<void> {
   const { nodeName } = run.context;
-  if (run.state !== 'running' && run.state !== 'paused') {
-    throw new OperationFailedError('NotRunning', 'only a running machine is moved; the machine is not running');
+  if (!isOn(run) && run.view?.state !== 'off') {
+    throw new OperationFailedError('NotRunning', 'only a machine that runs, is paused or is off can be moved');
   }
   if (run.operation.spec.migrate?.nodeName === nodeName) {
     throw new OperationFailedError('Unsupported', `it is on ${nodeName} already`);
@@ -54,10 +56,14 @@ export async function stepMigration(run: OperationRun): Promise<StepProgress> {
 async function prepare(run: OperationRun): Promise<StepProgress> {
   const { context } = run;
   run.operation = await addFinalizer(context.operations, run.operation, migrationFinalizer, context.signal);
-  if (run.state !== 'running' && run.state !== 'paused') {
-    throw new OperationFailedError('NotRunning', 'it ended before it was moved');
-  }
   let notes = migrationNotes(run.operation);
+  const isOff = run.view?.state === 'off';
+  if (notes.disks !== undefined && notes.isOff !== isOff) {
+    throw new OperationFailedError(
+      'NotRunning',
+      notes.isOff ? 'it was started meanwhile' : 'it ended before it was moved',
+    );
+  }
   if (notes.disks === undefined) {
     const { disks, networks } = await planned(run);
     await run.write({
@@ -66,6 +72,7 @@ async function prepare(run: OperationRun): Promise<StepProgress> {
         source: context.nodeName,
         disks: JSON.stringify(disks),
         networks: JSON.stringify(networks),
+        ...(isOff ? { off: 'yes' } : {}),
       },
     });
     notes = migrationNotes(run.operation);
@@ -96,12 +103,13 @@ async function move(run: OperationRun): Promise<StepProgress> {
   const call = migrations.get(keyOf(run));
   if (call === undefined) {
     const { view } = run;
-    if (view === undefined || view.state === 'off') return ask(run);
+    const { isOff, hasBegun } = migrationNotes(run.operation);
+    if (view === undefined || (view.state === 'off' && (!isOff || hasBegun))) return ask(run);
     const job = await outgoingJob(view);
     if (job === undefined) {
       if (isHeldByLibvirt(view)) return ask(run);
       // One that was begun, and of which nothing is to be seen: it failed while nobody looked.
-      if (migrationNotes(run.operation).hasBegun) {
+      if (hasBegun) {
         return ask(run, 'libvirt gave it up while the executor was away');
       }
       const over = endOf(run);
@@ -150,6 +158,8 @@ async function settle(run: OperationRun): Promise<StepProgress> {
     await orAgain(() => view.domain.resume(context.options));
     return keep(run, notes);
   }
+  // It was off before: what is here is all that there is of it.
+  if (answer === 'none' && notes.isOff) return keep(run, notes);
   if (answer === 'none') throw failureOf(run, notes, 'the guest ended while it was moved');
   // What is here is paused for good, or only a definition: the guest itself is on the target.
   if (view !== undefined && !isGone) await orAgain(() => view.domain.destroy(context.options));
@@ -198,32 +208,14 @@ async function handOver(run: OperationRun, target: string): Promise<boolean> {
 }
 
 function begin(run: OperationRun, view: DomainView): void {
-  const { destination = '', disks = [] } = migrationNotes(run.operation);
-  const { copyStorage, postCopy, autoConverge, bandwidthMiBPerSecond, maxDowntimeMilliseconds, ...more } =
-    run.operation.spec.migrate ?? {};
-  const copied = disks.filter(({ copy }) => copy).map(({ target }) => target);
-  const connections = more.parallelConnections;
+  const notes = migrationNotes(run.operation);
+  const { destination = '', isOff } = notes;
+  const { migrate } = run.operation.spec;
   const { job } = view.domain;
   run.context.migrations.start(keyOf(run), async () => {
-    if (maxDowntimeMilliseconds !== undefined) await job.setMaxDowntime(maxDowntimeMilliseconds);
-    await job.migrateToUri(destination, {
-      live: true,
-      persistDest: true,
-      undefineSource: true,
-      // The machine is nobody else's to change while it moves.
-      changeProtection: true,
-      ...(copied.length === 0
-        ? {}
-        : { ...(copyStorage === 'All' ? { nonSharedDisk: true } : { nonSharedInc: true }), disks: copied }),
-      // libvirt takes only what it knows as a network's file system for shared; we know pools, and were told of the rest.
-      unsafe: disks.some(({ copy, isMade }) => !copy && !isMade),
-      ...(postCopy === true ? { postcopy: true } : {}),
-      ...(autoConverge === true ? { autoConverge: true } : {}),
-      ...(connections !== undefined && connections > 1 ? { parallel: true, connections } : {}),
-      ...(more.compression === undefined ? {} : { compressed: true, compression: [more.compression] }),
-      ...(bandwidthMiBPerSecond === undefined ? {} : { bandwidthMiB: bandwidthMiBPerSecond }),
-      timeoutMs: callMs,
-    });
+    const downtime = migrate?.maxDowntimeMilliseconds;
+    if (downtime !== undefined && !isOff) await job.setMaxDowntime(downtime);
+    await job.migrateToUri(destination, { ...migrateOptions(notes, migrate), timeoutMs: callMs });
   });
 }
 
@@ -237,8 +229,10 @@ function ask(run: OperationRun, failure?: string): Promise<'next'> {
 async function planned(run: OperationRun): Promise<Pick<MigrationNotes, 'disks' | 'networks'>> {
   const { context, view } = run;
   const { machine } = context.status;
-  const live = view?.live;
+  const isOff = view?.state === 'off';
+  const live = isOff ? view.inactive : view?.live;
   if (view === undefined || live === undefined) return { disks: [], networks: [] };
+  if (isOff) requireNothingBeside(view);
   const { namespace } = machine.metadata;
   const sharedDisks = new Set<string>();
   for (const name of disksOfMachineSpec(machine)) {
@@ -253,6 +247,11 @@ async function planned(run: OperationRun): Promise<Pick<MigrationNotes, 'disks' 
     copyStorage: run.operation.spec.migrate?.copyStorage ?? 'Auto',
   });
   if ('refusal' in plan) throw new OperationFailedError('StorageNotShared', plan.refusal);
+  const copied = isOff ? plan.disks.find(({ copy }) => copy) : undefined;
+  if (copied !== undefined) {
+    const message = `disk ${copied.target} (${copied.path}): it is copied only while the machine runs`;
+    throw new OperationFailedError('StorageNotShared', message);
+  }
   const disks = await Promise.all(
     plan.disks.map(async (disk) =>
       disk.copy
@@ -261,6 +260,24 @@ async function planned(run: OperationRun): Promise<Pick<MigrationNotes, 'disks' 
     ),
   );
   return { disks, networks: networksOf(live) };
+}
+
+function isOn({ state }: OperationRun): boolean {
+  return state === 'running' || state === 'paused';
+}
+
+/** What a machine that is off has beside its definition and disks stays on its node: libvirt does not move it. */
+function requireNothingBeside({ hasManagedSave, inactive }: DomainView): void {
+  const refuse = (what: string): never => {
+    throw new OperationFailedError(
+      'StorageNotShared',
+      `${what} in a file of this node; start it, and it moves as it runs`,
+    );
+  };
+  if (hasManagedSave) refuse('its memory is saved');
+  if (memberAt(inactive, 'os', 'nvram') !== undefined) refuse("its firmware's NVRAM is");
+  const tpms = devicesOf(inactive, 'tpm');
+  if (tpms.some((tpm) => textOf(memberAt(tpm, 'backend', 'type')) === 'emulator')) refuse('the state of its TPM is');
 }
 
 /** Why it is to end although it did not fail; undefined as long as it may go on. */

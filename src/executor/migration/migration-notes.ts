@@ -18,6 +18,10 @@
  * concludes anything from silence while the source's copy is paused or gone. spec.nodeName changes only in Switching, by
  * the source, after the target said that it has the guest; each write of it is the same however often it is repeated.
  *
+ * A machine that is off moves as its definition alone (VIR_MIGRATE_OFFLINE), when all its disks are there already: libvirt
+ * defines it at the target before it undefines it at the source, and the source asks the target all the same. Should both
+ * have it, the target's counts if the target says so, else it is removed there.
+ *
  * A finalizer keeps the operation: deleting it is how a migration is called off.
  *
  *   migration-disks.ts      which disks are copied, pure            migrate-machine.ts    the source's steps
@@ -59,6 +63,8 @@ export interface MigrationNotes {
   readonly made: readonly string[];
   /** Why the target does not take it. */
   readonly refusal: string | undefined;
+  /** Whether the machine was off when it was asked: only its definition moves. */
+  readonly isOff: boolean;
   readonly hasBegun: boolean;
   readonly failure: string | undefined;
   /** The question that is to be answered. */
@@ -80,6 +86,7 @@ export function migrationNotes({ status }: VirtualMachineOperation): MigrationNo
     disks: disks === undefined ? undefined : (JSON.parse(disks) as MovedDisk[]),
     networks: networks === undefined ? [] : (JSON.parse(networks) as string[]),
     made: made === undefined ? [] : (JSON.parse(made) as string[]),
+    isOff: notes['off'] !== undefined,
     hasBegun: notes['begun'] !== undefined,
     answer: asked !== undefined && question === asked ? (word as Arrival) : undefined,
     isHeld: notes['holder'] === 'source',

@@ -18,7 +18,7 @@ interface Outcome {
 }
 
 /** Does the last step of a migration from node-1 to node-2 once. */
-async function settle(here: Here, answer: Arrival | undefined, deleting = false): Promise<Outcome> {
+async function settle(here: Here, answer: Arrival | undefined, deleting = false, wasOff = false): Promise<Outcome> {
   const acts: string[] = [];
   const act = (name: string) => (): Promise<void> => {
     acts.push(name);
@@ -41,6 +41,7 @@ async function settle(here: Here, answer: Arrival | undefined, deleting = false)
       context: {
         ...{ source: 'node-1', target: 'node-2', asked: 'q' },
         ...(answer === undefined ? {} : { answer: `q ${answer}` }),
+        ...(wasOff ? { off: 'yes' } : {}),
       },
     },
   };
@@ -113,6 +114,18 @@ describe('the end of a migration, by what is here and what the target says', () 
 
   it('a guest that is nowhere was lost on the way, and stays this node’s', async () => {
     expect(await settle('gone', 'none')).toEqual({ acts: [], progress: 'failed', reason: 'MigrationFailed' });
+  });
+
+  it('a machine that was off is the target’s when that has its definition, and stays when it has not', async () => {
+    expect(await settle('gone', 'off', false, true)).toMatchObject({ acts: handOver, progress: 'over' });
+    expect(await settle('off', 'off', false, true)).toMatchObject({
+      acts: ['undefine', ...handOver],
+      progress: 'over',
+    });
+    expect(await settle('off', 'none', false, true)).toMatchObject({ acts: [], progress: 'failed' });
+    expect(await settle('off', undefined, false, true)).toMatchObject({ acts: [], progress: 'waits' });
+    // Somebody started it there meanwhile.
+    expect(await settle('off', 'running', false, true)).toMatchObject({ acts: ['undefine', ...handOver] });
   });
 
   it('is told as called off when somebody deleted the operation', async () => {
