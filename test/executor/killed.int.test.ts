@@ -31,7 +31,7 @@ describe('faults', () => {
     await node.libvirtd.restart('KILL');
     await node.patch('steady', { domain: { title: 'after' } });
     await expect
-      .poll(() => node.libvirtd.virsh('desc', 'default.steady', '--title'), { timeout: 60_000 })
+      .poll(() => node.libvirtd.virsh('desc', 'default.steady', '--title'), { timeout: 120_000 })
       .toBe('after');
     const after = await node.untilStatus('steady', 'Running');
     expect(after.status?.domain?.boots).toBe(before.status?.domain?.boots);

@@ -45,7 +45,7 @@ describe('an executor on a real kube-apiserver', () => {
         expect(await node.eventsOf('web')).toEqual(
           expect.arrayContaining(['Started', 'OperationSucceeded', 'Deleted']),
         ),
-      { timeout: 30_000 },
+      { timeout: 120_000 },
     );
   });
 
@@ -73,7 +73,7 @@ describe('an executor on a real kube-apiserver', () => {
     await Promise.all([node.libvirtd.start(), api.restart()]);
     await node.startExecutor();
     await expect
-      .poll(() => node.libvirtd.virsh('desc', 'default.all', '--title'), { timeout: 60_000 })
+      .poll(() => node.libvirtd.virsh('desc', 'default.all', '--title'), { timeout: 120_000 })
       .toBe('before the fall');
     await node.untilStatus('all', 'Running');
     expect(await bootsOf(node, 'all')).toBe(1);

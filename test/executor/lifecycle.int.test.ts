@@ -37,7 +37,7 @@ describe('the life of a machine on real libvirt and QEMU', () => {
         expect(await node.eventsOf('life')).toEqual(
           expect.arrayContaining(['Defined', 'Started', 'Stopping', 'Stopped', 'Deleted']),
         ),
-      { timeout: 30_000 },
+      { timeout: 120_000 },
     );
   });
 
@@ -72,7 +72,7 @@ describe('the life of a machine on real libvirt and QEMU', () => {
     const stopped = await node.untilStatus('deaf', 'Stopped');
     expect(Date.now() - asked).toBeGreaterThanOrEqual(3_000);
     expect(stopped.status?.lastStop).toMatchObject({ reason: 'Destroyed' });
-    await vi.waitFor(async () => expect(await node.eventsOf('deaf')).toContain('Destroyed'), { timeout: 30_000 });
+    await vi.waitFor(async () => expect(await node.eventsOf('deaf')).toContain('Destroyed'), { timeout: 120_000 });
     await node.delete('deaf');
   });
 

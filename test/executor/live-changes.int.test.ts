@@ -100,7 +100,7 @@ describe('changes to a running machine', () => {
     expect(vm.status?.restartRequired).toBeUndefined();
     expect(await dump()).toMatch(/<vcpu id='3' enabled='yes'/);
     expect(await dump()).toMatch(/<vcpu id='2' enabled='no'/);
-    await expect.poll(() => inGuest(node.libvirtd, `default.${machine}`, processors), { timeout: 60_000 }).toBe('0-2');
+    await expect.poll(() => inGuest(node.libvirtd, `default.${machine}`, processors), { timeout: 120_000 }).toBe('0-2');
     await change({ vcpus: null });
   });
 
@@ -117,7 +117,7 @@ describe('changes to a running machine', () => {
     // What would crash a QEMU that had given one back.
     const more = await change({ vcpu: { value: 4, current: null } });
     expect(more.status?.restartRequired).toBeUndefined();
-    await expect.poll(() => inGuest(node.libvirtd, `default.${machine}`, processors), { timeout: 60_000 }).toBe('0-3');
+    await expect.poll(() => inGuest(node.libvirtd, `default.${machine}`, processors), { timeout: 120_000 }).toBe('0-3');
     expect(await bootsOf(node, machine)).toBe(1);
   });
 
@@ -130,7 +130,7 @@ describe('changes to a running machine', () => {
     );
     await expect
       .poll(async () => (await dump()).includes(`<currentMemory unit='KiB'>${160 * 1024}</currentMemory>`), {
-        timeout: 20_000,
+        timeout: 120_000,
       })
       .toBe(true);
   });
@@ -152,7 +152,7 @@ describe('changes to a running machine', () => {
     expect((await dumpInactive()).includes(file('b.qcow2'))).toBe(true);
     const second = await change({ devices: { disk: [disk('a.qcow2', 'vda'), cdrom('one.iso')] } });
     expect(second.status?.restartRequired).toBeUndefined();
-    await expect.poll(async () => (await dump()).includes(file('b.qcow2')), { timeout: 60_000 }).toBe(false);
+    await expect.poll(async () => (await dump()).includes(file('b.qcow2')), { timeout: 120_000 }).toBe(false);
     expect((await dumpInactive()).includes(file('b.qcow2'))).toBe(false);
   });
 
@@ -163,7 +163,7 @@ describe('changes to a running machine', () => {
     for (const end of ['03', '04', '05']) expect((await dump()).includes(`52:54:00:00:00:${end}`)).toBe(true);
     expect((await dump()).includes('<rng ')).toBe(true);
     await change({ devices: { interface: [card('52:54:00:00:00:01')], rng: null } });
-    await expect.poll(async () => (await dump()).includes('<rng '), { timeout: 60_000 }).toBe(false);
+    await expect.poll(async () => (await dump()).includes('<rng '), { timeout: 120_000 }).toBe(false);
     await node.until(machine, (one) => one.status?.restartRequired === undefined, 'all to be given back', 90_000);
     expect((await dumpInactive()).includes('<rng ')).toBe(false);
   });
@@ -172,7 +172,7 @@ describe('changes to a running machine', () => {
     await change({ devices: { interface: [card('52:54:00:00:00:01'), card('52:54:00:00:00:02')] } });
     expect((await dump()).includes('52:54:00:00:00:02')).toBe(true);
     await change({ devices: { interface: [card('52:54:00:00:00:01')] } });
-    await expect.poll(async () => (await dump()).includes('52:54:00:00:00:02'), { timeout: 60_000 }).toBe(false);
+    await expect.poll(async () => (await dump()).includes('52:54:00:00:00:02'), { timeout: 120_000 }).toBe(false);
   });
 
   it('pulls the cable of an interface and plugs it in', async () => {
@@ -241,7 +241,7 @@ describe('changes to a running machine', () => {
   it('puts right what somebody changed in the definition, and says so', async () => {
     await node.libvirtd.virsh('desc', `default.${machine}`, '--config', '--title', 'stolen');
     await expect
-      .poll(async () => (await dumpInactive()).includes('<title>second</title>'), { timeout: 60_000 })
+      .poll(async () => (await dumpInactive()).includes('<title>second</title>'), { timeout: 120_000 })
       .toBe(true);
     const vm = await node.until(machine, (one) => one.status?.drift !== undefined, 'drift');
     expect(node.condition(vm, 'Synchronized')).toMatchObject({ status: 'True', reason: 'DriftCorrected' });
@@ -250,7 +250,7 @@ describe('changes to a running machine', () => {
 
   it('puts a device back that somebody took out', async () => {
     await node.libvirtd.virsh('detach-disk', `default.${machine}`, 'vda', '--live', '--config');
-    await expect.poll(async () => (await dump()).includes(file('a.qcow2')), { timeout: 60_000 }).toBe(true);
+    await expect.poll(async () => (await dump()).includes(file('a.qcow2')), { timeout: 120_000 }).toBe(true);
     expect((await dumpInactive()).includes(file('a.qcow2'))).toBe(true);
   });
 
@@ -270,7 +270,7 @@ describe('changes to a running machine', () => {
     expect((await dumpInactive()).includes('<title>other</title>')).toBe(true);
     await node.patch(machine, { driftPolicy: 'Enforce' });
     await expect
-      .poll(async () => (await dumpInactive()).includes('<title>third</title>'), { timeout: 60_000 })
+      .poll(async () => (await dumpInactive()).includes('<title>third</title>'), { timeout: 120_000 })
       .toBe(true);
   });
 

@@ -58,7 +58,7 @@ describe('tuning a running machine', () => {
   it('gives and takes virtio memory', async () => {
     for (const mib of [128, 32]) {
       expect(restartPaths(await change({ devices: { memory: [virtioMem(mib)] } }))).toEqual([]);
-      await expect.poll(() => dump(), { timeout: 30_000 }).toContain(`<current unit='KiB'>${mib * 1024}</current>`);
+      await expect.poll(() => dump(), { timeout: 120_000 }).toContain(`<current unit='KiB'>${mib * 1024}</current>`);
       expect(await dump('--inactive')).toContain(`<requested unit='KiB'>${mib * 1024}</requested>`);
     }
   });
@@ -69,7 +69,7 @@ describe('tuning a running machine', () => {
     expect(await dump()).toContain("<memory model='dimm'");
     expect(await dump('--inactive')).toContain("<memory model='dimm'");
     await change({ devices: { memory: [virtioMem(32)] } });
-    await expect.poll(() => dump(), { timeout: 60_000 }).not.toContain("<memory model='dimm'");
+    await expect.poll(() => dump(), { timeout: 120_000 }).not.toContain("<memory model='dimm'");
     await node.until(machine, (vm) => restartPaths(vm).length === 0, 'the module to be given back');
   });
 

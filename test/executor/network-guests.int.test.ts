@@ -136,7 +136,7 @@ describe('guests in a network', () => {
       await lab.until('front', (found) => line(found)?.attached?.length === 2);
       await expect
         .poll(() => run('one', '/bin/busybox', 'ping', '-c', '1', '-W', '2', '10.60.0.22').catch(String), {
-          timeout: 60_000,
+          timeout: 120_000,
         })
         .toContain('1 packets received');
       expect(await taps()).toBe(before);
@@ -176,7 +176,7 @@ describe('guests in a network', () => {
     await lab.node.startExecutor();
     await expect
       .poll(() => run('one', '/bin/busybox', 'ping', '-c', '1', '-W', '2', '10.60.0.22').catch(String), {
-        timeout: 60_000,
+        timeout: 120_000,
       })
       .toContain('1 packets received');
     await expect.poll(() => lab.virsh('net-list', '--all', '--name')).toBe('default.front');

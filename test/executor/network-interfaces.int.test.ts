@@ -37,7 +37,7 @@ describe('interfaces of every kind', () => {
       (vm) => JSON.stringify(namesOf(vm)?.toSorted()) === JSON.stringify(interfaces.map(({ name }) => name).toSorted()),
       `the interfaces ${interfaces.map(({ name }) => name).join(', ')}`,
     );
-  const poll = <T>(read: () => Promise<T>) => expect.poll(read, { timeout: 60_000 });
+  const poll = <T>(read: () => Promise<T>) => expect.poll(read, { timeout: 120_000 });
   /** Gives a card an address and waits until it reaches the other end. */
   async function reaches(card: string, own: string | undefined, other: string): Promise<void> {
     // Of a card that was there before under this name, the guest's DHCP client may still run.

@@ -13,7 +13,7 @@ beforeAll(async () => {
       status = (await hypervisors.get({ name })).status;
       return status?.domainCapabilities !== undefined;
     },
-    { timeout: 60_000 },
+    { timeout: 120_000 },
   );
 }, 120_000);
 afterAll(() => node?.close());

@@ -69,7 +69,7 @@ describe('what a machine tells of itself', () => {
     await node.untilStatus('brief', 'Running');
     const { metadata } = await node.ask('brief', 'Pause', { ttlSecondsAfterFinished: 1 });
     const ref = { namespace: 'default', name: metadata.name ?? '' };
-    await expect.poll(() => node.operations.find(ref), { timeout: 20_000 }).toBeUndefined();
+    await expect.poll(() => node.operations.find(ref), { timeout: 120_000 }).toBeUndefined();
     await node.untilStatus('brief', 'Paused');
     await node.delete('brief');
   });

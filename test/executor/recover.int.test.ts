@@ -115,7 +115,7 @@ describe('virtctl recover after the control plane is lost', () => {
         expect(node.status?.domains).toMatchObject({ total: 2, running: 1, orphaned: 2 });
         return node;
       },
-      { timeout: 60_000 },
+      { timeout: 120_000 },
     );
     expect(orphans.status?.orphans).toMatchObject([
       { domain: 'default.job', namespace: 'default', name: 'job', running: false },
@@ -128,7 +128,7 @@ describe('virtctl recover after the control plane is lost', () => {
         const { items } = await after.events.listAll();
         expect(items.filter(({ reason }) => reason === 'OrphanedDomain')).toHaveLength(2);
       },
-      { timeout: 30_000 },
+      { timeout: 120_000 },
     );
     const described = await commandLine(['node', 'describe', 'node-1', '--kubeconfig', after.kubeconfig]);
     expect(described.stdout).toContain('default.web');
@@ -170,7 +170,7 @@ describe('virtctl recover after the control plane is lost', () => {
         expect(findCondition(status, 'OrphanedDomains')?.status).toBe('False');
         expect(status?.orphans).toBeUndefined();
       },
-      { timeout: 60_000 },
+      { timeout: 120_000 },
     );
     const job = await after.until('job', (vm) => vm.status?.printableStatus === 'Completed', 'job to be completed');
     expect(job.spec.runStrategy).toBe('Once');
@@ -194,7 +194,7 @@ describe('virtctl recover after the control plane is lost', () => {
     await untilBoots(after, 'web', 2);
     // Undefined behind our back: it comes back, and that is told.
     await after.libvirtd.virsh('undefine', 'default.job');
-    await vi.waitFor(async () => expect(await after.eventsOf('job')).toContain('DomainVanished'), { timeout: 30_000 });
+    await vi.waitFor(async () => expect(await after.eventsOf('job')).toContain('DomainVanished'), { timeout: 120_000 });
     for (const name of ['web', 'job']) await after.delete(name);
     expect(await after.libvirtd.virsh('list', '--all', '--name')).toBe('');
   });

@@ -24,7 +24,7 @@ describe('snapshots and what can go wrong', () => {
     name: string,
     isSo: (snapshot: VirtualMachineSnapshot | undefined) => boolean,
   ): Promise<void> {
-    for (const end = Date.now() + 60_000; !isSo(await world.snapshots.find(world.at(name)));) {
+    for (const end = Date.now() + 120_000; !isSo(await world.snapshots.find(world.at(name)));) {
       if (Date.now() > end) throw new Error(`${name} never came so far`);
       await delay(5);
     }

@@ -44,7 +44,7 @@ describe('virtctl standalone', () => {
       });
       const ref = { namespace: 'default', name: 'web' };
       let machine = await machines.get(ref);
-      for (const end = Date.now() + 60_000; machine.status?.printableStatus !== 'Running' && Date.now() < end;) {
+      for (const end = Date.now() + 120_000; machine.status?.printableStatus !== 'Running' && Date.now() < end;) {
         await delay(100);
         machine = await machines.get(ref);
       }

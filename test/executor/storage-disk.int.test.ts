@@ -29,7 +29,7 @@ describe('disks on real libvirt', () => {
       spec: { pool: { type: 'dir', target: { path: folder } } },
     });
     const pools = node.client.resource<VirtualPool>(resourceOf('VirtualPool'));
-    for (const end = Date.now() + 30_000; (await pools.get({ name: 'local' })).status?.summary !== '1/1';) {
+    for (const end = Date.now() + 120_000; (await pools.get({ name: 'local' })).status?.summary !== '1/1';) {
       if (Date.now() > end) throw new Error((await node.log()).slice(-2500));
       await delay(50);
     }
@@ -50,7 +50,7 @@ describe('disks on real libvirt', () => {
     disks.mergePatch(at(name), { spec });
 
   async function until(name: string, holds: (disk: VirtualDisk) => boolean, what = 'it holds'): Promise<VirtualDisk> {
-    const end = Date.now() + 60_000;
+    const end = Date.now() + 120_000;
     for (;;) {
       const disk = await disks.get(at(name));
       if (holds(disk)) return disk;
@@ -66,7 +66,7 @@ describe('disks on real libvirt', () => {
   async function gone(name: string): Promise<void> {
     const found = await disks.find(at(name));
     if (found !== undefined && found.metadata.deletionTimestamp === undefined) await disks.delete(at(name));
-    const end = Date.now() + 30_000;
+    const end = Date.now() + 120_000;
     for (let left = await disks.find(at(name)); left !== undefined; left = await disks.find(at(name))) {
       if (Date.now() > end) throw new Error(`${JSON.stringify(left.status)}\n${(await node.log()).slice(-2500)}`);
       await delay(50);

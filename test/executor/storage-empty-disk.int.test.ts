@@ -50,7 +50,7 @@ describe('empty disks in a pool on real libvirt', () => {
     return path;
   }
   async function until<T>(read: () => Promise<T>, holds: (value: T) => boolean): Promise<T> {
-    const end = Date.now() + 60_000;
+    const end = Date.now() + 120_000;
     for (;;) {
       const value = await read();
       if (holds(value)) return value;
@@ -133,7 +133,7 @@ describe('empty disks in a pool on real libvirt', () => {
     await node.libvirtd.exec('mount', '-o', 'remount,size=128m', small);
     expect((await node.operate('full', 'Unpause')).status?.phase).toBe('Succeeded');
     await expect
-      .poll(() => sh('full', 'cat /run/sum 2>/dev/null || true'), { timeout: 60_000 })
+      .poll(() => sh('full', 'cat /run/sum 2>/dev/null || true'), { timeout: 120_000 })
       .toMatch(/^[0-9a-f]{64}/);
     await sh('full', 'echo 3 > /proc/sys/vm/drop_caches; sha256sum < /data/big | cmp - /run/sum');
     expect((await disks.get(at('full-scratch'))).status?.capacity).toBe('64Mi');

@@ -137,7 +137,7 @@ describe('encrypted disks on real libvirt', () => {
       spec: { virtualMachine: 'vault', mode: 'External', memory: false },
     });
     await expect
-      .poll(async () => (await snapshots.get(at('outside'))).status?.message, { timeout: 60_000 })
+      .poll(async () => (await snapshots.get(at('outside'))).status?.message, { timeout: 120_000 })
       .toContain('is encrypted, and the new file would not be');
     await snapshots.delete(at('outside'));
     await node.operate('vault', 'Stop', { stop: { force: true } });

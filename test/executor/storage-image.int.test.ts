@@ -71,7 +71,7 @@ describe('images on real libvirt', () => {
       spec: { pool: 'local', ...spec },
     });
   async function until(name: string, phase: string): Promise<VirtualImage> {
-    const end = Date.now() + 60_000;
+    const end = Date.now() + 120_000;
     for (;;) {
       const image = await images.get(at(name));
       if (image.status?.phase === phase) return image;
@@ -105,7 +105,7 @@ describe('images on real libvirt', () => {
         metadata: at(name),
         spec: { pool: 'local', nodeName: 'node-1', capacity: '8Mi', source: { image: { name: 'local', mode } } },
       });
-      const end = Date.now() + 30_000;
+      const end = Date.now() + 120_000;
       let found = await disks.get(at(name));
       for (; found.status?.phase !== 'Ready'; found = await disks.get(at(name))) {
         if (Date.now() > end) throw new Error(`${JSON.stringify(found.status)}\n${(await node.log()).slice(-2500)}`);
@@ -115,7 +115,7 @@ describe('images on real libvirt', () => {
       expect(sha256((await raw(found.status.path ?? '')).subarray(0, 4 * MiB))).toBe(sha256(disk));
     }
     await images.delete(at('local'));
-    const end = Date.now() + 30_000;
+    const end = Date.now() + 120_000;
     let waiting = await images.get(at('local'));
     for (; waiting.status?.message === undefined; waiting = await images.get(at('local'))) {
       if (Date.now() > end) throw new Error(JSON.stringify(waiting.status));

@@ -42,7 +42,7 @@ describe('pools of partitions, volume groups and folders that come and go', () =
     read: () => Promise<T | undefined>,
     holds: (object: T) => boolean,
   ): Promise<T> {
-    const end = Date.now() + 60_000;
+    const end = Date.now() + 120_000;
     for (;;) {
       const object = await read();
       if (object !== undefined && holds(object)) return object;
@@ -64,7 +64,7 @@ describe('pools of partitions, volume groups and folders that come and go', () =
   async function gone(resource: ResourceClient<VirtualPool> | ResourceClient<VirtualDisk>, ref: object): Promise<void> {
     const named = ref as { readonly name: string };
     if ((await resource.find(named)) !== undefined) await resource.delete(named);
-    const end = Date.now() + 60_000;
+    const end = Date.now() + 120_000;
     for (let left = await resource.find(named); left !== undefined; left = await resource.find(named)) {
       if (Date.now() > end) throw new Error(`${JSON.stringify(left.status)}\n${(await node.log()).slice(-2500)}`);
       await delay(50);

@@ -29,7 +29,7 @@ describe('storage pools on real libvirt', () => {
     pools.create({ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualPool', metadata: { name }, spec });
 
   async function until(name: string, holds: (pool: VirtualPool | undefined) => boolean): Promise<VirtualPool> {
-    const end = Date.now() + 30_000;
+    const end = Date.now() + 120_000;
     for (;;) {
       const pool = await pools.find({ name });
       if (holds(pool)) return pool as VirtualPool;

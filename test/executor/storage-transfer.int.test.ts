@@ -38,7 +38,7 @@ describe('sending and fetching images on real libvirt', () => {
       metadata: { name: 'local' },
       spec: { pool: { type: 'dir', target: { path: folder } } },
     });
-    for (const end = Date.now() + 30_000; (await pools.get({ name: 'local' })).status?.summary !== '1/1';) {
+    for (const end = Date.now() + 120_000; (await pools.get({ name: 'local' })).status?.summary !== '1/1';) {
       if (Date.now() > end) throw new Error((await node.log()).slice(-2500));
       await delay(50);
     }
@@ -59,7 +59,7 @@ describe('sending and fetching images on real libvirt', () => {
     return result.stdout;
   };
   async function until(name: string, holds: (image: VirtualImage) => boolean): Promise<VirtualImage> {
-    const end = Date.now() + 60_000;
+    const end = Date.now() + 120_000;
     for (;;) {
       const image = await images.get(at(name));
       if (holds(image)) return image;
@@ -173,7 +173,7 @@ describe('sending and fetching images on real libvirt', () => {
     expect(said).toContain(`vimg/flat written to stdout (${disk.length} bytes, sha256:${sha256(disk)})`);
     const over = new AbortController();
     const cut = virtctl(['image', 'download', 'flat', file('cut.raw')], { signal: over.signal });
-    for (const end = Date.now() + 60_000; (await stat(file('cut.raw.part')).catch(() => undefined)) === undefined;) {
+    for (const end = Date.now() + 120_000; (await stat(file('cut.raw.part')).catch(() => undefined)) === undefined;) {
       if (Date.now() > end) throw new Error('no byte arrived');
       await delay(1);
     }
@@ -213,7 +213,7 @@ describe('sending and fetching images on real libvirt', () => {
       signal: over.signal,
     });
     const path = join(folder, 'image_default.cut.raw');
-    for (const end = Date.now() + 60_000; ((await stat(path).catch(() => undefined))?.blocks ?? 0) === 0;) {
+    for (const end = Date.now() + 120_000; ((await stat(path).catch(() => undefined))?.blocks ?? 0) === 0;) {
       if (Date.now() > end) throw new Error('no byte arrived');
       await delay(2);
     }
@@ -225,7 +225,7 @@ describe('sending and fetching images on real libvirt', () => {
     await done('image', 'upload', 'cut', file('large.raw'));
     expect(sha256(await readFile(path))).toBe(sha256(large));
     await images.delete(at('cut'));
-    for (const end = Date.now() + 30_000; (await images.find(at('cut'))) !== undefined;) {
+    for (const end = Date.now() + 120_000; (await images.find(at('cut'))) !== undefined;) {
       if (Date.now() > end) throw new Error((await node.log()).slice(-2500));
       await delay(50);
     }
@@ -256,7 +256,7 @@ describe('sending and fetching images on real libvirt', () => {
     const image = await until('theirs', ({ status }) => (status?.message ?? '').includes('did not make'));
     expect(image.status?.phase).toBe('Pending');
     await images.delete(at('theirs'));
-    for (const end = Date.now() + 30_000; (await images.find(at('theirs'))) !== undefined;) {
+    for (const end = Date.now() + 120_000; (await images.find(at('theirs'))) !== undefined;) {
       if (Date.now() > end) throw new Error((await node.log()).slice(-2500));
       await delay(50);
     }
@@ -303,7 +303,7 @@ describe('sending and fetching images on real libvirt', () => {
       metadata: at('size'),
       spec: { pool: 'local', nodeName: 'node-1', capacity: '4Mi', format: 'raw' },
     });
-    for (const end = Date.now() + 30_000; (await disks.get(at('size'))).status?.phase !== 'Ready';) {
+    for (const end = Date.now() + 120_000; (await disks.get(at('size'))).status?.phase !== 'Ready';) {
       if (Date.now() > end) throw new Error((await node.log()).slice(-2500));
       await delay(50);
     }

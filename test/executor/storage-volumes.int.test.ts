@@ -68,7 +68,7 @@ describe('volumes of machines on real libvirt', () => {
   const virtctl = (...args: readonly string[]): Promise<CommandResult> =>
     commandLine([...args, '--kubeconfig', node.kubeconfig]);
   async function gone(name: string): Promise<void> {
-    const end = Date.now() + 60_000;
+    const end = Date.now() + 120_000;
     for (let left = await disks.find(at(name)); left !== undefined; left = await disks.find(at(name))) {
       if (Date.now() > end) throw new Error(`${JSON.stringify(left.status)}\n${(await node.log()).slice(-2500)}`);
       await delay(50);
@@ -187,7 +187,7 @@ describe('volumes of machines on real libvirt', () => {
     await maps.mergePatch(at('medium'), { data: { colour: 'green' } });
     await secrets.mergePatch(at('fixed'), { data: { word: base64('new') } });
     await node.patch('reader', { terminationGracePeriodSeconds: 5 });
-    await expect.poll(() => see('/dev/sr0', 'colour'), { timeout: 60_000 }).toBe('green');
+    await expect.poll(() => see('/dev/sr0', 'colour'), { timeout: 120_000 }).toBe('green');
     await node.until('reader', ({ status }) => (status?.restartRequired ?? []).length > 0);
     expect(await see('/dev/vdb', 'word')).toBe('old');
     expect((await stat(sources[2] ?? '')).isFile()).toBe(true);
@@ -215,12 +215,12 @@ describe('volumes of machines on real libvirt', () => {
     const first = { name: 'one', virtualDisk: 'one', serial: 'ONE' };
     await node.patch('plug', { volumes: [first, ...(before.spec.volumes ?? [])] });
     await node.until('plug', (vm) => vm.status?.volumes?.find(({ name }) => name === 'one')?.phase === 'Attached');
-    await expect.poll(() => sh('plug', 'cat /sys/block/*/serial'), { timeout: 30_000 }).toContain('ONE');
+    await expect.poll(() => sh('plug', 'cat /sys/block/*/serial'), { timeout: 120_000 }).toContain('ONE');
     expect(await virtctl('attach', 'disk', 'plug', '--disk', 'two', '--serial', 'TWO')).toMatchObject({
       stderr: '',
       exitCode: 0,
     });
-    await expect.poll(() => sh('plug', 'cat /sys/block/*/serial'), { timeout: 30_000 }).toContain('TWO');
+    await expect.poll(() => sh('plug', 'cat /sys/block/*/serial'), { timeout: 120_000 }).toContain('TWO');
     await sh(
       'plug',
       'd=$(dev TWO); dd if=/dev/urandom of=$d bs=64k count=16 2>/dev/null; sync; sha256sum < $d > /run/two',
@@ -228,7 +228,7 @@ describe('volumes of machines on real libvirt', () => {
     const targets = (vm: VirtualMachine) => vm.status?.volumes?.map(({ name, target }) => `${name}=${target ?? ''}`);
     const with2 = await node.untilObserved('plug');
     expect(await virtctl('detach', 'disk', 'plug', 'one')).toMatchObject({ exitCode: 0 });
-    await expect.poll(() => sh('plug', 'cat /sys/block/*/serial'), { timeout: 60_000 }).not.toContain('ONE');
+    await expect.poll(() => sh('plug', 'cat /sys/block/*/serial'), { timeout: 120_000 }).not.toContain('ONE');
     const without = await node.until('plug', (vm) => vm.status?.volumes?.every(({ name }) => name !== 'one') === true);
     expect(targets(without)).toEqual(targets(with2)?.filter((one) => !one.startsWith('one=')));
     expect(without.status?.restartRequired ?? []).toEqual([]);
@@ -253,7 +253,7 @@ describe('volumes of machines on real libvirt', () => {
     await untilBoots(node, 'second', 1);
     await disks.delete(at('two'));
     await expect
-      .poll(async () => (await disks.get(at('two'))).status?.message, { timeout: 30_000 })
+      .poll(async () => (await disks.get(at('two'))).status?.message, { timeout: 120_000 })
       .toBe('deletion waits for VirtualMachine second');
     // Who has it already goes on with it.
     await node.patch('second', { terminationGracePeriodSeconds: 6 });

@@ -76,7 +76,7 @@ describe('what can go wrong with a machine', () => {
       'a failed start',
     );
     expect(failed.status?.failures?.message).toContain('absent.img');
-    await vi.waitFor(async () => expect(await node.eventsOf('broken')).toContain('StartFailed'), { timeout: 30_000 });
+    await vi.waitFor(async () => expect(await node.eventsOf('broken')).toContain('StartFailed'), { timeout: 120_000 });
     await node.patch('broken', { domain: { devices: { disk: null } } });
     const running = await node.untilStatus('broken', 'Running');
     expect(running.status?.failures).toBeUndefined();

@@ -269,7 +269,7 @@ describe('a scheduler that follows one that was killed', () => {
     await cluster.lab.part('controller').start();
     // Nothing is checked while no webhook answers, and so nothing is taken.
     await expect
-      .poll(() => cluster.create('late', off).then(() => 'created', String), { timeout: 60_000 })
+      .poll(() => cluster.create('late', off).then(() => 'created', String), { timeout: 120_000 })
       .toBe('created');
     expect(nodes).toContain(await cluster.untilPlaced('late'));
     await cluster.delete('late');

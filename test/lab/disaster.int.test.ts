@@ -201,7 +201,7 @@ describe('virtctl recover, when etcd is lost under three nodes', () => {
         const snapshots = resource<VirtualMachineSnapshot>('VirtualMachineSnapshot');
         expect((await snapshots.get({ namespace: 'shop', name: 'first' })).status?.phase).toBe('Ready');
       },
-      { timeout: 60_000, interval: 100 },
+      { timeout: 120_000, interval: 100 },
     );
     await Promise.all([1, 2, 3].map((n) => untilBooted(cluster, `web-${n}`, 1)));
     before = await domains();
@@ -217,7 +217,7 @@ describe('virtctl recover, when etcd is lost under three nodes', () => {
       const all = Object.keys(before).filter((one) => one.startsWith(`${name} `)).length;
       const isSeen = async (): Promise<void> =>
         expect((await hypervisors.get({ name })).status?.domains).toMatchObject({ total: all, orphaned: all });
-      await vi.waitFor(isSeen, { timeout: 60_000, interval: 100 });
+      await vi.waitFor(isSeen, { timeout: 120_000, interval: 100 });
     }
     expect((await resource('VirtualMachine').listAll()).items).toEqual([]);
     expect(await domains()).toEqual(before);
@@ -286,10 +286,10 @@ describe('virtctl recover, when etcd is lost under three nodes', () => {
         };
         expect(status?.phase, JSON.stringify(status)).toBe('Succeeded');
       },
-      { timeout: 60_000, interval: 100 },
+      { timeout: 120_000, interval: 100 },
     );
     await snapshots.delete(first);
-    await vi.waitFor(async () => expect(await snapshots.find(first)).toBeUndefined(), { timeout: 60_000 });
+    await vi.waitFor(async () => expect(await snapshots.find(first)).toBeUndefined(), { timeout: 120_000 });
     const { libvirtd } = cluster.lab.node('node-3');
     expect((await libvirtd.virsh('snapshot-list', 'shop.kept', '--name')).trim()).toBe('');
   });

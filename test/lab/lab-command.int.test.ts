@@ -66,7 +66,7 @@ describe('npm run lab', () => {
     expect(await lab('partition', 'node-2')).toMatch(/^node-2 .*, cut off/m);
     await expect(lab(...other)).rejects.toThrow('ended with 124');
     expect(await lab('heal', 'node-2')).not.toContain('cut off');
-    await expect.poll(() => lab(...other).catch(String), { timeout: 60_000 }).toBe('node-2');
+    await expect.poll(() => lab(...other).catch(String), { timeout: 120_000 }).toBe('node-2');
   });
 
   it('leaves no process and no guest behind when what keeps it is killed, also of a paused node', async () => {
@@ -80,8 +80,8 @@ describe('npm run lab', () => {
       line.includes('keeper.ts'),
     );
     process.kill(keeper?.pid ?? 0, 'SIGKILL');
-    await expect.poll(() => processesOf(folder), { timeout: 30_000 }).toEqual([]);
-    await expect.poll(() => withText(`guest=${guestName}`), { timeout: 30_000 }).toBe(0);
+    await expect.poll(() => processesOf(folder), { timeout: 120_000 }).toEqual([]);
+    await expect.poll(() => withText(`guest=${guestName}`), { timeout: 120_000 }).toBe(0);
     expect(await lab('down')).toContain('nothing is left');
     expect(existsSync(folder)).toBe(false);
     expect(await lab('down')).toContain('nothing is left');

@@ -16,7 +16,7 @@ describe('a network of several nodes', () => {
     network?.status?.nodes?.find(({ nodeName }) => nodeName === node);
 
   async function until(holds: (network: VirtualNetwork | undefined) => boolean): Promise<VirtualNetwork | undefined> {
-    const end = performance.now() + 60_000;
+    const end = performance.now() + 120_000;
     for (;;) {
       const network = await networks.find(ref);
       if (holds(network)) return network;

@@ -115,7 +115,7 @@ export class ExecutorNode {
     );
     child.stderr.pipe(createWriteStream(this.logPath, { flags: 'a' }));
     this.#executor = child;
-    const end = Date.now() + 60_000;
+    const end = Date.now() + 120_000;
     for (;;) {
       if (child.exitCode !== null || child.signalCode !== null) {
         throw new Error(`the executor ended: ${(await this.log()).slice(-3000)}`);

@@ -20,7 +20,7 @@ export async function inGuest(
   libvirtd: LibvirtdNode,
   domain: string,
   command: string,
-  timeoutMs = 60_000,
+  timeoutMs = 120_000,
 ): Promise<string> {
   const end = Date.now() + timeoutMs;
   const ask = async (execute: string, args: object): Promise<unknown> => {

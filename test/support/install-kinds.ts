@@ -13,7 +13,7 @@ import { isNotFound } from '../../src/kube/status-error.ts';
 export async function installKinds(api: KubeApiserver): Promise<void> {
   const connection = await selectConnection({ kubeconfig: api.kubeconfigPath, env: {}, home: '/', cwd: '/' });
   const client = new KubeClient(connection);
-  const end = Date.now() + 60_000;
+  const end = Date.now() + 120_000;
   for (const kind of kinds) {
     const crd = customResourceDefinition(kind) as KubeObject;
     await client.resource<KubeObject>(builtin.customResourceDefinitions).apply(crd, { force: true });

@@ -165,7 +165,7 @@ async function settle(node: ExecutorNode, name: string, boots: number): Promise<
 }
 
 async function untilGone(node: ExecutorNode, name: string): Promise<void> {
-  const end = Date.now() + 60_000;
+  const end = Date.now() + 120_000;
   while ((await node.machines.find({ namespace: node.namespace, name })) !== undefined) {
     if (Date.now() > end) throw new Error(`${name} is still there`);
     await new Promise((resolve) => setTimeout(resolve, 100));

@@ -134,7 +134,7 @@ export class PlacementCluster {
   }
 
   /** Waits until a machine was placed, or there is room for none. */
-  async untilProgress(placedBefore: number, timeoutMs = 60_000): Promise<void> {
+  async untilProgress(placedBefore: number, timeoutMs = 120_000): Promise<void> {
     const end = Date.now() + timeoutMs;
     for (;;) {
       const { forgotten: left, placed } = await this.check();
@@ -208,7 +208,7 @@ export async function killSchedulers(
 }
 
 async function untilLed(cluster: PlacementCluster, children: readonly TestProcess[]): Promise<void> {
-  const end = Date.now() + 60_000;
+  const end = Date.now() + 120_000;
   for (;;) {
     const leader = await cluster.leader();
     if (children.some(({ pid }) => pid === leader)) return;

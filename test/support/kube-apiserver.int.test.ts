@@ -70,6 +70,6 @@ describe('the kube-apiserver fixture', () => {
     const pids = JSON.parse(line) as number[];
     expect(pids.map(isRunning)).toEqual([true, true]);
     starter.kill('SIGKILL');
-    await vi.waitUntil(() => !pids.some(isRunning), { timeout: 20_000 });
+    await vi.waitUntil(() => !pids.some(isRunning), { timeout: 120_000 });
   });
 });

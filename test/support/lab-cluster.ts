@@ -59,7 +59,7 @@ export class LabCluster {
 
   /** Waits until something holds of a machine; then the machine. */
   async until(name: string, what: string, holds: (vm: VirtualMachine) => boolean): Promise<VirtualMachine> {
-    const end = performance.now() + 60_000;
+    const end = performance.now() + 120_000;
     for (;;) {
       const machine = await this.get(name);
       if (holds(machine)) return machine;
@@ -82,7 +82,7 @@ export class LabCluster {
 
   /** Waits until a node offers at least so many processors. */
   async untilCpus(name: string, cpus: number): Promise<void> {
-    const end = performance.now() + 60_000;
+    const end = performance.now() + 120_000;
     for (;;) {
       const { status } = await this.hypervisors.get({ name });
       if (Number(status?.allocatable?.['cpu']) >= cpus) return;
@@ -98,7 +98,7 @@ export class LabCluster {
   /** Deletes machines, and waits until they are gone. */
   async delete(...names: readonly string[]): Promise<void> {
     await Promise.all(names.map((name) => this.machines.delete({ namespace: 'default', name })));
-    const end = performance.now() + 60_000;
+    const end = performance.now() + 120_000;
     for (const name of names) {
       for (;;) {
         const left = await this.machines.find({ namespace: 'default', name });
@@ -130,7 +130,7 @@ export class LabCluster {
     what: string,
     holds: (operation: VirtualMachineOperation) => boolean,
   ): Promise<VirtualMachineOperation> {
-    const end = performance.now() + 60_000;
+    const end = performance.now() + 120_000;
     for (;;) {
       const operation = await this.operations.get({ namespace: 'default', name });
       if (holds(operation)) return operation;

@@ -240,7 +240,7 @@ async function firstProcess(supervisor: number): Promise<number> {
 const authList = Buffer.from('0000001c200080860000000100000042000000000000000100000000', 'hex');
 
 async function untilAnswers(socket: string, log: () => Promise<string>): Promise<void> {
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + 120_000;
   while (!(await answers(socket, deadline - Date.now()))) {
     if (Date.now() > deadline) throw new Error(`libvirtd did not answer in 30 s: ${await log()}`);
     await delay(20);

@@ -132,7 +132,7 @@ async function tell(
   const at = settled.spec.nodeName ?? '';
   if (at !== source && at !== target) throw new Error(`it is said to be on ${at}`);
   // What a failed migration left at the target goes as soon as its executor looks.
-  const end = performance.now() + 60_000;
+  const end = performance.now() + 120_000;
   for (;;) {
     const domains = JSON.stringify(await cluster.domains(name));
     if (domains === JSON.stringify({ [at]: 'running' })) break;

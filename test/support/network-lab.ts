@@ -31,7 +31,7 @@ export class NetworkLab {
   async until(
     name: string,
     holds: (network: VirtualNetwork | undefined) => boolean,
-    timeoutMs = 30_000,
+    timeoutMs = 120_000,
   ): Promise<VirtualNetwork | undefined> {
     const end = Date.now() + timeoutMs;
     for (;;) {

@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers';
  * @throws Error with the program's standard error when it does not end with 0, or after 60 seconds.
  */
 export async function runProgram(program: string, args: readonly string[]): Promise<string> {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: 60_000, killSignal: 'SIGKILL' });
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: 120_000, killSignal: 'SIGKILL' });
   const ended = new Promise<string>((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (status, signal) => resolve(String(status ?? signal)));

@@ -41,7 +41,7 @@ export class SnapshotWorld {
       metadata: { name },
       spec: { pool: { type: 'dir', target: { path } } },
     });
-    for (const end = Date.now() + 30_000; (await pools.get({ name })).status?.summary !== '1/1';) {
+    for (const end = Date.now() + 120_000; (await pools.get({ name })).status?.summary !== '1/1';) {
       if (Date.now() > end) throw new Error((await this.node.log()).slice(-2500));
       await delay(50);
     }
@@ -112,7 +112,7 @@ export class SnapshotWorld {
     name: string,
     holds: (object: T) => boolean,
     what: string,
-    timeoutMs = 60_000,
+    timeoutMs = 120_000,
   ): Promise<T> {
     const end = Date.now() + timeoutMs;
     for (;;) {
@@ -128,7 +128,7 @@ export class SnapshotWorld {
   }
 
   /** Deletes an object, and waits until it is gone. */
-  async drop<T extends KubeObject>(client: ResourceClient<T>, name: string, timeoutMs = 60_000): Promise<void> {
+  async drop<T extends KubeObject>(client: ResourceClient<T>, name: string, timeoutMs = 120_000): Promise<void> {
     const found = await client.find(this.at(name));
     if (found === undefined) return;
     if (found.metadata.deletionTimestamp === undefined) await client.delete(this.at(name));

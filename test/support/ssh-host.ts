@@ -64,7 +64,7 @@ export async function startSshHost(): Promise<SshHost> {
     );
     let said = '';
     sshd.stderr.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-4000)));
-    const end = Date.now() + 60_000;
+    const end = Date.now() + 120_000;
     while (!(await listens(port))) {
       if (sshd.exitCode !== null || Date.now() > end) throw new Error(`sshd does not listen: ${said}`);
       await delay(50);
