@@ -105,8 +105,19 @@ function compareValue(wanted: Data, actual: Data | undefined, place: Place, out:
   else if (!isObject(wanted)) {
     if (!sameScalar(place.keys, wanted, actual)) out.push(difference(place, wanted, actual));
   } else if (actual === undefined) {
-    if (hasLeaf(wanted)) out.push(difference(place, wanted, undefined));
+    if (hasLeaf(wanted) && !isEmptyBag(place.keys, wanted)) out.push(difference(place, wanted, undefined));
   } else compareMembers(wanted, actual, place, out);
+}
+
+/** Elements that say nothing when they are empty: libvirt leaves them out. */
+const bags: ReadonlySet<string> = new Set([
+  ...['blkiotune', 'clock', 'cputune', 'iothreadids', 'keywrap', 'memoryBacking', 'memtune', 'numatune', 'pm', 'vcpus'],
+  ...['devices.disk.iotune', 'devices.interface.bandwidth'],
+]);
+
+/** What a server-side apply leaves of an element whose fields are no longer in the file. */
+function isEmptyBag(keys: string, value: DataObject): boolean {
+  return bags.has(keys) && Object.values(value).every((one) => one === undefined);
 }
 
 function compareMembers(wanted: DataObject, actual: Data | undefined, place: Place, out: Difference[]): void {

@@ -100,6 +100,13 @@ describe('comparing a domain with what was asked for', () => {
     });
   });
 
+  it('does not miss an element that says nothing when it is empty', () => {
+    const empty = { memtune: {}, keywrap: {}, cputune: {}, devices: { disk: [] } };
+    expect(paths(compareWanted(empty, current))).toEqual([]);
+    expect(paths(compareWanted({ features: { pae: {} } }, { ...current, features: {} }))).toEqual(['features.pae']);
+    expect(paths(compareWanted({ memtune: { hard_limit: { unit: 'KiB', value: 9 } } }, current))).toEqual(['memtune']);
+  });
+
   it('takes vcpu without current as all of them', () => {
     const some = { ...current, vcpu: { placement: 'static', current: 1, value: 2 } };
     expect(paths(compareWanted({ vcpu: { value: 2 } }, some))).toEqual(['vcpu.current']);
