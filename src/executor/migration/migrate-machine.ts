@@ -147,8 +147,9 @@ async function settle(run: OperationRun): Promise<StepProgress> {
   const { context, view } = run;
   const notes = migrationNotes(run.operation);
   const target = notes.target ?? '';
-  if (context.nodeName === target) return run.done(`it runs on ${target}`);
   const { answer } = notes;
+  const outcome = `it ${answer === 'running' ? 'runs' : 'is'} on ${target}`;
+  if (context.nodeName === target) return run.done(outcome);
   const isGone = view === undefined || view.state === 'off';
   // Whatever the target has: the guest executes here, and the machine has not been given away.
   if (!isGone && !isHeldByLibvirt(view)) return keep(run, notes);
@@ -165,7 +166,7 @@ async function settle(run: OperationRun): Promise<StepProgress> {
   if (view !== undefined && !isGone) await orAgain(() => view.domain.destroy(context.options));
   if (view !== undefined) await orAgain(() => deleteDomain(view.domain, context.options));
   if (!(await handOver(run, target))) return pollMs;
-  return run.done(`it ${answer === 'running' ? 'runs' : 'is'} on ${target}`);
+  return run.done(outcome);
 }
 
 /** The guest stays here; a copy on the target is nobody's. */
