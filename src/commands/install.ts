@@ -5,11 +5,12 @@ import { executorKubeconfig, setUpHost } from './install/node-setup.ts';
 import { installationManifests, printedManifest, resourceOfManifest } from './install/installation.ts';
 import type { Manifest } from './install/manifest.ts';
 import { strayObjects } from './install/stray-objects.ts';
-import { hypervisorLabel, type NodeChoice } from './install/workloads.ts';
+import { parseNodes } from './install/parse-nodes.ts';
+import { hypervisorLabel } from './install/workloads.ts';
 import type { Hypervisor } from '../api/hypervisor.ts';
 import { hypervisorKind } from '../api/kinds.ts';
 import { findCondition } from '../api/meta.ts';
-import { FailedError, UsageError } from '../base/errors.ts';
+import { FailedError, NotFoundError, toError, UsageError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { addBooleanFlag } from '../cli/boolean-flags.ts';
 import type { Context } from '../cli/context.ts';
@@ -195,22 +196,6 @@ async function print(context: Context, flags: InstallFlags, manifests: readonly 
   }
 }
 
-function parseNodes(text: string | undefined): NodeChoice | undefined {
-  if (text === undefined) return { labels: { [hypervisorLabel]: 'true' } };
-  if (text === 'none') return undefined;
-  const words = text.split(',').filter((word) => word !== '');
-  if (words.length === 0) throw new UsageError('--nodes: expected names, labels, or none');
-  if (!words.some((word) => word.includes('='))) return { names: words };
-  const labels = words.map((word): [string, string] => {
-    const [key = '', value, ...more] = word.split('=');
-    if (key === '' || value === undefined || more.length > 0) {
-      throw new UsageError(`--nodes ${text}: expected names as a,b or labels as rack=1`);
-    }
-    return [key, value];
-  });
-  return { labels: Object.fromEntries(labels) };
-}
-
 interface NodeFlags extends KubeFlags {
   readonly binary?: string;
   readonly nodeName?: string;
@@ -245,7 +230,13 @@ function configureNode(command: Command, context: Context): void {
   addKubeOptions(command);
   command.action(async (destination: string, _flags: unknown, invoked: Command) => {
     const flags = invoked.optsWithGlobals<NodeFlags>();
-    const read = (file: string): Promise<Buffer> => readFile(resolve(context.cwd, file));
+    const read = async (file: string): Promise<Buffer> => {
+      try {
+        return await readFile(resolve(context.cwd, file));
+      } catch (cause) {
+        throw new NotFoundError(`cannot read ${file}: ${toError(cause).message}`, { cause });
+      }
+    };
     const host = hostOf(destination);
     const nodeName = (flags.nodeName ?? host).toLowerCase();
     const binary = flags.binary === undefined ? undefined : await read(flags.binary);
