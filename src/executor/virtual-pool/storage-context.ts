@@ -78,7 +78,7 @@ export const longMs = 24 * 60 * 60_000;
 export const waitMs = 10_000;
 
 /** What nobody tells of when it changes: looked for this often, in milliseconds, and not ever more rarely. */
-const looks: Readonly<Record<string, number>> = { SecretNotFound: 5_000, SecretNotReady: 5_000, OutOfSpace: 30_000 };
+const looks: Readonly<Record<string, number>> = { SecretNotFound: 5_000, SecretNotReady: 5_000, OutOfSpace: 10_000 };
 
 /** When what a problem is about is looked at again; undefined where it is tried again ever more rarely. */
 export function lookAfterMs({ reason }: StorageProblem): number | undefined {
