@@ -127,7 +127,7 @@ async function placeAll(count: number, rules?: (index: number) => VirtualMachine
 
 /** The processor time for one machine of the last ones, in microseconds. */
 function placeNaively(count: number): { readonly microseconds: number } {
-  const snapshot = new Snapshot({ disk: none, image: none, pool: none, network: none });
+  const snapshot = new Snapshot({ disk: none, image: none, pool: none, network: none, machineSnapshot: none });
   for (let index = 0; index < nodeCount; index += 1) snapshot.setNode(makeNode(index));
   const measuredFrom = count - naiveSample;
   for (let index = 0; index < measuredFrom; index += 1) {
@@ -235,7 +235,7 @@ class MemoryApi {
       }) as never;
     let token = 0;
     const scheduler = new Scheduler({
-      snapshot: new Snapshot({ disk: none, image: none, pool: none, network: none }),
+      snapshot: new Snapshot({ disk: none, image: none, pool: none, network: none, machineSnapshot: none }),
       machines: client('machine'),
       hypervisors: client('node'),
       operations: { find: () => Promise.resolve(undefined) },

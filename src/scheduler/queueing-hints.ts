@@ -14,7 +14,7 @@ import { prepareTest } from './select-node.ts';
 import type { NodeChange, Snapshot } from './snapshot.ts';
 
 /** Kinds of objects that machines name. */
-export type NamedKind = 'VirtualDisk' | 'VirtualImage' | 'VirtualPool' | 'VirtualNetwork';
+export type NamedKind = 'VirtualDisk' | 'VirtualImage' | 'VirtualPool' | 'VirtualNetwork' | 'VirtualMachineSnapshot';
 
 /** More changed machines than this are not told apart. */
 const maxMachines = 256;
@@ -142,7 +142,7 @@ function isIn({ namespace, labels }: MachineInfo, { namespaces, selector }: Mach
   return namespaces.includes(namespace) && matchesSelector(selector, labels);
 }
 
-/** Whether a machine depends on one of the objects, clones' sources and pools included. */
+/** Whether a machine depends on one of the objects, what its disks are made from and pools included. */
 function isNamed({ namespace, spec }: MachineInfo, named: ReadonlySet<string>, { surroundings }: Snapshot): boolean {
   const is = (kind: NamedKind, name: string | undefined): boolean =>
     name !== undefined && named.has(nameOf(kind, kind === 'VirtualPool' ? '' : namespace, name));
@@ -150,7 +150,11 @@ function isNamed({ namespace, spec }: MachineInfo, named: ReadonlySet<string>, {
     if (name === undefined || depth > 5) return false;
     if (is('VirtualDisk', name)) return true;
     const disk = surroundings.disk(namespace, name);
-    return is('VirtualPool', disk?.spec.pool ?? 'default') || isDisk(disk?.spec.source?.clone?.name, depth + 1);
+    return (
+      is('VirtualPool', disk?.spec.pool ?? 'default') ||
+      is('VirtualMachineSnapshot', disk?.spec.source?.snapshot?.name) ||
+      isDisk(disk?.spec.source?.clone?.name, depth + 1)
+    );
   };
   return (
     (spec.volumes ?? []).some(

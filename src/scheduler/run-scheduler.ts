@@ -7,6 +7,7 @@ import { resourceOfKind } from '../api/kinds.ts';
 import type { VirtualDisk } from '../api/virtual-disk.ts';
 import type { VirtualImage } from '../api/virtual-image.ts';
 import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
+import type { VirtualMachineSnapshot } from '../api/virtual-machine-snapshot.ts';
 import type { VirtualMachine } from '../api/virtual-machine.ts';
 import type { VirtualNetwork } from '../api/virtual-network.ts';
 import type { VirtualPool } from '../api/virtual-pool.ts';
@@ -93,11 +94,13 @@ export async function placeMachines(
   const images = informer(client.resource<VirtualImage>(resourceOfKind('VirtualImage')));
   const pools = informer(client.resource<VirtualPool>(resourceOfKind('VirtualPool')));
   const networks = informer(client.resource<VirtualNetwork>(resourceOfKind('VirtualNetwork')));
+  const machineSnapshots = informer(client.resource<VirtualMachineSnapshot>(resourceOfKind('VirtualMachineSnapshot')));
   const snapshot = new Snapshot({
     disk: (namespace, name) => disks.get(`${namespace}/${name}`),
     image: (namespace, name) => images.get(`${namespace}/${name}`),
     pool: (name) => pools.get(name),
     network: (namespace, name) => networks.get(`${namespace}/${name}`),
+    machineSnapshot: (namespace, name) => machineSnapshots.get(`${namespace}/${name}`),
   });
   const record = recorder.record.bind(recorder);
   const operations = client.resource<VirtualMachineOperation>(resourceOfKind('VirtualMachineOperation'));
@@ -118,7 +121,7 @@ export async function placeMachines(
     reserve: scheduler.reserveMove.bind(scheduler),
     release: scheduler.releaseMove.bind(scheduler),
   });
-  const all = [nodeInformer, machineInformer, disks, images, pools, networks, moves];
+  const all = [nodeInformer, machineInformer, disks, images, pools, networks, machineSnapshots, moves];
   const running = [recorder.run(signal), ...all.map((one) => one.run(signal))];
   // Nothing is decided before everything is known.
   try {
@@ -139,6 +142,7 @@ export async function placeMachines(
   images.onChange((change) => scheduler.onNamed('VirtualImage', change));
   pools.onChange((change) => scheduler.onNamed('VirtualPool', change));
   networks.onChange((change) => scheduler.onNamed('VirtualNetwork', change));
+  machineSnapshots.onChange((change) => scheduler.onNamed('VirtualMachineSnapshot', change));
   targets.follow(moves, signal);
   await scheduler.run(signal);
   await Promise.all(running);

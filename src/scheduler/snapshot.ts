@@ -7,6 +7,7 @@ import type { Hypervisor } from '../api/hypervisor.ts';
 import { disksOf } from '../api/lookup.ts';
 import type { VirtualDisk } from '../api/virtual-disk.ts';
 import type { VirtualImage } from '../api/virtual-image.ts';
+import type { VirtualMachineSnapshot } from '../api/virtual-machine-snapshot.ts';
 import type { VirtualNetwork } from '../api/virtual-network.ts';
 import type { VirtualPool } from '../api/virtual-pool.ts';
 
@@ -16,6 +17,7 @@ export interface Surroundings {
   readonly image: (namespace: string, name: string) => VirtualImage | undefined;
   readonly pool: (name: string) => VirtualPool | undefined;
   readonly network: (namespace: string, name: string) => VirtualNetwork | undefined;
+  readonly machineSnapshot: (namespace: string, name: string) => VirtualMachineSnapshot | undefined;
 }
 
 /** Placed machines that keep others away, by the nodes they are on. */

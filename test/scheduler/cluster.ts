@@ -61,6 +61,8 @@ export interface Things {
     Record<string, VirtualPool['spec'] & { readonly states?: Readonly<Record<string, string>> }>
   >;
   readonly networks?: Readonly<Record<string, VirtualNetwork['spec']>>;
+  /** Snapshots of machines; `on` is left out for one that is not taken yet. */
+  readonly machineSnapshots?: Readonly<Record<string, { readonly on?: string }>>;
 }
 
 /** What the scheduler knows of a cluster. */
@@ -76,6 +78,10 @@ export function cluster(nodes: readonly Hypervisor[], things: Things = {}): Snap
       const { on = [], ...spec } = things.images?.[name] ?? {};
       const status = { nodes: on.map((nodeName) => ({ nodeName, phase: 'Ready' })) };
       return made('VirtualImage', name, things.images?.[name] && spec, status);
+    },
+    machineSnapshot: (_namespace, name) => {
+      const one = things.machineSnapshots?.[name];
+      return made('VirtualMachineSnapshot', name, one && { virtualMachine: 'web' }, { nodeName: one?.on });
     },
     pool: (name) => {
       const { states = {}, ...spec } = things.pools?.[name] ?? {};

@@ -200,6 +200,17 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
       { disks: { root: { source: { clone: { name: 'golden' } } }, golden: { on: 'good' } } },
     ],
     [
+      'has the snapshot that its disk is to be made from',
+      {},
+      {},
+      disk,
+      'the wrong one: VirtualMachineSnapshot "before" is on good',
+      {
+        disks: { root: { source: { snapshot: { name: 'before', volume: 'root' } } } },
+        machineSnapshots: { before: { on: 'good' } },
+      },
+    ],
+    [
       "has its disk's pool",
       { labels: { storage: 'ssd' } },
       {},
@@ -462,6 +473,14 @@ describe('volumes that are not there yet', () => {
     expect(
       choose(snapshot, machine('w3', { ...disk, nodeSelector: { [hostname]: first === 'a' ? 'b' : 'a' } })),
     ).toContain(`the wrong one: VirtualDisk "root" will be on ${first}`);
+  });
+
+  it('of a snapshot wait until it is taken', () => {
+    const root = { source: { snapshot: { name: 'before', volume: 'root' } } };
+    const wait = (machineSnapshots: Record<string, object>): string =>
+      choose(cluster([node('a')], { disks: { root }, machineSnapshots }), machine('web', disk));
+    expect(wait({})).toBe('1 node: 1 that would do once VirtualMachineSnapshot "before" exists');
+    expect(wait({ before: {} })).toBe('1 node: 1 that would do once VirtualMachineSnapshot "before" is taken');
   });
 
   it('of a shared pool are everywhere', () => {

@@ -8,7 +8,7 @@ import { unschedulableMessage } from '../../src/scheduler/unschedulable.ts';
 
 const none = (): undefined => undefined;
 const cluster = (nodes: readonly Hypervisor[]): Snapshot => {
-  const snapshot = new Snapshot({ disk: none, image: none, pool: none, network: none });
+  const snapshot = new Snapshot({ disk: none, image: none, pool: none, network: none, machineSnapshot: none });
   for (const one of nodes) snapshot.setNode(one);
   return snapshot;
 };

@@ -27,7 +27,7 @@ interface Request {
 }
 
 const none = (): undefined => undefined;
-const nowhere: Surroundings = { disk: none, image: none, pool: none, network: none };
+const nowhere: Surroundings = { disk: none, image: none, pool: none, network: none, machineSnapshot: none };
 
 /** See the head of this file. */
 export class SchedulerWorld {

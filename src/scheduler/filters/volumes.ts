@@ -6,7 +6,7 @@ import type { Snapshot } from '../snapshot.ts';
 
 const defaultPool = 'default';
 
-/** Disks that exist are where they are; disks, images and pools of a node are on that node; missing ones are waited for. */
+/** Disks that exist are where they are, those made from a snapshot where that is; disks, images and pools of a node are on that node; missing ones are waited for. */
 export const volumes: Filter = (machine, snapshot) => {
   const tests = (machine.spec.volumes ?? []).flatMap((volume) => {
     if (volume.virtualDisk !== undefined) return diskTests(volume.virtualDisk, machine, snapshot, 0);
@@ -30,9 +30,19 @@ function diskTests(name: string, machine: MachineInfo, snapshot: Snapshot, depth
   // It is made where its first machine is placed.
   const users = snapshot.diskUsers(namespace, name).filter((node) => snapshot.nodeOf(uid) !== node);
   if (users.length > 0) return [only(users, `VirtualDisk "${name}" will be on ${users.join(', ')}`), ...tests];
-  const { clone, image } = disk.spec.source ?? {};
+  const { clone, image, snapshot: origin } = disk.spec.source ?? {};
+  if (origin !== undefined) return [...tests, snapshotTest(origin.name, machine, snapshot)];
   const ofClone = clone === undefined || depth > 4 ? [] : diskTests(clone.name, machine, snapshot, depth + 1);
   return [...tests, ...ofClone, ...(image === undefined ? [] : imageTests(image.name, machine, snapshot))];
+}
+
+/** What a snapshot keeps is on the node where it was taken. */
+function snapshotTest(name: string, { namespace }: MachineInfo, { surroundings }: Snapshot): NodeTest {
+  const origin = surroundings.machineSnapshot(namespace, name);
+  if (origin === undefined) return always(`that would do once VirtualMachineSnapshot "${name}" exists`);
+  const home = origin.status?.nodeName ?? '';
+  if (home === '') return always(`that would do once VirtualMachineSnapshot "${name}" is taken`);
+  return only([home], `VirtualMachineSnapshot "${name}" is on ${home}`);
 }
 
 function imageTests(name: string, { namespace }: MachineInfo, { surroundings }: Snapshot): NodeTest[] {
