@@ -9,9 +9,11 @@ import { commands } from '../src/commands/registry.ts';
 /** @param argv The words after the program's name. */
 export async function main(argv: readonly string[]): Promise<void> {
   const interrupted = new AbortController();
+  let endedBy: NodeJS.Signals | undefined;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     // The second signal ends the process at once: the first may take its time to clean up.
     process.once(signal, () => {
+      endedBy = signal;
       interrupted.abort(new Error(`interrupted by ${signal}`));
     });
   }
@@ -44,4 +46,6 @@ export async function main(argv: readonly string[]): Promise<void> {
   };
 
   process.exitCode = await runProgram(argv, context, { version, commands });
+  // What was not finished ends by the signal, as by default: a shell then stops its script too, and shows 130 or 143.
+  if (endedBy !== undefined && process.exitCode !== 0) process.kill(process.pid, endedBy);
 }

@@ -1,6 +1,8 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
 import { createRequire } from 'node:module';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadProgram, usualCacheFile } from '../../bin/load-program.ts';
@@ -40,6 +42,33 @@ describe('the bundle', () => {
       expect(licenses).toContain(`\n${name} ${version} (`);
     }
     expect(licenses).toContain('Permission is hereby granted, free of charge');
+  });
+
+  it('ends by the signal that interrupted it, so that a shell stops its script', async () => {
+    const silent = createServer();
+    await once(silent.listen(0, '127.0.0.1'), 'listening');
+    const { port } = silent.address() as AddressInfo;
+    const kubeconfig = join(folder, 'silent-kubeconfig');
+    const cluster = { name: 'silent', cluster: { server: `http://127.0.0.1:${port}` } };
+    const context = { name: 'silent', context: { cluster: 'silent', user: 'me' } };
+    const users = [{ name: 'me', user: {} }];
+    writeFileSync(
+      kubeconfig,
+      JSON.stringify({ clusters: [cluster], contexts: [context], users, 'current-context': 'silent' }),
+    );
+    try {
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+        const connected = once(silent, 'connection');
+        const child = spawn(process.execPath, [virtctl, 'get', 'vm', '--kubeconfig', kubeconfig]);
+        const ended = once(child, 'exit');
+        const [socket] = (await connected) as [Socket];
+        child.kill(signal);
+        expect(await ended).toEqual([null, signal]);
+        socket.destroy();
+      }
+    } finally {
+      silent.close();
+    }
   });
 
   it('evaluates for --help only what help needs', () => {
