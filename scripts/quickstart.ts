@@ -253,11 +253,17 @@ async function clean(): Promise<void> {
     if (ours(['get', 'vm', name]).status === 0) show(['delete', 'vm', name, '--force']);
     await until('the machine to be gone', () => ours(['get', 'vm', name]).status === 3 || undefined);
   }
+  const others = othersObjects();
   // The control plane may be gone: after a reboot, or killed. The machine is not left behind for that.
   removeDomain(`default.${name}`);
   if (notes.standalone === true) {
     await stop('virtctl standalone', join(folder, 'standalone.pid'), 'standalone');
-    for (const path of [data, `${data}-executor`]) rmSync(path, { recursive: true, force: true });
+    if (others.length === 0) {
+      for (const path of [data, `${data}-executor`]) rmSync(path, { recursive: true, force: true });
+    } else {
+      say(`${data} stays, for what was made beside the quickstart: ${others.join(', ')}`);
+      say(`it is served again by: node ${virtctl} standalone`);
+    }
   }
   if (notes.libvirtd !== undefined && libvirtAnswers() && hasGuests()) {
     say('libvirtd goes on running: there are other machines');
@@ -280,6 +286,18 @@ async function clean(): Promise<void> {
     if (!['ENOENT', 'ENOTEMPTY', 'EBUSY'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
   }
   say('clean: what the quickstart made and started is gone (installed packages stay)');
+}
+
+/** What the control plane has beside what the quickstart made; when it does not answer, the domains that may be its own. */
+function othersObjects(): string[] {
+  if (notes.standalone !== true || !existsSync(data)) return [];
+  const made = ours(['get', 'vm,vdisk,vimg,vnet,vmsnap', '-A', '-o', 'name']);
+  if (made.status === 0) return made.stdout.split('\n').filter((line) => line !== '');
+  const { stdout } = spawnSync('virsh', ['-c', 'qemu:///system', 'list', '--all', '--name'], {
+    encoding: 'utf8',
+    timeout: 10_000,
+  });
+  return stdout.split('\n').filter((domain) => domain.includes('.') && domain !== `default.${name}`);
 }
 
 /** Ends and undefines a domain of ours that nobody else took away. */
