@@ -42,8 +42,8 @@ import {
 } from './round.ts';
 import { followMigration } from '../migration/follow-migration.ts';
 import { RunningMigrations } from '../migration/running-migrations.ts';
-import { domainName } from '../../api/virtual-machine.ts';
-import { toError } from '../../base/errors.ts';
+import { domainName, type VirtualMachine } from '../../api/virtual-machine.ts';
+import { toError, UnreachableError } from '../../base/errors.ts';
 import { parseObjectKey } from '../../kube/object.ts';
 import { isConflict } from '../../kube/status-error.ts';
 import type { ReconcileContext, ReconcileResult } from '../../reconcile/controller.ts';
@@ -102,10 +102,20 @@ export class MachineReconciler {
       else await runMachine(round);
       return { requeueAfterMs: round.requeueAfterMs };
     } catch (error) {
-      if (!isConflict(error)) throw error;
+      if (!isConflict(error)) {
+        this.#tellFailure(found, error, signal);
+        throw error;
+      }
       logger.debug('changed meanwhile, looking again', { error: toError(error) });
       return { requeueAfterMs: 20 };
     }
+  }
+
+  /** What no step has told in a condition. Lost connections and ends of the process are told elsewhere. */
+  #tellFailure(machine: VirtualMachine, error: unknown, signal: AbortSignal): void {
+    if (signal.aborted || error instanceof UnreachableError) return;
+    const note = `failed, and is tried again: ${toError(error).message}`;
+    this.#options.record({ regarding: machine, type: 'Warning', reason: 'ReconcileFailed', action: 'Reconcile', note });
   }
 }
 
