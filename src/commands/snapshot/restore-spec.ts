@@ -5,6 +5,9 @@ import type { VirtualMachineOperation } from '../../api/virtual-machine-operatio
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
 import { FailedError } from '../../base/errors.ts';
 import type { ResourceClient } from '../../kube/resource-client.ts';
+import { isConflict } from '../../kube/status-error.ts';
+
+const maxConflicts = 10;
 
 /**
  * Puts the spec back that a Revert has noted, which failed because its executor may not.
@@ -20,14 +23,21 @@ export async function restoreSpec(
   const noted = status?.context?.[specThenNote];
   if (status?.reason !== 'SpecForbidden' || noted === undefined) return false;
   const ref = { namespace: metadata.namespace, name: spec.virtualMachine };
-  const machine = await machines.get(ref, { signal });
-  const patch = restoredSpec(JSON.parse(noted) as DataObject, JSON.parse(JSON.stringify(machine.spec)) as DataObject);
-  if (patch === undefined) {
-    throw new FailedError('a secret of the spec of the snapshot was not kept, and is nowhere now', {
-      hint: 'put it back by hand, or use --force',
-    });
+  for (let conflicts = 0; ; conflicts += 1) {
+    const machine = await machines.get(ref, { signal });
+    const patch = restoredSpec(JSON.parse(noted) as DataObject, JSON.parse(JSON.stringify(machine.spec)) as DataObject);
+    if (patch === undefined) {
+      throw new FailedError('a secret of the spec of the snapshot was not kept, and is nowhere now', {
+        hint: 'put it back by hand, or use --force',
+      });
+    }
+    const { uid, resourceVersion } = machine.metadata;
+    try {
+      await machines.mergePatch(ref, { metadata: { uid, resourceVersion }, spec: patch }, { signal });
+      return true;
+    } catch (error) {
+      // The executor writes status at any time.
+      if (!isConflict(error) || conflicts >= maxConflicts) throw error;
+    }
   }
-  const { uid, resourceVersion } = machine.metadata;
-  await machines.mergePatch(ref, { metadata: { uid, resourceVersion }, spec: patch }, { signal });
-  return true;
 }

@@ -34,6 +34,11 @@ export async function prepareRevert(run: OperationRun, context: RevertContext): 
   const revert = run.operation.spec.revert;
   const then = await specThen(run, snapshot);
   const differences = then === undefined ? [] : specDifferences(then, specNow(run));
+  if (differences.length > 0) {
+    // The operation may have been asked for after the spec was put back, and this round have begun before.
+    const fresh = await context.snapshots.machines.find(refOf(machine), { signal });
+    if (fresh?.metadata.generation !== machine.metadata.generation) return 20;
+  }
   if (differences.length > 0 && revert?.restoreSpec !== true && revert?.force !== true) {
     throw new OperationFailedError(
       'SpecDiffers',
