@@ -10,7 +10,7 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { chooseMode } from './choose-mode.ts';
-import { hasJob } from './domain-job.ts';
+import { hasJob, letGoOn } from './domain-job.ts';
 import { findMade, isTaken } from './find-made.ts';
 import { finishSnapshot, quiescedNote } from './finish-snapshot.ts';
 import { fileExists } from './image-files.ts';
@@ -83,6 +83,7 @@ async function judge(
     return fail(context, snapshot, problem, signal);
   }
   if (await hasJob(view.domain, signal)) return { hold: true, requeueAfterMs: pollMs };
+  if (await letGoOn(snapshot, view, signal)) return { hold: true, requeueAfterMs: 0 };
   // Whatever libvirt said, it is looked whether it happened: an answer may be lost on the way.
   const made = await findMade(snapshot, view, signal);
   if (made !== undefined) {
