@@ -66,7 +66,16 @@ export async function takeSnapshot(
   const result = await judge(context, snapshot, input, view, work);
   if (result !== 'begin') return result;
   context.work.forget(workName(snapshot));
-  return view === undefined ? { hold: false } : start(context, snapshot, input, view);
+  if (view === undefined) return { hold: false };
+  // What was chosen was for the machine as it was: one that went off or was paused meanwhile is looked at anew.
+  return stateWord(view) === snapshot.status.domainState
+    ? start(context, snapshot, input, view)
+    : begin(context, snapshot, input);
+}
+
+/** The state of a domain in libvirt's word for a snapshot. */
+function stateWord({ state }: DomainView): string {
+  return state === 'off' ? 'shutoff' : state;
 }
 
 /** Looks what became of a snapshot that was begun; `begin` when nothing did. */
@@ -174,7 +183,7 @@ async function begin(
           mode: chosen.mode,
           memory: chosen.memory,
           memoryFile,
-          domainState: view.state === 'off' ? 'shutoff' : view.state,
+          domainState: stateWord(view),
           disks,
           notKept: left.length === 0 ? undefined : left,
         },
