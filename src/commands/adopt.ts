@@ -222,7 +222,8 @@ class Adopter {
     const { signal, stderr } = this.#context;
     const kinds = { snapshots: domain.snapshots, checkpoints: domain.checkpoints };
     for (const [word, points] of Object.entries(kinds)) {
-      const names = (await points.list({ signal })).map(({ name }) => name);
+      // libvirt lists them in the order of a hash table with a seed of its own for each process.
+      const names = (await points.list({ signal })).map(({ name }) => name).sort();
       if (names.length === 0) continue;
       stderr.write(`domain ${domain.name}: its ${word} stay virsh's alone: ${names.join(', ')}\n`);
     }
