@@ -42,6 +42,8 @@ export interface VerbFlags extends KubeFlags, SelectionFlags {
 export type PreparedVerb = Verb & {
   /** The name of a Secret that the operation refers to and nobody else: it goes when the operation is over. */
   readonly ownSecret?: string | undefined;
+  /** Set when the machine is what the verb would make it, as `on node-2`: then nothing is written. */
+  readonly already?: string;
 };
 
 /** A kind of ours as the client addresses it. */
@@ -139,6 +141,7 @@ async function runOne(
   prepare: (machine: VirtualMachine, client: KubeClient) => PreparedVerb | Promise<PreparedVerb>,
 ): Promise<string | undefined> {
   const verb = await prepare(found, client);
+  if (verb.already !== undefined) return `already ${verb.already}`;
   const { machine, plan } = await writeRunStrategy(machines, found, verb, context.signal);
   const ref = { namespace: machine.metadata.namespace, name: machine.metadata.name ?? '' };
   const wait = { signal: context.signal, timeoutMs: flags.timeout };

@@ -1,10 +1,13 @@
 import { Option, type Command } from 'commander';
 import { cancelMigrations } from './migrate/cancel-migrations.ts';
+import { checkTarget } from './migrate/check-target.ts';
+import type { Hypervisor } from '../api/hypervisor.ts';
+import { hypervisorKind } from '../api/kinds.ts';
 import { UsageError } from '../base/errors.ts';
 import type { Context } from '../cli/context.ts';
 import { parseDuration } from '../cli/duration.ts';
 import { addExamples } from '../cli/examples.ts';
-import { addVerbOptions, runMachineVerb, type VerbFlags } from '../cli/machine-verb.ts';
+import { addVerbOptions, resourceTypeOf, runMachineVerb, type VerbFlags } from '../cli/machine-verb.ts';
 
 interface MigrateFlags extends VerbFlags {
   readonly to?: string;
@@ -42,19 +45,31 @@ export function configure(command: Command, context: Context): void {
       await cancelMigrations(context, names, flags);
       return;
     }
-    const { to, copyStorage, bandwidth, giveUpAfter, postCopy, autoConverge } = flags;
+    const { copyStorage, bandwidth, giveUpAfter, postCopy, autoConverge } = flags;
+    const nodeName = flags.to?.replace(/^(node|hv|hypervisors?)\//, '');
+    if (nodeName === '') throw new UsageError('--to: expected the name of a node');
     const migrate = {
-      ...(to === undefined ? {} : { nodeName: to.replace(/^(node|hv|hypervisors?)\//, '') }),
+      ...(nodeName === undefined ? {} : { nodeName }),
       ...(copyStorage === undefined ? {} : { copyStorage }),
       ...(bandwidth === undefined ? {} : { bandwidthMiBPerSecond: bandwidth }),
       ...(giveUpAfter === undefined ? {} : { timeoutSeconds: Math.max(1, Math.ceil(giveUpAfter / 1000)) }),
       ...(postCopy === true ? { postCopy } : {}),
       ...(autoConverge === true ? { autoConverge } : {}),
     };
-    await runMachineVerb(context, names, flags, flags.wait ? 'migrated' : 'asked to migrate', () => ({
-      verb: 'Migrate',
-      parameters: { migrate },
-    }));
+    await runMachineVerb(
+      context,
+      names,
+      flags,
+      flags.wait ? 'migrated' : 'asked to migrate',
+      async (machine, client) => {
+        const verb = { verb: 'Migrate', parameters: { migrate } } as const;
+        if (nodeName === undefined) return verb;
+        if (nodeName === machine.spec.nodeName) return { ...verb, already: `on ${nodeName}` };
+        const hypervisors = client.resource<Hypervisor>(resourceTypeOf(hypervisorKind));
+        await checkTarget(hypervisors, machine, nodeName, context.signal);
+        return verb;
+      },
+    );
   });
 }
 

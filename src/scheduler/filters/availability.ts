@@ -2,7 +2,7 @@ import { isTolerated } from '../label-match.ts';
 import type { Filter } from '../plugin.ts';
 
 /** The taint that stands for spec.unschedulable, as on Kubernetes' nodes. */
-const cordonTaint = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' } as const;
+export const cordonTaint = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' } as const;
 
 /** The node reports, is ready, and is not cordoned. */
 export const availability: Filter = (machine) => {
