@@ -155,6 +155,33 @@ describe('disks on real libvirt', () => {
     await expect(stat(join(folder, 'found.raw'))).rejects.toThrow('ENOENT');
   });
 
+  it('knows a domain that names the volume by its pool: no clone while it runs, no deletion while it is defined', async () => {
+    await make('pooled', { capacity: '4Mi', format: 'raw' });
+    const { path = '' } = (await ready('pooled')).status ?? {};
+    const file = join(node.libvirtd.dir, 'outsider.xml');
+    await writeFile(
+      file,
+      `<domain type='qemu'><name>outsider</name><memory unit='MiB'>32</memory>
+       <os><type arch='x86_64' machine='q35'>hvm</type></os><devices><disk type='volume' device='disk'>
+       <driver name='qemu' type='raw'/><source pool='local' volume='default.pooled.raw'/><target dev='vda' bus='virtio'/>
+       </disk></devices></domain>`,
+    );
+    await node.libvirtd.virsh('define', file);
+    await node.libvirtd.virsh('start', 'outsider');
+    await make('pooled-copy', { format: 'raw', source: { clone: { name: 'pooled' } } });
+    const held = await until('pooled-copy', (disk) => condition(disk, 'Ready')?.reason === 'SourceNotReady');
+    expect(condition(held, 'Ready')?.message).toBe('VirtualDisk "pooled" is written to by outsider; stop it first');
+    await node.libvirtd.virsh('destroy', 'outsider');
+    await ready('pooled-copy');
+    await disks.delete(at('pooled'));
+    const waiting = await until('pooled', (disk) => condition(disk, 'InUse')?.status === 'True');
+    expect(waiting.status?.message).toBe('deletion waits for domain outsider');
+    expect((await stat(path)).isFile()).toBe(true);
+    await node.libvirtd.virsh('undefine', 'outsider');
+    await Promise.all([gone('pooled'), gone('pooled-copy')]);
+    await expect(stat(path)).rejects.toThrow('ENOENT');
+  });
+
   it('never touches a volume that it did not make, and never makes a lost one anew', async () => {
     const path = join(folder, 'default.theirs.raw');
     await writeFile(path, pattern(MiB));
