@@ -258,6 +258,33 @@ describe('storage pools on real libvirt', () => {
     await until('elsewhere', (one) => one === undefined);
   });
 
+  it('is neither left nor deleted under a domain that names a volume of it, and says which', async () => {
+    const path = join(node.libvirtd.dir, 'lent');
+    await make('lent', { pool: { type: 'dir', target: { path } } });
+    await until('lent', isReady);
+    const file = join(node.libvirtd.dir, 'outsider.xml');
+    await writeFile(
+      file,
+      `<domain type='qemu'><name>outsider</name><memory unit='MiB'>32</memory>
+       <os><type arch='x86_64' machine='q35'>hvm</type></os><devices><disk type='volume' device='disk'>
+       <source pool='lent' volume='data.raw'/><target dev='vda' bus='virtio'/></disk></devices></domain>`,
+    );
+    await node.libvirtd.virsh('vol-create-as', 'lent', 'data.raw', '1M');
+    await node.libvirtd.virsh('define', file);
+    await pools.mergePatch({ name: 'lent' }, { spec: { nodeSelector: { matchLabels: { disk: 'nvme' } } } });
+    const kept = await until('lent', (one) => one?.status?.nodes?.[0]?.message !== undefined);
+    expect(kept.status?.nodes?.[0]?.message).toBe(
+      'the node is no longer selected, but the pool is in use by domain outsider',
+    );
+    await pools.delete({ name: 'lent' });
+    const waiting = await until('lent', (one) => condition(one as VirtualPool, 'InUse')?.status === 'True');
+    expect(condition(waiting, 'InUse')?.message).toBe('deletion waits for domain outsider on node node-1');
+    expect(await node.libvirtd.virsh('pool-list', '--name')).toContain('lent');
+    await node.libvirtd.virsh('undefine', 'outsider');
+    await until('lent', (one) => one === undefined);
+    expect(await node.libvirtd.virsh('pool-list', '--all', '--name')).not.toContain('lent');
+  });
+
   it('is not deleted while a disk is in it, and says which', async () => {
     const path = join(node.libvirtd.dir, 'used');
     await make('used', { pool: { type: 'dir', target: { path } } });

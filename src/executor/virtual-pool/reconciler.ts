@@ -14,9 +14,11 @@ import {
   lookAfterMs,
   problemOf,
   StorageProblem,
+  waitMs,
   type StorageContext,
 } from './storage-context.ts';
 import { tellChange } from './tell-change.ts';
+import { domainsInPool } from '../virtual-disk/disk-users.ts';
 import { mergePatchOf } from '../status-patch.ts';
 import { memberAt, textOf } from '../virtual-machine/same-value.ts';
 import { formatBytes, parseQuantity } from '../../api/quantity.ts';
@@ -36,6 +38,7 @@ export const poolFinalizer = 'virtctl.dev/pool';
 type NodeLine = NonNullable<VirtualPoolStatus['nodes']>[number];
 
 const defaultRefreshSeconds = 300;
+const waitsWord = 'deletion waits for ';
 /** Building a file system or a volume group takes its time. */
 const buildTimeoutMs = 30 * 60_000;
 
@@ -120,7 +123,7 @@ export class PoolReconciler {
     const isNews = mine?.observedGeneration !== pool.metadata.generation && (pool.spec.overlay ?? []).length > 0;
     if (drift.length === 0 && !isNews) {
       const running = (await there.isActive({ signal })) ? poolDrift(pool, readPool(await there.xml({ signal }))) : [];
-      if (running.length === 0 || this.#inUseBy(pool, this.#context.nodeName).length > 0) return running;
+      if (running.length === 0 || (await this.#usersHere(pool, signal)).length > 0) return running;
       await during('DefineFailed', () => there.destroy({ signal }));
       return [];
     }
@@ -129,7 +132,7 @@ export class PoolReconciler {
     await during('DefineFailed', () => libvirtOf(this.#context).pools.defineXml(xml, { signal }));
     if (!(await there.isActive({ signal }))) return [];
     // What is in use goes on as it is: stopping a pool can take its volumes away.
-    if (this.#inUseBy(pool, this.#context.nodeName).length > 0) return drift;
+    if ((await this.#usersHere(pool, signal)).length > 0) return drift;
     await during('DefineFailed', () => there.destroy({ signal }));
     return [];
   }
@@ -233,6 +236,17 @@ export class PoolReconciler {
     return [...disks, ...images].sort();
   }
 
+  /** Who is in the pool on this node: objects, else domains of libvirt that name its volumes. */
+  async #usersHere(pool: VirtualPool, signal: AbortSignal): Promise<string[]> {
+    const objects = this.#inUseBy(pool, this.#context.nodeName);
+    return objects.length > 0 ? objects : this.#domainsIn(pool, signal);
+  }
+
+  async #domainsIn(pool: VirtualPool, signal: AbortSignal): Promise<string[]> {
+    const names = await domainsInPool(libvirtOf(this.#context), poolName(pool), signal);
+    return names.map((name) => `domain ${name}`);
+  }
+
   /** The object is to go. */
   async #release(
     pool: VirtualPool,
@@ -245,7 +259,16 @@ export class PoolReconciler {
       if (mine !== undefined) await this.#report(pool, mine, { line: mine, waitsFor: users }, signal);
       return { requeueAfterMs: 30_000 };
     }
-    if (mine !== undefined) await this.#remove(pool, mine, signal);
+    if (mine !== undefined) {
+      // Told in the node's line, since every node sees its own domains only.
+      const domains = await this.#domainsIn(pool, signal);
+      if (domains.length > 0) {
+        const line = { ...mine, message: `${waitsWord}${namesOf(domains)} on node ${mine.nodeName}` };
+        await this.#report(pool, line, { line }, signal);
+        return { requeueAfterMs: waitMs };
+      }
+      await this.#remove(pool, mine, signal);
+    }
     // What a node that is gone for good had is nobody's to remove.
     const known = new Set(this.#context.nodes().map(({ name }) => name));
     const fresh = await this.#context.pools.find(refOf(pool), { signal });
@@ -259,7 +282,7 @@ export class PoolReconciler {
 
   /** The node is no longer selected. */
   async #leave(pool: VirtualPool, mine: NodeLine, signal: AbortSignal): Promise<ReconcileResult | undefined> {
-    const users = this.#inUseBy(pool, this.#context.nodeName);
+    const users = await this.#usersHere(pool, signal);
     if (users.length === 0) {
       await this.#remove(pool, mine, signal);
       return undefined;
@@ -310,12 +333,12 @@ export class PoolReconciler {
       a.nodeName < b.nodeName ? -1 : 1,
     );
     const wanted = pool.spec.active === false ? 'inactive' : 'running';
-    const ready = nodes.filter((one) => one.state === wanted && one.message === undefined);
+    const ready = nodes.filter((one) => one.state === wanted && (one.message === undefined || isWaiting(one)));
     const sum = (member: 'capacity' | 'available'): string => {
       const sizes = nodes.map((one) => parseQuantity(one[member] ?? '0') ?? 0);
       return formatBytes(pool.spec.shared === true ? Math.max(0, ...sizes) : sizes.reduce((all, one) => all + one, 0));
     };
-    const failed = nodes.find((one) => one.message !== undefined);
+    const failed = nodes.find((one) => one.message !== undefined && !isWaiting(one));
     const generation = pool.metadata.generation;
     const isReady = ready.length > 0 && selected.every((name) => ready.some((one) => one.nodeName === name));
     let conditions = setCondition(
@@ -353,13 +376,14 @@ export class PoolReconciler {
       );
     }
     const users = outcome.waitsFor ?? [];
+    const waits = users.length > 0 ? `${waitsWord}${namesOf(users)}` : (nodes.find(isWaiting)?.message ?? '');
     conditions = setCondition(
       conditions,
       {
         type: 'InUse',
-        status: users.length > 0,
-        reason: users.length > 0 ? 'InUse' : 'NotInUse',
-        message: users.length > 0 ? `deletion waits for ${namesOf(users)}` : '',
+        status: waits !== '',
+        reason: waits === '' ? 'NotInUse' : 'InUse',
+        message: waits,
         observedGeneration: generation,
       },
       nowMs,
@@ -415,6 +439,11 @@ async function during<T>(reason: string, work: () => Promise<T>): Promise<T> {
     if (error instanceof StorageProblem || !(error instanceof Error) || error.name !== 'LibvirtError') throw error;
     throw problemOf(error, reason, 'the pool');
   }
+}
+
+/** Whether a line says that the node's domains hold the pool's deletion up. */
+function isWaiting({ message }: NodeLine): boolean {
+  return message?.startsWith(waitsWord) === true;
 }
 
 function without(line: NodeLine): NodeLine {
