@@ -24,6 +24,7 @@ import { executorMetrics } from './metrics/executor-metrics.ts';
 import { Counter, Histogram } from './metrics/exposition.ts';
 import { openOutlet } from './metrics/outlet.ts';
 import { DiskSecrets } from './virtual-disk/disk-secrets.ts';
+import { FileHolds } from './virtual-disk/file-holds.ts';
 import { Media } from './virtual-machine/media.ts';
 import { MigrationReceiver } from './migration/receive-machine.ts';
 import { MachineReconciler } from './virtual-machine/reconciler.ts';
@@ -199,6 +200,7 @@ class Executor {
       clock,
       onReconciled,
     });
+    const fileHolds = new FileHolds();
     const snapshots = new MachineSnapshots({
       nodeName,
       folder: join(options.dataFolder, 'snapshots'),
@@ -227,6 +229,7 @@ class Executor {
         secrets: client.resource<SecretObject>(builtin.secrets),
         libvirt: () => this.#supervisor.current,
       }),
+      fileHolds,
       diskUsers: (namespace, name) => this.#caches.usersOf('VirtualDisk', namespace, name),
       snapshots,
       libvirt: () => this.#supervisor.current,
@@ -261,6 +264,7 @@ class Executor {
       client,
       nodeName,
       spoolFolder: join(options.dataFolder, 'images'),
+      fileHolds,
       libvirt: () => this.#supervisor.current,
       usersOf: (kind, namespace, name) => this.#caches.usersOf(kind, namespace, name),
       onObject: (kind, key) => this.#enqueueUsers(kind, key),

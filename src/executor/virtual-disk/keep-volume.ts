@@ -16,6 +16,7 @@ import {
   waitMs,
   type StorageContext,
 } from '../virtual-pool/storage-context.ts';
+import { ConflictError } from '../../base/errors.ts';
 import { formatBytesRounded } from '../../api/quantity.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { Pool } from '../../libvirt/objects/pools.ts';
@@ -86,6 +87,29 @@ async function resizeVolume(
       `shrinking ${change} destroys what is stored behind the new end; set allowShrink: true to do it nevertheless`,
     );
   }
+  const { namespace = '', name = '' } = disk.metadata;
+  const hold = context.fileHolds.take(
+    new Map([[path, 'write']]),
+    `VirtualDisk ${namespace}/${name} is being resized ${change}`,
+  );
+  // Soon over, and then there is somebody else to be asked, or nobody.
+  if (hold.busy !== undefined) throw new ConflictError(hold.busy);
+  try {
+    return await resizeHeld(context, disk, volume, path, { wanted, isShrink, change }, signal);
+  } finally {
+    hold.release();
+  }
+}
+
+/** What {@link resizeVolume} does while nobody starts a machine with the disk. */
+async function resizeHeld(
+  context: StorageContext,
+  disk: VirtualDisk,
+  volume: Volume,
+  path: string,
+  { wanted, isShrink, change }: { readonly wanted: number; readonly isShrink: boolean; readonly change: string },
+  signal: AbortSignal,
+): Promise<StorageProblem | undefined> {
   const [running] = await domainsWith(libvirtOf(context), path, true, signal);
   if (running !== undefined && isShrink) {
     return new StorageProblem('ShrinkRefused', `shrinking ${change} has to wait until ${running.domain.name} is off`);

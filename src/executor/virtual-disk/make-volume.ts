@@ -2,7 +2,7 @@
 import { encryptionOf } from './disk-secrets.ts';
 import { isOnThisNode } from './disk-places.ts';
 import { resizeLuks } from './keep-volume.ts';
-import { originOf } from './origin.ts';
+import { originOf, type Origin } from './origin.ts';
 import { reportDisk } from './report-disk.ts';
 import { formatOf, partitionName, volumeName, volumeXml } from './volume-definition.ts';
 import { describeVolume, findVolume } from './volume-facts.ts';
@@ -89,9 +89,41 @@ async function makeIn(
     { phase: 'Creating', ready, status: { nodeName, pool: there.name, volume: name } },
     signal,
   );
-  // The snapshot waits for a copy that status tells of: one that was being merged before must not be copied.
-  if (disk.spec.source?.snapshot !== undefined) await originOf(context, disk, format, signal);
-  if (found !== undefined) await found.delete({ signal });
+  const hold = holdSource(context, disk, origin);
+  try {
+    // The snapshot waits for a copy that status tells of, the start of a machine for one that holds its disk: one that was
+    // being merged, or written to, before that must not be copied.
+    const { snapshot, clone } = disk.spec.source ?? {};
+    if (snapshot !== undefined || clone !== undefined) await originOf(context, disk, format, signal);
+    if (found !== undefined) await found.delete({ signal });
+    await fillVolume(context, disk, there, { name, format, type, origin }, signal);
+  } finally {
+    hold.release();
+  }
+  await done(context, started, pool, there, await there.volume(name, { signal }), signal);
+}
+
+/** What is copied is not written to meanwhile: no machine is started with it. */
+function holdSource(context: StorageContext, disk: VirtualDisk, { path }: Origin): { readonly release: () => void } {
+  const { namespace = '', name = '' } = disk.metadata;
+  const files = new Map(path === undefined ? [] : [[path, 'read'] as const]);
+  const hold = context.fileHolds.take(
+    files,
+    `its disk ${path ?? ''} is being copied to VirtualDisk ${namespace}/${name}`,
+  );
+  if (hold.busy !== undefined) throw new StorageProblem('SourceNotReady', hold.busy);
+  return hold;
+}
+
+/** Makes the volume with what is to be in it. */
+async function fillVolume(
+  context: StorageContext,
+  disk: VirtualDisk,
+  there: Pool,
+  what: { readonly name: string; readonly format: string; readonly type: string; readonly origin: Origin },
+  signal: AbortSignal,
+): Promise<void> {
+  const { name, format, type, origin } = what;
   const xml = volumeXml(disk, name, format, origin.bytes, type, origin);
   await context.diskSecrets.ensure(disk, signal);
   const flags = {
@@ -101,17 +133,14 @@ async function makeIn(
   };
   // A connection of its own: a daemon takes a few calls of one connection at a time only.
   const own = await libvirtOf(context).duplicate(signal);
-  let volume: Volume;
   try {
     const ownPool = await own.pools.byName(there.name, { signal });
-    volume =
-      origin.copyOf === undefined
-        ? await ownPool.createVolume(xml, flags)
-        : await ownPool.cloneVolume(xml, origin.copyOf, flags);
+    if (origin.copyOf === undefined) await ownPool.createVolume(xml, flags);
+    else await ownPool.cloneVolume(xml, origin.copyOf, flags);
   } finally {
     await own.close();
   }
-  volume = await there.volume(name, { signal });
+  const volume = await there.volume(name, { signal });
   if (origin.inside !== undefined) {
     const { path, snapshot } = origin.inside;
     await exportInternal(path, snapshot, { path: await volume.path({ signal }), format }, signal);
@@ -121,7 +150,6 @@ async function makeIn(
     if (encryptionOf(disk) === undefined) await volume.resize(origin.bytes, { signal, timeoutMs: longMs });
     else await resizeLuks(context, disk, { path: await volume.path({ signal }), format }, origin.bytes, false, signal);
   }
-  await done(context, started, pool, there, volume, signal);
 }
 
 /** The partition that a disk is to be; the one that it was to be when the executor was killed. */

@@ -22,6 +22,8 @@ export interface Origin {
   readonly backing?: BackingFile | undefined;
   /** The volume is a copy of it. */
   readonly copyOf?: Volume | undefined;
+  /** The file that is read. */
+  readonly path?: string | undefined;
   /** The volume is a copy of a snapshot inside of a qcow2 file. */
   readonly inside?: { readonly path: string; readonly snapshot: string } | undefined;
 }
@@ -70,7 +72,7 @@ export async function originOf(
     const found = await snapshotFile(context, libvirt, namespace, snapshot, signal);
     if (found.inside !== undefined) {
       if (wanted !== undefined && wanted < found.inside.bytes) throw tooSmall(found.inside.bytes, wanted);
-      return { bytes: Math.max(wanted ?? 0, found.inside.bytes), inside: found.inside };
+      return { bytes: Math.max(wanted ?? 0, found.inside.bytes), inside: found.inside, path: found.inside.path };
     }
     ({ path, format: known } = found);
     mode = snapshot.mode ?? 'Copy';
@@ -80,7 +82,7 @@ export async function originOf(
   if (imported !== undefined) refuseForeign(source.xml, imported.format, sourceFormat, path);
   if (wanted !== undefined && wanted < capacityBytes) throw tooSmall(capacityBytes, wanted);
   const bytes = Math.max(wanted ?? 0, capacityBytes);
-  if (mode === 'Copy') return { bytes, copyOf: source.volume };
+  if (mode === 'Copy') return { bytes, copyOf: source.volume, path };
   if (format !== 'qcow2') {
     throw new StorageProblem('CreateFailed', `an overlay has to be qcow2, not ${format}`, { isFinal: true });
   }

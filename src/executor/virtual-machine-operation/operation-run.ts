@@ -10,6 +10,7 @@ import type { virtualMachineOperationReasons } from '../../api/virtual-machine-o
 import { toKubernetesTime } from '../../base/clock.ts';
 import { FailedError } from '../../base/errors.ts';
 import type { ResourceClient } from '../../kube/resource-client.ts';
+import type { FileHold } from '../virtual-disk/file-holds.ts';
 import { readDomain, type DomainView, type LibvirtCallOptions } from '../virtual-machine/domain-view.ts';
 import type { MachineStatus } from '../virtual-machine/machine-status.ts';
 import type { ShutdownRequests } from '../virtual-machine/power.ts';
@@ -49,6 +50,8 @@ export interface OperationContext {
   readonly notReady: Error | undefined;
   /** What lasts one run of the machine is new for the next; see renew-volumes.ts. */
   readonly renewVolumes: (view: DomainView) => Promise<void>;
+  /** Keeps others from the files of its disks while it is started. */
+  readonly holdFiles: () => FileHold;
   readonly nodeName: string;
   /** Milliseconds since 1970. */
   readonly now: () => number;

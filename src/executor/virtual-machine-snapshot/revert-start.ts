@@ -3,7 +3,8 @@ import { fileExists } from './image-files.ts';
 import { devicesWithFiles } from './machine-disks.ts';
 import { layersOf, loadMs, pollMs, revertWork, snapshotOf, type RevertContext } from './revert-context.ts';
 import { readDomain, type DomainView } from '../virtual-machine/domain-view.ts';
-import { beginStart, beginStop, continueStart, destroy } from '../virtual-machine/power.ts';
+import { beginStop, destroy } from '../virtual-machine/power.ts';
+import { bootMachine } from '../virtual-machine-operation/boot-machine.ts';
 import type { DataObject } from '../virtual-machine/same-value.ts';
 import {
   OperationFailedError,
@@ -13,7 +14,7 @@ import {
 import { analyse } from '../../analyser/analyse.ts';
 import { render } from '../../convertor/render.ts';
 import { objectKey } from '../../kube/object.ts';
-import { isInvalidState, LibvirtError } from '../../libvirt/errors.ts';
+import { isInvalidState } from '../../libvirt/errors.ts';
 import { maxReportedBytes } from '../../xml/reader.ts';
 
 /** Internal: libvirt goes back, and leaves the guest paused where its memory was kept. */
@@ -98,27 +99,13 @@ export async function startReverted(run: OperationRun, context: RevertContext): 
     throw new OperationFailedError('LibvirtError', notReady?.message ?? 'its domain is not defined');
   const boot = run.notes['newBoot'] ?? '';
   if (status.power.boot === boot && status.power.bootStep === undefined) return run.goTo('Cleaning');
-  if (status.power.boot !== boot) {
-    await status.note({ power: beginStart(boot), printableStatus: 'Starting', failures: null });
-  }
-  try {
-    run.view = await continueStart(
-      run.view ?? view,
-      status.power,
-      { paused: after === 'Paused', discardSavedState: true },
-      {
-        wanted,
-        note: (notes) => status.note(notes),
-        startedFor: strategy,
-        boots: status.next.domain?.boots ?? 0,
-        now,
-        options,
-      },
-    );
-  } catch (error) {
-    if (error instanceof LibvirtError) await status.note({ power: { bootStep: null } });
-    throw error;
-  }
+  const waitMs = await bootMachine(run, {
+    view: run.view ?? view,
+    wanted,
+    how: { paused: after === 'Paused', discardSavedState: true },
+    startedFor: strategy,
+  });
+  if (waitMs !== undefined) return waitMs;
   return run.goTo('Cleaning');
 }
 

@@ -4,12 +4,17 @@
 import { countFailure } from './crash-backoff.ts';
 import { readDomain } from './domain-view.ts';
 import { failureNotes, failuresOf, lastEnd } from './failure-notes.ts';
+import { holdFiles } from './hold-files.ts';
+import { NotReadyError } from './not-ready-error.ts';
 import { noticeEnd } from './notice-end.ts';
 import { powerAction } from './power-policy.ts';
 import { beginStart, beginStop, continueStart, continueStop, destroy } from './power.ts';
 import { renewVolumes } from './renew-volumes.ts';
 import { lookAgain, messageOf, tellEvent, type Round } from './round.ts';
 import { LibvirtError } from '../../libvirt/errors.ts';
+
+/** How soon files that somebody works on are looked at again, in milliseconds. */
+const busyMs = 500;
 
 /** Does the next step towards what the run strategy wants. */
 export async function keepPower(round: Round): Promise<void> {
@@ -18,7 +23,7 @@ export async function keepPower(round: Round): Promise<void> {
   const now = round.parts.clock.now();
   // A start that was cut off goes on, unless it is not wanted any more.
   if (status.power.bootStep !== undefined && strategy !== 'Halted') {
-    await startMachine(round);
+    await startMachine(round, false);
     return;
   }
   const action = powerAction({
@@ -40,9 +45,7 @@ export async function keepPower(round: Round): Promise<void> {
       return;
     case 'start':
       if (round.wanted === undefined || round.view === undefined) return;
-      await renewVolumes(round);
-      await status.note({ power: beginStart(round.parts.newId()), printableStatus: 'Starting' });
-      await startMachine(round);
+      await startMachine(round, true);
       return;
     case 'stop':
       await stopMachine(round, false);
@@ -75,12 +78,22 @@ async function settle({ status, view, memory }: Round): Promise<void> {
   }
 }
 
-async function startMachine(round: Round): Promise<void> {
+async function startMachine(round: Round, isNew: boolean): Promise<void> {
   const { status, view, options } = round;
-  const { clock } = round.parts;
+  const { clock, newId } = round.parts;
   if (view === undefined) return;
   const { machine } = status;
+  const hold = holdFiles(round);
+  if (hold.busy !== undefined) {
+    round.trouble = new NotReadyError('VolumeNotReady', 'Provisioning', hold.busy);
+    lookAgain(round, busyMs);
+    return;
+  }
   try {
+    if (isNew) {
+      await renewVolumes(round);
+      await status.note({ power: beginStart(newId()), printableStatus: 'Starting' });
+    }
     round.view =
       (await continueStart(
         view,
@@ -106,6 +119,8 @@ async function startMachine(round: Round): Promise<void> {
     round.trouble = error;
     round.requeueAfterMs = Math.max(1_000, (Date.parse(failures.nextAttemptAt ?? '') || now) - now + 10);
     tellEvent(round, 'Warning', 'StartFailed', 'Start', message);
+  } finally {
+    hold.release();
   }
 }
 

@@ -1,3 +1,4 @@
+import { holdFiles } from './hold-files.ts';
 import { noticeEnd } from './notice-end.ts';
 import { renewVolumes } from './renew-volumes.ts';
 import { lookAgain, readAgain, retryMs, tellEvent, type Round } from './round.ts';
@@ -46,6 +47,7 @@ export function operationContext(round: Round): OperationContext {
     revert: { snapshots: round.parts.snapshots.context, libvirt: round.libvirt },
     wanted: round.wanted ?? round.view?.mark?.applied,
     notReady: round.trouble,
+    holdFiles: () => holdFiles(round),
     renewVolumes: (view) => renewVolumes({ ...round, view }),
     nodeName,
     now: () => clock.now(),

@@ -3,6 +3,7 @@
  * each take it and leave it further on.
  */
 import type { DiskSecrets } from '../virtual-disk/disk-secrets.ts';
+import type { FileHolds } from '../virtual-disk/file-holds.ts';
 import type { DiskUser } from './disk-claims.ts';
 import type { GuestRequests } from './guest-requests.ts';
 import type { NodeTraits } from './desired-domain.ts';
@@ -41,6 +42,7 @@ export interface MachineReconcilerOptions {
   readonly configMaps: ResourceClient<ConfigMapObject>;
   readonly media: Media;
   readonly diskSecrets: DiskSecrets;
+  readonly fileHolds: FileHolds;
   /** The machines that name a VirtualDisk, on all nodes. */
   readonly diskUsers: (namespace: string, name: string) => readonly DiskUser[];
   readonly snapshots: MachineSnapshots;

@@ -8,6 +8,7 @@
 import { defaultPool, readPool } from './pool-definition.ts';
 import { PoolReconciler } from './reconciler.ts';
 import { defaultPoolName, type StorageContext, type StorageUser } from './storage-context.ts';
+import type { FileHolds } from '../virtual-disk/file-holds.ts';
 import { DiskSecrets } from '../virtual-disk/disk-secrets.ts';
 import { DiskReconciler } from '../virtual-disk/reconciler.ts';
 import { ImageReconciler } from '../virtual-image/reconciler.ts';
@@ -40,6 +41,8 @@ export interface StorageAgentOptions {
   /** Where files lie while they are on their way. */
   readonly spoolFolder: string;
   readonly libvirt: () => Libvirt | undefined;
+  /** Files that somebody works on. */
+  readonly fileHolds: FileHolds;
   /** The machines that name a disk or an image. */
   readonly usersOf: StorageContext['usersOf'];
   /** Is told of every change of a disk or an image: its kind and `namespace/name`. */
@@ -70,7 +73,7 @@ export class StorageAgent {
 
   constructor(options: StorageAgentOptions) {
     this.#options = options;
-    const { client, nodeName, spoolFolder, logger, clock, onReconciled, libvirt, usersOf, record } = options;
+    const { client, nodeName, spoolFolder, logger, clock, onReconciled, libvirt, fileHolds, usersOf, record } = options;
     const informer = <T extends KubeObject>(kind: string, transform?: (object: T) => T): Informer<T> =>
       new Informer<T>({
         source: client.resource<T>(resourceOfKind(kind)),
@@ -104,6 +107,7 @@ export class StorageAgent {
       knownImages: () => this.#images.list(),
       usersOf: (kind, namespace, name): readonly StorageUser[] => usersOf(kind, namespace, name),
       libvirt,
+      fileHolds,
       record,
       clock,
     };

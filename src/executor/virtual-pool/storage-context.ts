@@ -1,5 +1,6 @@
 /** What the reconcilers of pools, images and disks share: where they look, and how they say that they wait. */
 import type { DiskSecrets } from '../virtual-disk/disk-secrets.ts';
+import type { FileHolds } from '../virtual-disk/file-holds.ts';
 import type { SecretObject } from '../virtual-machine/volumes.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
@@ -39,6 +40,8 @@ export interface StorageContext {
   readonly secrets: ResourceClient<SecretObject>;
   /** The keys of encrypted disks. */
   readonly diskSecrets: DiskSecrets;
+  /** Files that somebody works on. */
+  readonly fileHolds: FileHolds;
   /** Pools of type disk in which a partition is being made, and when that is over. */
   readonly partitioning: Map<string, Promise<unknown>>;
   /** All Hypervisors, by name. */

@@ -1,6 +1,5 @@
-import { LibvirtError } from '../../../libvirt/errors.ts';
-import { beginStart, continueStart } from '../../virtual-machine/power.ts';
-import { OperationFailedError, type OperationRun } from '../operation-run.ts';
+import { bootMachine } from '../boot-machine.ts';
+import { OperationFailedError, type OperationRun, type StepProgress } from '../operation-run.ts';
 import { forbidsHalted, type Verb } from '../verb.ts';
 
 /** What of an operation says how to start. */
@@ -17,8 +16,8 @@ export const start: Verb = {
 };
 
 /** Starts it, or goes on with a start that was cut off; nothing when it runs already. */
-export async function startMachine(run: OperationRun, parameters: StartParameters): Promise<'over'> {
-  const { status, wanted, notReady, now, options } = run.context;
+export async function startMachine(run: OperationRun, parameters: StartParameters): Promise<StepProgress> {
+  const { status, wanted, notReady, renewVolumes } = run.context;
   const boot = run.notes['newBoot'] ?? '';
   const { power } = status;
   if (power.boot === boot && power.bootStep === undefined) {
@@ -31,23 +30,13 @@ export async function startMachine(run: OperationRun, parameters: StartParameter
   if (view === undefined || wanted === undefined) {
     throw new OperationFailedError('LibvirtError', notReady?.message ?? 'its domain is not defined');
   }
-  if (power.boot !== boot) {
-    await run.context.renewVolumes(view);
-    await status.note({ power: beginStart(boot), printableStatus: 'Starting', failures: null });
-  }
-  const how = { paused: parameters.paused === true, discardSavedState: parameters.discardSavedState === true };
-  try {
-    run.view = await continueStart(view, status.power, how, {
-      wanted,
-      note: (notes) => status.note(notes),
-      startedFor: status.machine.spec.runStrategy,
-      boots: status.next.domain?.boots ?? 0,
-      now,
-      options,
-    });
-  } catch (error) {
-    if (error instanceof LibvirtError) await status.note({ power: { bootStep: null } });
-    throw error;
-  }
+  const waitMs = await bootMachine(run, {
+    view,
+    wanted,
+    how: { paused: parameters.paused === true, discardSavedState: parameters.discardSavedState === true },
+    startedFor: status.machine.spec.runStrategy,
+    prepare: () => renewVolumes(view),
+  });
+  if (waitMs !== undefined) return waitMs;
   return run.done(run.view === undefined ? 'it was started, and ended meanwhile' : 'it runs');
 }

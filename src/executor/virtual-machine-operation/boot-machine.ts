@@ -1,0 +1,55 @@
+import type { OperationRun } from './operation-run.ts';
+import { beginStart, continueStart, type StartContext, type StartOptions } from '../virtual-machine/power.ts';
+import type { DomainView } from '../virtual-machine/domain-view.ts';
+import { LibvirtError } from '../../libvirt/errors.ts';
+
+/** How soon files that somebody works on are looked at again, in milliseconds. */
+const busyMs = 500;
+
+/** What {@link bootMachine} starts, and how. */
+export interface Boot extends Pick<StartContext, 'wanted' | 'startedFor'> {
+  /** The domain that is off, or that a start was cut off of. */
+  readonly view: DomainView;
+  readonly how: StartOptions;
+  /** Done once, before the start is noted. */
+  readonly prepare?: () => Promise<void>;
+}
+
+/**
+ * Starts the machine for an operation, or goes on with a start that was cut off. The boot has a mark, the id in `newBoot` of
+ * the operation's notes. `run.view` is the domain afterwards; undefined when it ran and ended already.
+ *
+ * @returns undefined when it was started; otherwise after how many milliseconds to look again, since something else is
+ * being done with one of its disks, which status then says.
+ * @throws LibvirtError when libvirt refuses to start it.
+ */
+export async function bootMachine(run: OperationRun, boot: Boot): Promise<number | undefined> {
+  const { status, now, options, holdFiles } = run.context;
+  const hold = holdFiles();
+  if (hold.busy !== undefined) {
+    const message = `waits: ${hold.busy}`;
+    if (run.operation.status?.message !== message) await run.write({ message });
+    return busyMs;
+  }
+  const id = run.notes['newBoot'] ?? '';
+  try {
+    if (status.power.boot !== id) {
+      await boot.prepare?.();
+      await status.note({ power: beginStart(id), printableStatus: 'Starting', failures: null });
+    }
+    run.view = await continueStart(boot.view, status.power, boot.how, {
+      wanted: boot.wanted,
+      note: (notes) => status.note(notes),
+      startedFor: boot.startedFor,
+      boots: status.next.domain?.boots ?? 0,
+      now,
+      options,
+    });
+    return undefined;
+  } catch (error) {
+    if (error instanceof LibvirtError && status.power.boot === id) await status.note({ power: { bootStep: null } });
+    throw error;
+  } finally {
+    hold.release();
+  }
+}
