@@ -3,11 +3,12 @@ import { TimedOutError } from './errors.ts';
 /**
  * Runs `work` with a signal that aborts when `parent` does or after `timeoutMs`.
  *
- * @param what Names the work in the error: "timed out after 30 s: WHAT".
+ * @param what Names the work in the error: "timed out after 30 s: WHAT". A function is asked when the deadline runs out, for
+ *   what is known only then.
  * @throws TimedOutError when the deadline ran out; the parent's reason when it aborted; else what `work` throws.
  */
 export async function withDeadline<T>(
-  what: string,
+  what: string | (() => string),
   timeoutMs: number,
   parent: AbortSignal | undefined,
   work: (signal: AbortSignal) => Promise<T>,
@@ -16,7 +17,8 @@ export async function withDeadline<T>(
   const controller = new AbortController();
   const forget = parent === undefined ? undefined : onAbort(parent, () => controller.abort(parent.reason));
   const timer = setTimeout(() => {
-    controller.abort(new TimedOutError(`timed out after ${timeoutMs / 1000} s: ${what}`));
+    const words = typeof what === 'string' ? what : what();
+    controller.abort(new TimedOutError(`timed out after ${timeoutMs / 1000} s: ${words}`));
   }, timeoutMs);
   try {
     return await Promise.race([work(controller.signal), rejectOnAbort(controller.signal)]);
@@ -24,7 +26,7 @@ export async function withDeadline<T>(
     clearTimeout(timer);
     forget?.();
     // Ends the listener of rejectOnAbort and tells work that nobody waits any more.
-    controller.abort(new TimedOutError(`over: ${what}`));
+    controller.abort(new TimedOutError(typeof what === 'string' ? `over: ${what}` : 'over'));
   }
 }
 

@@ -67,17 +67,14 @@ export async function editMachine(
     }
     if (flags.wait && (after.spec.nodeName ?? '') !== '') {
       const generation = after.metadata.generation ?? 0;
-      let last: VirtualMachine | undefined;
-      const isThere = (now: VirtualMachine | undefined): boolean => {
-        last = now;
-        return synchronised(now, generation, ref.name);
-      };
+      const isThere = (now: VirtualMachine | undefined): boolean => synchronised(now, generation, ref.name);
       const seen = await waitForObject(machines, ref, isThere, {
         signal: context.signal,
         timeoutMs: flags.timeout,
         what: `the executor of node ${after.spec.nodeName ?? ''} to take up the change of vm/${ref.name}`,
       }).catch((error: unknown) => {
-        throw error instanceof TimedOutError ? withReason(error, last, ref.name) : error;
+        if (!(error instanceof TimedOutError)) throw error;
+        throw new TimedOutError(error.message, { hint: `virtctl why vm/${ref.name}` });
       });
       for (const field of seen?.status?.restartRequired ?? []) {
         context.stderr.write(`warning: takes effect at the next start: ${describeChange(field)}\n`);
@@ -123,13 +120,6 @@ function synchronised(machine: VirtualMachine | undefined, generation: number, n
     throw new FailedError(words, { hint: hints[condition.reason ?? '']?.(name) ?? `virtctl describe vm ${name}` });
   }
   return true;
-}
-
-/** A wait that was too short, with what the machine waits for. */
-function withReason(error: TimedOutError, machine: VirtualMachine | undefined, name: string): TimedOutError {
-  const condition = findCondition(machine?.status, 'Synchronized');
-  const why = condition?.status === 'False' ? `; ${condition.reason ?? ''}: ${condition.message ?? ''}` : '';
-  return new TimedOutError(`${error.message}${why}`, { hint: `virtctl why vm/${name}` });
 }
 
 /** What to do about a reason, by the reason. */

@@ -1,6 +1,7 @@
+import { lastSeen } from './last-seen.ts';
 import { silentLogger } from '../base/logger.ts';
 import type { KubeObject, ObjectRef } from '../kube/object.ts';
-import type { ResourceClient } from '../kube/resource-client.ts';
+import type { ListWatchSource } from '../kube/reflector.ts';
 import { waitForObject as wait } from '../kube/wait-for-object.ts';
 
 /** Options of {@link waitForObject}. */
@@ -18,13 +19,14 @@ export interface WaitOptions {
  * @param settled Gets the object, or undefined when it does not exist (any more); returns whether the wait is over, and
  *   throws to end it with an error.
  * @returns The object as it was then; undefined when it was gone.
- * @throws TimedOutError with what was waited for; what `settled` throws.
+ * @throws TimedOutError with what was waited for, and what the object was last seen to be; what `settled` throws.
  */
 export async function waitForObject<T extends KubeObject>(
-  client: ResourceClient<T>,
+  source: ListWatchSource<T>,
   ref: ObjectRef,
   settled: (object: T | undefined) => boolean,
   { signal, timeoutMs, what }: WaitOptions,
 ): Promise<T | undefined> {
-  return wait(client, ref, settled, { signal, timeoutMs, logger: silentLogger, what: `waiting for ${what}` });
+  const words = (last: T | undefined): string => `waiting for ${what}${lastSeen(last)}`;
+  return wait(source, ref, settled, { signal, timeoutMs, logger: silentLogger, what: words });
 }

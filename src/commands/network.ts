@@ -5,7 +5,7 @@ import { virtualMachineKind, virtualNetworkKind } from '../api/kinds.ts';
 import type { VirtualMachine } from '../api/virtual-machine.ts';
 import { restartAnnotation, type VirtualNetwork } from '../api/virtual-network.ts';
 import { toKubernetesMicroTime } from '../base/clock.ts';
-import { ConflictError, TimedOutError } from '../base/errors.ts';
+import { ConflictError } from '../base/errors.ts';
 import { addBooleanFlag } from '../cli/boolean-flags.ts';
 import type { Context } from '../cli/context.ts';
 import { parseDuration } from '../cli/duration.ts';
@@ -236,17 +236,9 @@ class Networks {
       const ready = conditions.find(({ type }) => type === 'Ready');
       return isSeen && ready?.status === 'True' && ready.observedGeneration === now.metadata.generation && holds(now);
     };
-    let last: VirtualNetwork | undefined;
-    try {
-      const follow = (now: VirtualNetwork | undefined): boolean => settled((last = now));
-      const { signal } = this.#context;
-      const options = { signal, timeoutMs: flags.timeout, what: `vnet/${name} ${what}` };
-      await waitForObject(this.#networks, refOf(network), follow, options);
-    } catch (error) {
-      const ready = last?.status?.conditions?.find(({ type }) => type === 'Ready');
-      if (!(error instanceof TimedOutError) || ready?.status !== 'False') throw error;
-      throw new TimedOutError(`${error.message}: ${ready.message || (ready.reason ?? '')}`);
-    }
+    const { signal } = this.#context;
+    const options = { signal, timeoutMs: flags.timeout, what: `vnet/${name} ${what}` };
+    await waitForObject(this.#networks, refOf(network), settled, options);
   }
 
   async #select(

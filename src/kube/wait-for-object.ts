@@ -7,14 +7,17 @@ import { toError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 
 /** Options of {@link waitForObject}. */
-export interface WaitOptions {
+export interface WaitOptions<T extends KubeObject = KubeObject> {
   readonly signal?: AbortSignal | undefined;
   /** Gives up after this long. */
   readonly timeoutMs: number;
   /** Is told of lost connections, which do not end the waiting. */
   readonly logger: Logger;
-  /** What is waited for, for the error: "timed out after 30 s: WHAT". */
-  readonly what: string;
+  /**
+   * What is waited for, for the error: "timed out after 30 s: WHAT". A function is asked at the deadline, about the object
+   * as it was last seen; undefined when it was not there.
+   */
+  readonly what: string | ((last: T | undefined) => string);
 }
 
 /**
@@ -29,7 +32,7 @@ export async function waitForObject<T extends KubeObject>(
   source: ListWatchSource<T>,
   ref: ObjectRef,
   isReached: (object: T | undefined) => boolean,
-  options: WaitOptions,
+  options: WaitOptions<T>,
 ): Promise<T | undefined> {
   const informer = new Informer<T>({
     source,
@@ -39,7 +42,9 @@ export async function waitForObject<T extends KubeObject>(
     transform: (object) => object,
   });
   const key = objectKey(ref);
-  return withDeadline(options.what, options.timeoutMs, options.signal, async (signal) => {
+  const { what } = options;
+  const words = typeof what === 'string' ? what : () => what(informer.get(key));
+  return withDeadline(words, options.timeoutMs, options.signal, async (signal) => {
     const over = new AbortController();
     const onAbort = (): void => over.abort(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });

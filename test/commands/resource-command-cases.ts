@@ -582,7 +582,7 @@ export function resourceCommandCases(start: () => Promise<CaseServer>, hasRights
       const late = await run(['set', 'vm', 'web', '--cpus', '2', '--timeout=1s', '-n', ns]);
       expect(late.exitCode).toBe(5);
       expect(late.stderr).toMatch(
-        /^error: timed out after 1 s: .*vm\/web; VolumeNotReady: there is no VirtualDisk "a"\n/,
+        /^error: timed out after 1 s: .*vm\/web; last seen VolumeNotReady: there is no VirtualDisk "a"\n/,
       );
       expect(late.stderr).toContain('hint: virtctl why vm/web');
     });
