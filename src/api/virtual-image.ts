@@ -134,6 +134,8 @@ export type VirtualImage = Resource<'VirtualImage', VirtualImageSpec, VirtualIma
 export const virtualImageConditions = {
   /** It is there, on every node that is selected. */
   Ready: 'Ready',
+  /** Its deletion waits for those who need it; only there once one did. */
+  InUse: 'InUse',
 } as const;
 
 /** The reasons of a VirtualImage's conditions. */
@@ -152,4 +154,7 @@ export const virtualImageReasons = {
   SecretNotFound: 'SecretNotFound',
   SecretNotReady: 'SecretNotReady',
   SourceNotReady: 'SourceNotReady',
+  DeleteFailed: 'DeleteFailed',
+  InUse: 'InUse',
+  NotInUse: 'NotInUse',
 } as const;

@@ -122,7 +122,72 @@ describe('images on real libvirt', () => {
       await delay(50);
     }
     expect(waiting.status.message).toBe('deletion waits for VirtualDisk of-overlay');
+    expect(waiting.status.conditions?.find(({ type }) => type === 'InUse')).toMatchObject({
+      status: 'True',
+      message: 'deletion waits for VirtualDisk of-overlay',
+    });
     expect((await stat(made)).isFile()).toBe(true);
+  });
+
+  it('waits with its deletion for a pool that is stopped, and says so; tells what it leaves where the pool is no more', async () => {
+    const pools = node.client.resource<VirtualPool>(resourceOf('VirtualPool'));
+    await pools.create({
+      apiVersion: 'virtctl.dev/v1alpha1',
+      kind: 'VirtualPool',
+      metadata: { name: 'passing' },
+      spec: { pool: { type: 'dir', target: { path: join(node.libvirtd.dir, 'passing') } } },
+    });
+    const path = join(node.libvirtd.dir, 'small.raw');
+    await writeFile(path, disk.subarray(0, MiB));
+    for (const name of ['stopped', 'bereft']) await make(name, { pool: 'passing', source: { file: { path } } });
+    const made = (await until('stopped', 'Ready')).status?.nodes?.[0]?.path ?? '';
+    const left = (await until('bereft', 'Ready')).status?.nodes?.[0]?.path ?? '';
+    const untilPool = async (holds: (pool: VirtualPool | undefined) => boolean): Promise<void> => {
+      const end = Date.now() + 120_000;
+      for (
+        let pool = await pools.find({ name: 'passing' });
+        !holds(pool);
+        pool = await pools.find({ name: 'passing' })
+      ) {
+        if (Date.now() > end) throw new Error(`${JSON.stringify(pool, null, 1)}\n${(await node.log()).slice(-2500)}`);
+        await delay(50);
+      }
+    };
+    const untilGone = async (name: string): Promise<void> => {
+      const end = Date.now() + 120_000;
+      for (let one = await images.find(at(name)); one !== undefined; one = await images.find(at(name))) {
+        if (Date.now() > end) throw new Error(`${JSON.stringify(one, null, 1)}\n${(await node.log()).slice(-2500)}`);
+        await delay(50);
+      }
+    };
+    await pools.mergePatch({ name: 'passing' }, { spec: { active: false } });
+    await untilPool((pool) => pool?.status?.nodes?.[0]?.state === 'inactive');
+    await images.delete(at('stopped'));
+    const waiting = await until('stopped', 'Deleting');
+    expect(waiting.status?.message).toBe('deletion waits: pool passing does not run on node node-1');
+    expect(reason(waiting)).toBe('PoolNotReady');
+    await pools.mergePatch({ name: 'passing' }, { spec: { active: true } });
+    await untilGone('stopped');
+    await expect(stat(made)).rejects.toThrow('ENOENT');
+
+    // Somebody takes the pool's object away by force.
+    await pools.delete({ name: 'passing' });
+    await pools.mergePatch({ name: 'passing' }, { metadata: { finalizers: null } });
+    await untilPool((pool) => pool === undefined);
+    await images.delete(at('bereft'));
+    await untilGone('bereft');
+    expect((await stat(left)).isFile()).toBe(true);
+    const end = Date.now() + 120_000;
+    for (;;) {
+      const { items } = await node.events.listAll({ namespace: 'default' });
+      const event = items.find((one) => one.regarding?.name === 'bereft' && one.reason === 'VolumeLeft');
+      if (event !== undefined) {
+        expect(event.note).toBe(`${left} is left on node node-1: there is no VirtualPool "passing" any more`);
+        break;
+      }
+      if (Date.now() > end) throw new Error(JSON.stringify(items));
+      await delay(50);
+    }
   });
 
   it('goes on where the server cut a download off, at every tenth', async () => {

@@ -13,7 +13,6 @@ import { takeDisk } from './take-disk.ts';
 import { takeFile } from './take-file.ts';
 import { takeUpload } from './take-upload.ts';
 import { findVolume } from '../virtual-disk/volume-facts.ts';
-import { namesOf } from '../virtual-pool/names-of.ts';
 import { selectedNodes } from '../virtual-pool/selected-nodes.ts';
 import {
   defaultPoolName,
@@ -23,6 +22,7 @@ import {
   longMs,
   problemOf,
   StorageProblem,
+  waitMs,
   type StorageContext,
 } from '../virtual-pool/storage-context.ts';
 import { imageVolumeName, libvirtPoolName } from '../../api/image-upload.ts';
@@ -60,7 +60,9 @@ export class ImageReconciler {
         this.#context.nodes().filter((node) => node.name === name),
       ),
     );
-    const isShared = pool?.spec.shared === true;
+    // Without the pool, its lines tell what it was.
+    const wasShared = pool === undefined && image.status?.nodes?.some((one) => one.nodeName === '') === true;
+    const isShared = pool?.spec.shared === true || wasShared;
     const lineName = isShared ? '' : nodeName;
     const isMine = isShared ? selected[0] === nodeName : selected.includes(nodeName);
     const mine = image.status?.nodes?.find((one) => one.nodeName === lineName);
@@ -123,27 +125,47 @@ export class ImageReconciler {
     if (!hasFinalizer(image, imageFinalizer)) return undefined;
     const users = usersOfImage(this.#context, image).map((one) => `${one.kind} ${one.name}`);
     if (users.length > 0) {
-      const message = `deletion waits for ${namesOf(users)}`;
-      if (mine !== undefined) await reportImage(this.#context, image, mine, { message }, signal);
-      return { requeueAfterMs: 10_000 };
+      const line = mine?.phase === 'Ready' ? { ...mine, message: undefined } : mine;
+      if (line !== undefined) await reportImage(this.#context, image, line, { waitsFor: users }, signal);
+      return { requeueAfterMs: waitMs };
     }
     let current = image;
     if (mine !== undefined) {
-      const pool = await this.#context.pools.find({ name: image.spec.pool ?? defaultPoolName }, { signal });
-      if (pool !== undefined && (mine.path !== undefined || ownPhases.has(mine.phase))) {
-        const there = await this.#poolHere(libvirtPoolName(pool), signal);
-        const volume = await findVolume(there, imageVolumeName(image), signal);
-        if (volume !== undefined) await volume.delete({ signal, timeoutMs: longMs });
+      try {
+        if (mine.path !== undefined || ownPhases.has(mine.phase)) await this.#deleteVolume(image, mine, signal);
+      } catch (error) {
+        if (isPassing(error, signal)) throw error;
+        const problem = problemOf(error, 'DeleteFailed', `pool ${image.spec.pool ?? defaultPoolName}`);
+        const message = `deletion waits: ${problem.message}`;
+        await reportImage(this.#context, image, { ...mine, message }, { problem, message }, signal);
+        if (problem.reason === 'PoolNotReady') return { requeueAfterMs: waitMs };
+        throw problem;
       }
       await rm(spoolFolder(this.#context, image), { recursive: true, force: true });
       current = await reportImage(this.#context, image, undefined, { gone: lineName }, signal);
     }
     const known = new Set(['', ...this.#context.nodes().map((node) => node.name)]);
-    if ((current.status?.nodes ?? []).some((one) => known.has(one.nodeName))) return { requeueAfterMs: 10_000 };
+    if ((current.status?.nodes ?? []).some((one) => known.has(one.nodeName))) return { requeueAfterMs: waitMs };
     await removeFinalizer(this.#context.images, current, imageFinalizer, signal);
     const note = 'the image is gone from all nodes';
     this.#context.record({ regarding: image, type: 'Normal', reason: 'Deleted', action: 'Delete', note });
     return undefined;
+  }
+
+  /** @throws StorageProblem PoolNotReady while the pool does not run. */
+  async #deleteVolume(image: VirtualImage, mine: NodeLine, signal: AbortSignal): Promise<void> {
+    const name = image.spec.pool ?? defaultPoolName;
+    const pool = await this.#context.pools.find({ name }, { signal });
+    if (pool === undefined) {
+      // What libvirt calls the pool, and whether it is still there, is known to nobody.
+      const where = mine.nodeName === '' ? '' : ` on node ${mine.nodeName}`;
+      const note = `${mine.path ?? imageVolumeName(image)} is left${where}: there is no VirtualPool "${name}" any more`;
+      this.#context.record({ regarding: image, type: 'Warning', reason: 'VolumeLeft', action: 'Delete', note });
+      return;
+    }
+    const there = await this.#poolHere(libvirtPoolName(pool), signal);
+    const volume = await findVolume(there, imageVolumeName(image), signal);
+    if (volume !== undefined) await volume.delete({ signal, timeoutMs: longMs });
   }
 }
 
