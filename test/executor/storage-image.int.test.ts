@@ -210,6 +210,24 @@ describe('images on real libvirt', () => {
     expect(image.status?.checksum).toBe(`sha256:${sha256(served)}`);
   });
 
+  it('brings a file that cannot be unpacked anew, until its source is mended', async () => {
+    const packed = gzipSync(disk);
+    served = packed.subarray(0, packed.length / 2);
+    cuts = [];
+    await make('broken', { format: 'raw', source: { http: { url: url(), checksum: 'none' } } });
+    const end = Date.now() + 120_000;
+    for (;;) {
+      const { status } = await images.get(at('broken'));
+      if (status?.message?.startsWith('cannot unpack it: ') === true) break;
+      if (Date.now() > end) throw new Error(`${JSON.stringify(status)}\n${(await node.log()).slice(-2500)}`);
+      await delay(50);
+    }
+    served = packed;
+    const image = await until('broken', 'Ready');
+    expect(sha256(await readFile(image.status?.nodes?.[0]?.path ?? ''))).toBe(sha256(disk));
+    expect(image.status?.message).toBeUndefined();
+  });
+
   it('refuses a wrong checksum, a backing file of the host and an absurd size, and keeps nothing of them', async () => {
     served = Buffer.from(disk);
     await make('wrong', { source: { http: { url: url(), checksum: `sha256:${'0'.repeat(64)}` } } });

@@ -1,9 +1,15 @@
 import { spawn } from 'node:child_process';
 import { open, rename, rm, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { StorageProblem } from '../virtual-pool/storage-context.ts';
+import { isOutOfSpace, StorageProblem } from '../virtual-pool/storage-context.ts';
 import { formatBytesRounded } from '../../api/quantity.ts';
 import { FailedError } from '../../base/errors.ts';
+
+/** The program that unpacks says that the file is broken: trying again with the same file leads nowhere. */
+export class BrokenFileError extends FailedError {}
+
+/** A shell's and prlimit's codes for a program that cannot be run. */
+const firstRunnerCode = 126;
 
 /** The part of a file system that stays free. */
 const reservedPart = 0.05;
@@ -22,6 +28,8 @@ const compressions = [
  * @param given `auto`, or what it is said to be.
  * @param maxBytes More than this is not written.
  * @returns The path of what is to be used: the same where nothing is compressed.
+ * @throws BrokenFileError when it cannot be unpacked for what is in it.
+ * @throws StorageProblem when it unpacks to too much, or is not compressed as it is said to be.
  */
 export async function decompress(
   path: string,
@@ -60,7 +68,11 @@ export async function decompress(
             const where = `${dirname(unpacked)}, where ${room} may be taken`;
             reject(new StorageProblem('OutOfSpace', `it unpacks to more than there is room for in ${where}`));
           }
-        } else reject(new FailedError(`cannot unpack it: ${said.trim()}`));
+        } else {
+          const failed = new FailedError(`cannot unpack it: ${said.trim()}`);
+          const isBroken = code !== null && code < firstRunnerCode && !isOutOfSpace(failed);
+          reject(isBroken ? new BrokenFileError(failed.message) : failed);
+        }
       });
     });
   } catch (error) {

@@ -1,7 +1,7 @@
 /** An image from a web server or from a file of the node: brought to the spool, checked, and sent into the pool. */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { decompress } from './decompress.ts';
+import { BrokenFileError, decompress } from './decompress.ts';
 import { convert, ownVolume, sendFile, tell, type ImageWork } from './image-work.ts';
 import { inspectImage, type InspectedImage } from './inspect-image.ts';
 import { copyIn, download, sizeOf, verify } from './receive-file.ts';
@@ -40,7 +40,14 @@ export async function takeFile(work: ImageWork): Promise<void> {
   }
   if (file !== undefined) await copyIn(file.path, path, maxBytes);
   const checksum = await verify(path, http?.checksum ?? file?.checksum, signal);
-  const unpacked = await decompress(path, `${path}.unpacked`, image.spec.compression ?? 'auto', maxBytes, signal);
+  const compression = image.spec.compression ?? 'auto';
+  const unpacked = await decompress(path, `${path}.unpacked`, compression, maxBytes, signal).catch(
+    async (error: unknown) => {
+      // The source may be mended meanwhile: the next attempt brings it anew.
+      if (error instanceof BrokenFileError) await rm(path, { force: true });
+      throw error;
+    },
+  );
   const found = await inspect(work, unpacked);
   const present = await ownVolume(work, wasConverting);
   const facts = { checksum, sourceFormat: found.format, format: work.format };

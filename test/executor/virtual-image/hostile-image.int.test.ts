@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { decompress } from '../../../src/executor/virtual-image/decompress.ts';
+import { BrokenFileError, decompress } from '../../../src/executor/virtual-image/decompress.ts';
 import { inspectImage } from '../../../src/executor/virtual-image/inspect-image.ts';
 import { copyIn, verify } from '../../../src/executor/virtual-image/receive-file.ts';
 import { makeTestFolder } from '../../support/test-folder.ts';
@@ -94,6 +94,7 @@ describe('an image that is unpacked', () => {
     const packed = gzipSync(randomBytes(100_000));
     await writeFile(join(folder, 'cut.gz'), packed.subarray(0, 50_000));
     const cut = decompress(join(folder, 'cut.gz'), join(folder, 'cut.out'), 'auto', GiB, signal);
+    await expect(cut).rejects.toBeInstanceOf(BrokenFileError);
     await expect(cut).rejects.toThrow('cannot unpack it');
     expect(existsSync(join(folder, 'cut.out'))).toBe(false);
   });
