@@ -9,11 +9,11 @@ import { isBeingDeleted } from '../../reconcile/finalizers.ts';
 
 /** Goes on with the oldest operation that is not over; whether one goes on still. */
 export async function operate(round: Round): Promise<boolean> {
-  const { key, status, signal } = round;
+  const { status, signal } = round;
   const { operations } = round.parts;
   const { namespace } = status.machine.metadata;
   // Bounded: each turn ends one operation of those that were seen.
-  for (const name of round.parts.openOperations(key)) {
+  for (const name of round.operations) {
     const operation = await operations.find({ namespace, name }, { signal });
     if (operation === undefined || isOver(operation) || isBeingDeleted(operation)) continue;
     const isFirst = operation.status?.phase !== 'Running';

@@ -72,6 +72,8 @@ export class MachineReconciler {
     const libvirt = this.#options.libvirt();
     // Everything is looked at again when the connection is back.
     if (libvirt === undefined) return undefined;
+    // Before the machine, see Round.operations.
+    const operations = this.#options.openOperations(key);
     const found = await machines.find(parseObjectKey(key), { signal });
     if (found?.spec.nodeName !== nodeName) {
       this.#memory.refusals.delete(key);
@@ -82,6 +84,7 @@ export class MachineReconciler {
       const machine = isBeingDeleted(found) ? found : await addFinalizer(machines, found, machineFinalizer, signal);
       const round: Round = {
         key,
+        operations,
         parts: this.#options,
         memory: this.#memory,
         libvirt,

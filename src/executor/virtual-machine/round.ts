@@ -72,6 +72,12 @@ export interface Memory {
 export interface Round {
   /** `namespace/name`. */
   readonly key: string;
+  /**
+   * The operations that were open before the machine was read, oldest first: its spec is at least as new as they are. One
+   * that came since may belong to a newer spec than the one at hand; it brings a round of its own. Whether a migration or a
+   * revert goes on already is no matter of the spec, and is asked of the list of the moment.
+   */
+  readonly operations: readonly string[];
   readonly parts: MachineReconcilerOptions;
   readonly memory: Memory;
   readonly libvirt: Libvirt;

@@ -21,6 +21,7 @@ async function failWith(error: Error, signal = new AbortController().signal): Pr
   const options = {
     nodeName: 'node-1',
     machines: { find: () => Promise.resolve(machine) },
+    openOperations: () => [],
     libvirt: () => ({ domains: { byName: () => Promise.reject(error) } }),
     record: (event: EventRecord) => void events.push(event),
     clock: new ManualClock(),
