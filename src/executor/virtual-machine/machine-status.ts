@@ -46,7 +46,7 @@ export class MachineStatus {
     this.#next = { ...machine.status };
   }
 
-  /** The machine as it was read, with the notes that were stored since. */
+  /** The machine as it was read, its generation included, with the notes that were stored since. */
   get machine(): VirtualMachine {
     return this.#machine;
   }
@@ -69,7 +69,7 @@ export class MachineStatus {
       ...(pending === undefined && notes.power === undefined ? {} : { power: { ...pending, ...notes.power } }),
     });
     const { power, domain, failures, lastStop, printableStatus } = stored.status ?? {};
-    this.#machine = { ...this.#machine, metadata: stored.metadata, status: stored.status };
+    this.#take(stored);
     this.#next = { ...this.#next };
     const next = this.#next;
     assign(next, 'power', power);
@@ -104,8 +104,14 @@ export class MachineStatus {
     const patch = mergePatchOf(this.#machine.status, this.#next);
     if (patch === undefined) return false;
     const stored = await this.#patch(patch);
-    this.#machine = { ...this.#machine, metadata: stored.metadata, status: stored.status };
+    this.#take(stored);
     return true;
+  }
+
+  /** The stored object, but of the spec that was read: its generation too, else a newer spec would be told as observed. */
+  #take({ metadata, status }: VirtualMachine): void {
+    const { generation } = this.#machine.metadata;
+    this.#machine = { ...this.#machine, metadata: { ...metadata, generation }, status };
   }
 
   #patch(status: object): Promise<VirtualMachine> {
