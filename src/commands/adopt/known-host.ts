@@ -3,11 +3,13 @@ import {
   hypervisorKind,
   virtualDiskKind,
   virtualMachineKind,
+  virtualMachineSnapshotKind,
   virtualNetworkKind,
   virtualPoolKind,
 } from '../../api/kinds.ts';
 import type { Hypervisor } from '../../api/hypervisor.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
+import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
 import type { VirtualNetwork } from '../../api/virtual-network.ts';
 import type { VirtualPool } from '../../api/virtual-pool.ts';
@@ -21,13 +23,14 @@ import { maxReportedBytes } from '../../xml/reader.ts';
 
 /** Everything of ours that there is, of every namespace. */
 export async function readKnownObjects(client: KubeClient, signal: AbortSignal): Promise<KnownObjects> {
-  const [machines, disks, pools, networks] = await Promise.all([
+  const [machines, disks, pools, networks, snapshots] = await Promise.all([
     client.resource<VirtualMachine>(resourceTypeOf(virtualMachineKind)).listAll({ signal }),
     client.resource<VirtualDisk>(resourceTypeOf(virtualDiskKind)).listAll({ signal }),
     client.resource<VirtualPool>(resourceTypeOf(virtualPoolKind)).listAll({ signal }),
     client.resource<VirtualNetwork>(resourceTypeOf(virtualNetworkKind)).listAll({ signal }),
+    client.resource<VirtualMachineSnapshot>(resourceTypeOf(virtualMachineSnapshotKind)).listAll({ signal }),
   ]);
-  return new KnownObjects(machines.items, disks.items, pools.items, networks.items);
+  return new KnownObjects(machines.items, disks.items, pools.items, networks.items, snapshots.items);
 }
 
 /** The UUID of a libvirt's host, as capabilities say; empty where they do not. */

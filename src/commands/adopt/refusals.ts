@@ -1,6 +1,7 @@
 /** What is refused before the first object is made, so that nothing is left half done. */
 import { validateObject } from '../../api/validate.ts';
 import { ConflictError, InvalidInputError, NotFoundError } from '../../base/errors.ts';
+import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import type { NewObject } from '../../executor/adoption/known-objects.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import type { KubeObject } from '../../kube/object.ts';
@@ -27,10 +28,14 @@ export async function refuseMissingNamespace(client: KubeClient, signal: AbortSi
   throw new NotFoundError(`there is no namespace "${name}"`, { hint: `kubectl create namespace ${name}` });
 }
 
-/** @throws ConflictError when the disk or network under an object's name is not the one that was to be made. */
+/** @throws ConflictError when the disk, network or snapshot under an object's name is not the one that was to be made. */
 export function refuseOther(wanted: KubeObject, there: KubeObject): void {
-  if (wanted.kind !== 'VirtualDisk' && wanted.kind !== 'VirtualNetwork') return;
-  if (includes(specOf(there), specOf(wanted))) return;
+  if (wanted.kind === 'VirtualMachineSnapshot') {
+    // What else it says of itself may be its user's, who applied it before.
+    const [{ spec: own }, { spec: other }] = [wanted, there] as [VirtualMachineSnapshot, VirtualMachineSnapshot];
+    if (other.virtualMachine === own.virtualMachine && other.schedule === undefined) return;
+  } else if (wanted.kind !== 'VirtualDisk' && wanted.kind !== 'VirtualNetwork') return;
+  else if (includes(specOf(there), specOf(wanted))) return;
   throw new ConflictError(`another ${wanted.kind} ${wanted.metadata.name ?? ''} was made meanwhile`, {
     hint: 'run this again',
   });

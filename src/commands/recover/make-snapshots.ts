@@ -24,7 +24,10 @@ export async function makeSnapshots(
   const made: KubeObject[] = [];
   for (const { status, ...snapshot } of snapshots) {
     const stored = await maker.make(snapshot);
-    if (dryRun === 'none') await objects.mergePatch(refOf(stored), { status }, { subresource: 'status', signal });
+    if (dryRun === 'none') {
+      const { uid } = stored.metadata;
+      await objects.mergePatch(refOf(stored), { metadata: { uid }, status }, { subresource: 'status', signal });
+    }
     made.push(stored);
   }
   return made;

@@ -1,7 +1,9 @@
 /** The objects that there are, and those that are about to be made: so that names stay unique, and nothing is made twice. */
 import { poolName } from '../virtual-pool/pool-definition.ts';
 import { matchesLabels } from '../virtual-pool/selected-nodes.ts';
+import { kubernetesName } from '../../analyser/kubernetes-name.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
+import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import { domainName, type VirtualMachine } from '../../api/virtual-machine.ts';
 import { networkName, type VirtualNetwork } from '../../api/virtual-network.ts';
 import type { VirtualPool } from '../../api/virtual-pool.ts';
@@ -21,21 +23,24 @@ export class KnownObjects {
   readonly #disks: VirtualDisk[];
   readonly #pools: VirtualPool[];
   readonly #networks: VirtualNetwork[];
+  readonly #snapshots: VirtualMachineSnapshot[];
 
   constructor(
     machines: readonly VirtualMachine[],
     disks: readonly VirtualDisk[],
     pools: readonly VirtualPool[],
     networks: readonly VirtualNetwork[],
+    snapshots: readonly VirtualMachineSnapshot[],
   ) {
     this.#machines = [...machines];
     this.#disks = [...disks];
     this.#pools = [...pools];
     this.#networks = [...networks];
+    this.#snapshots = [...snapshots];
   }
 
   /** Takes note of an object that will be there. */
-  add(object: NewObject): void {
+  add(object: NewObject | VirtualMachineSnapshot): void {
     switch (object.kind) {
       case 'VirtualMachine':
         this.#machines.push(object);
@@ -48,6 +53,9 @@ export class KnownObjects {
         break;
       case 'VirtualNetwork':
         this.#networks.push(object);
+        break;
+      case 'VirtualMachineSnapshot':
+        this.#snapshots.push(object);
         break;
     }
   }
@@ -110,6 +118,33 @@ export class KnownObjects {
     );
   }
 
+  /**
+   * The name of the object of a snapshot: of the one that there is for it, else one that no other has. libvirt's names are
+   * unique in a domain only, objects' in a namespace.
+   *
+   * @param uuid The domain's.
+   * @param name The snapshot's at libvirt.
+   */
+  snapshotName(machine: { readonly namespace: string; readonly name: string }, uuid: string, name: string): string {
+    const there = this.#snapshots.filter(({ metadata }) => metadata.namespace === machine.namespace);
+    const own = there.filter(({ spec }) => spec.virtualMachine === machine.name && spec.schedule === undefined);
+    const made = own.find(({ status }) => status?.name === name);
+    if (made !== undefined) return nameOf(made);
+    const wanted = kubernetesName(name, 'snapshot');
+    const withMachine = withSuffix(`${machine.name}-${wanted}`, '');
+    const withDomain = withSuffix(withMachine, `-${uuid.slice(0, 8)}`);
+    const candidates = [wanted, withMachine, withDomain];
+    // One that was made, and not written to any more: it was interrupted there.
+    const begun = new Set(own.filter(({ status }) => status?.name === undefined).map(nameOf));
+    const taken = new Set(there.map(nameOf));
+    const found = candidates.find((one) => begun.has(one)) ?? candidates.find((one) => !taken.has(one));
+    if (found !== undefined) return found;
+    for (let number = 2; ; number += 1) {
+      const numbered = withSuffix(withDomain, `-${String(number)}`);
+      if (!taken.has(numbered)) return numbered;
+    }
+  }
+
   /** A name that no object of the kind has: the wanted one, else with the node's, else with a number. */
   freeName(kind: NewObject['kind'], namespace: string | undefined, wanted: string, node: string): string {
     const list: readonly NewObject[] = {
@@ -121,7 +156,7 @@ export class KnownObjects {
     const taken = new Set(
       list.filter(({ metadata }) => namespace === undefined || metadata.namespace === namespace).map(nameOf),
     );
-    const fits = (suffix: string): string => `${wanted.slice(0, 253 - suffix.length).replace(/[-.]+$/, '')}${suffix}`;
+    const fits = (suffix: string): string => withSuffix(wanted, suffix);
     if (!taken.has(wanted)) return wanted;
     const withNode = fits(`-${node}`);
     if (!taken.has(withNode)) return withNode;
@@ -132,6 +167,11 @@ export class KnownObjects {
   }
 }
 
-function nameOf({ metadata }: NewObject): string {
+/** Cut where the two together were too long for an object's name. */
+function withSuffix(name: string, suffix: string): string {
+  return `${name.slice(0, 253 - suffix.length).replace(/[-.]+$/, '')}${suffix}`;
+}
+
+function nameOf({ metadata }: NewObject | VirtualMachineSnapshot): string {
   return metadata.name ?? '';
 }

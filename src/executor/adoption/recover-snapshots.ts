@@ -6,9 +6,9 @@
 import { devicesOf, type DomainView, type LibvirtCallOptions } from '../virtual-machine/domain-view.ts';
 import { isList, memberAt, textOf, type Data, type DataObject } from '../virtual-machine/same-value.ts';
 import { snapshotFinalizer } from '../virtual-machine-snapshot/drop-snapshot.ts';
+import type { KnownObjects } from './known-objects.ts';
 import type { SnapshotDiskStatus } from '../virtual-machine-snapshot/snapshot-context.ts';
 import { analyse } from '../../analyser/analyse.ts';
-import { kubernetesName } from '../../analyser/kubernetes-name.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import { toKubernetesTime } from '../../base/clock.ts';
 import type { Snapshot } from '../../libvirt/objects/domain-snapshots.ts';
@@ -30,8 +30,21 @@ export interface RecoveredSnapshots {
   readonly notes: readonly string[];
 }
 
-/** Reads the snapshots of a machine's domain. */
+/** What libvirt has of a snapshot. */
+export interface KeptSnapshot {
+  readonly name: string;
+  /** Its description, parsed. */
+  readonly value: DataObject;
+  readonly isCurrent: boolean;
+}
+
+/**
+ * Reads the snapshots of a machine's domain.
+ *
+ * @param known Says which names are taken, and takes note of the objects.
+ */
 export async function recoverSnapshots(
+  known: KnownObjects,
   machine: { readonly namespace: string; readonly name: string },
   volumes: readonly RecoveredVolume[],
   nodeName: string,
@@ -40,28 +53,46 @@ export async function recoverSnapshots(
 ): Promise<RecoveredSnapshots> {
   const snapshots: VirtualMachineSnapshot[] = [];
   const notes: string[] = [];
-  for (const one of await domain.snapshots.list({ ...options, topological: true })) {
+  const objectNames = new Map<string, string>();
+  const listed = await domain.snapshots.list({ ...options, topological: true });
+  // In an order that is the same each time, which libvirt's is not: what is interrupted comes to the same names again.
+  for (const one of [...listed].sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const value = await read(one, options.signal);
     const isCurrent = await one.isCurrent(options);
-    const made = snapshotObject(machine, volumes, nodeName, one.name, value, isCurrent);
-    if (made === undefined) notes.push(`snapshot "${one.name}" is in files of its own: libvirt has it, no object will`);
-    else snapshots.push(made);
+    const objectName = known.snapshotName(machine, domain.uuid, one.name);
+    const made = snapshotObject(machine, volumes, nodeName, { name: one.name, value, isCurrent }, objectName);
+    if (made === undefined) {
+      notes.push(`snapshot "${one.name}" is in files of its own: libvirt has it, no object will`);
+      continue;
+    }
+    known.add(made);
+    objectNames.set(one.name, objectName);
+    snapshots.push(made);
   }
-  return { snapshots, notes };
+  return { snapshots: snapshots.map((one) => withParent(one, objectNames)), notes };
 }
 
 async function read(snapshot: Snapshot, signal: AbortSignal): Promise<DataObject> {
   return analyse(await snapshot.xml({ signal }), { maxBytes: maxReportedBytes }).value as DataObject;
 }
 
-/** The object of a snapshot that is kept inside of the disks; undefined for any other. Pure. */
+/** Status names a parent by its object, where it has one. */
+function withParent(
+  snapshot: VirtualMachineSnapshot,
+  objectNames: ReadonlyMap<string, string>,
+): VirtualMachineSnapshot {
+  const parent = snapshot.status?.parent;
+  if (parent === undefined) return snapshot;
+  return { ...snapshot, status: { ...snapshot.status, parent: objectNames.get(parent) ?? parent } };
+}
+
+/** The object of a snapshot that is kept inside of the disks; undefined for any other. Its parent is by its name at libvirt. Pure. */
 export function snapshotObject(
   { namespace, name }: { readonly namespace: string; readonly name: string },
   volumes: readonly RecoveredVolume[],
   nodeName: string,
-  snapshotName: string,
-  value: DataObject,
-  isCurrent: boolean,
+  { name: snapshotName, value, isCurrent }: KeptSnapshot,
+  objectName: string,
 ): VirtualMachineSnapshot | undefined {
   const domainDisks = devicesOf(asObject(value['domain']), 'disk');
   const listed = memberAt(value, 'disks', 'disk');
@@ -88,7 +119,7 @@ export function snapshotObject(
   return {
     apiVersion: 'virtctl.dev/v1alpha1',
     kind: 'VirtualMachineSnapshot',
-    metadata: { namespace, name: kubernetesName(snapshotName, 'snapshot'), finalizers: [snapshotFinalizer] },
+    metadata: { namespace, name: objectName, finalizers: [snapshotFinalizer] },
     spec: {
       virtualMachine: name,
       mode: 'Internal',
@@ -104,7 +135,7 @@ export function snapshotObject(
       memory,
       domainState: textOf(value['state']),
       creationTime,
-      ...(parent === '' ? {} : { parent: kubernetesName(parent, 'snapshot') }),
+      ...(parent === '' ? {} : { parent }),
       current: isCurrent,
       disks,
       conditions: [{ type: 'Ready', status: 'True', reason: 'Taken', lastTransitionTime: creationTime }],

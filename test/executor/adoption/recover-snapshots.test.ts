@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import type { VirtualMachineSnapshot } from '../../../src/api/virtual-machine-snapshot.ts';
 import { snapshotObject } from '../../../src/executor/adoption/recover-snapshots.ts';
+import type { DataObject } from '../../../src/executor/virtual-machine/same-value.ts';
 
 const machine = { namespace: 'shop', name: 'web' };
 const volumes = [{ name: 'root', target: 'vda', virtualDisk: 'web-root' }];
@@ -26,9 +28,17 @@ const kept = {
   domain,
 };
 
+const objectOf = (
+  name: string,
+  value: DataObject,
+  isCurrent = true,
+  objectName = name,
+): VirtualMachineSnapshot | undefined =>
+  snapshotObject(machine, volumes, 'node-1', { name, value, isCurrent }, objectName);
+
 describe('a snapshot that libvirt has and the API has lost', () => {
   it('becomes the object that it was', () => {
-    expect(snapshotObject(machine, volumes, 'node-1', 'second', kept, true)).toMatchObject({
+    expect(objectOf('second', kept, true)).toMatchObject({
       metadata: { namespace: 'shop', name: 'second', finalizers: ['virtctl.dev/snapshot'] },
       spec: { virtualMachine: 'web', mode: 'Internal', memory: true },
       status: {
@@ -44,7 +54,7 @@ describe('a snapshot that libvirt has and the API has lost', () => {
 
   it('keeps a description that somebody gave it, and a name that the API would not take at libvirt only', () => {
     const given = { ...kept, description: 'before the upgrade', parent: undefined, memory: undefined };
-    const object = snapshotObject(machine, volumes, 'node-1', 'Before Upgrade', given, false);
+    const object = objectOf('Before Upgrade', given, false, 'before-upgrade');
     expect(object).toMatchObject({
       metadata: { name: 'before-upgrade' },
       spec: { description: 'before the upgrade' },
@@ -56,8 +66,8 @@ describe('a snapshot that libvirt has and the API has lost', () => {
 
   it('stays libvirt’s alone when it is in files of its own', () => {
     const disks = { disk: [{ name: 'vda', snapshot: 'external', source: { file: '/pool/web.snap.qcow2' } }] };
-    expect(snapshotObject(machine, volumes, 'node-1', 'a', { ...kept, disks }, true)).toBeUndefined();
+    expect(objectOf('a', { ...kept, disks })).toBeUndefined();
     const memory = { snapshot: 'external', file: '/pool/memory' };
-    expect(snapshotObject(machine, volumes, 'node-1', 'a', { ...kept, memory }, true)).toBeUndefined();
+    expect(objectOf('a', { ...kept, memory })).toBeUndefined();
   });
 });

@@ -1,0 +1,50 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { VirtualMachineSnapshot } from '../../../src/api/virtual-machine-snapshot.ts';
+import { KnownObjects } from '../../../src/executor/adoption/known-objects.ts';
+
+const uuid = '11111111-1111-4111-8111-111111111111';
+const validName = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+
+/** The object of a snapshot. */
+function snapshot(namespace: string, name: string, virtualMachine: string, atLibvirt: string): VirtualMachineSnapshot {
+  return {
+    apiVersion: 'virtctl.dev/v1alpha1',
+    kind: 'VirtualMachineSnapshot',
+    metadata: { namespace, name },
+    spec: { virtualMachine },
+    status: { name: atLibvirt },
+  };
+}
+
+describe('the name of the object of a snapshot', () => {
+  it('is its own, valid and always the same, whatever others are called', () => {
+    const machine = fc.constantFrom('web', 'mail', 'w'.repeat(253));
+    const name = fc.oneof(
+      fc.constantFrom('first', 'First', 'web-first', 'mail-first', 'web-first-11111111', `${'a.'.repeat(126)}b`),
+      fc.string({ maxLength: 300 }),
+    );
+    const wanted = fc.uniqueArray(fc.tuple(machine, name), { maxLength: 20, selector: ([a, b]) => `${a}/${b}` });
+    fc.assert(
+      fc.property(wanted, (all) => {
+        const known = new KnownObjects([], [], [], [], []);
+        const names = all.map(([of, atLibvirt]) => {
+          const chosen = known.snapshotName({ namespace: 'shop', name: of }, uuid, atLibvirt);
+          known.add(snapshot('shop', chosen, of, atLibvirt));
+          return chosen;
+        });
+        expect(new Set(names).size).toBe(all.length);
+        for (const one of names) expect(one.length <= 253 && validName.test(one)).toBe(true);
+        const again = all.map(([of, atLibvirt]) =>
+          known.snapshotName({ namespace: 'shop', name: of }, uuid, atLibvirt),
+        );
+        expect(again).toEqual(names);
+      }),
+    );
+  });
+
+  it('is the one at libvirt where only other namespaces have it', () => {
+    const known = new KnownObjects([], [], [], [], [snapshot('office', 'first', 'mail', 'first')]);
+    expect(known.snapshotName({ namespace: 'shop', name: 'web' }, uuid, 'first')).toBe('first');
+  });
+});
