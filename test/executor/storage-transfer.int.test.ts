@@ -243,6 +243,11 @@ describe('sending and fetching images on real libvirt', () => {
     const wrong = await virtctl(['image', 'upload', 'wrong', file('disk.raw'), '--pool', 'local', '--checksum', sum]);
     expect(wrong).toMatchObject({ exitCode: 1, stderr: expect.stringContaining(`not ${sum}`) as string });
     expect((await images.get(at('wrong'))).status?.phase).toBe('Failed');
+    const packed = gzipSync(randomBytes(MiB));
+    await writeFile(file('cut.raw.gz'), packed.subarray(0, packed.length / 2));
+    const cut = await virtctl(['image', 'upload', 'cut', file('cut.raw.gz'), '--pool', 'local']);
+    expect(cut).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('cannot unpack it') as string });
+    expect((await images.get(at('cut'))).status?.phase).toBe('Failed');
     await done('image', 'upload', 'evil', file('disk.qcow2'));
     expect(await content(join(folder, 'image_default.evil.qcow2'))).toBe(sha256(disk));
   });

@@ -8,7 +8,7 @@
 import { constants } from 'node:fs';
 import { access, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { decompress } from './decompress.ts';
+import { BrokenFileError, decompress } from './decompress.ts';
 import { convert, ownVolume, sendFile, tell, type ImageWork } from './image-work.ts';
 import { sizeOf, verify } from './receive-file.ts';
 import type { NodeLine } from './report-image.ts';
@@ -107,7 +107,14 @@ async function takeIn(work: ImageWork, upload: ImageUpload, volume: Volume): Pro
     const wanted = image.spec.source.upload?.checksum;
     const checksum =
       wanted === undefined || wanted === 'none' ? found : await verify(from, wanted, signal, upload.bytes);
-    const unpacked = await decompress(from, `${sent}.unpacked`, image.spec.compression ?? 'auto', maxBytes, signal);
+    const compression = image.spec.compression ?? 'auto';
+    const unpacked = await decompress(from, `${sent}.unpacked`, compression, maxBytes, signal).catch(
+      (error: unknown) => {
+        if (!(error instanceof BrokenFileError)) throw error;
+        // It arrived as it was sent: only another upload can change anything.
+        throw new StorageProblem('UploadFailed', error.message, { cause: error, isFinal: true });
+      },
+    );
     const inspected = await inspect(work, unpacked);
     facts = {
       checksum,
