@@ -394,6 +394,12 @@ describe('the filter machineAffinity', () => {
     expect(place(snapshot, machine('w2', near(hostname, 'web')))).toBe(first);
   });
 
+  it('does not take one on a node without the label for company', () => {
+    const snapshot = cluster([node('c', { labels: { zone: 'y' } }), node('d')]);
+    snapshot.place(machine('w1'), 'd');
+    expect(choose(snapshot, machine('w2', near('zone', 'web')))).toBe('c');
+  });
+
   it('looks at the namespaces that a term names', () => {
     const snapshot = cluster([node('a')]);
     snapshot.place({ ...machine('db', {}, { app: 'db' }), namespace: 'other' }, 'a');
@@ -444,6 +450,16 @@ describe('the filter topologySpread', () => {
     ]);
     snapshot.place(machine('w1'), 'a');
     expect(choose(snapshot, machine('w2', { ...spread(), nodeSelector: { disk: 'fast' } }))).toBe('a');
+  });
+
+  it('does not compare with nodes that another constraint rules out', () => {
+    const snapshot = cluster([node('a', { labels: { zone: 'x', rack: '1' } }), node('c', { labels: { zone: 'y' } })]);
+    snapshot.place(machine('w1'), 'a');
+    const [zone] = spread().topologySpreadConstraints ?? [];
+    const [rack] = spread({ topologyKey: 'rack' }).topologySpreadConstraints ?? [];
+    const both = [zone, rack].filter((one) => one !== undefined);
+    expect(choose(snapshot, machine('w2', { topologySpreadConstraints: both }))).toBe('a');
+    expect(choose(snapshot, machine('w2', spread()))).toBe('c');
   });
 
   it('wants the label on the node', () => {

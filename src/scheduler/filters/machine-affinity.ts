@@ -8,12 +8,11 @@ import type { Snapshot } from '../snapshot.ts';
  * where one is that it must be far from, nor where one is that must be far from it.
  */
 export const machineAffinity: Filter = (machine, snapshot) => {
-  const near = machine.near.map((term) => ({
-    key: term.topologyKey,
-    values: occupied(term, snapshot),
-    // The first machine of a group that is to be together may go anywhere.
-    isFirst: isOwn(term, machine) && snapshot.countsOf(term.group).size === 0,
-  }));
+  const near = machine.near.map((term) => {
+    const values = occupied(term, snapshot);
+    // The first machine of a group that is to be together may go anywhere; those on nodes without the key are no company.
+    return { key: term.topologyKey, values, isFirst: isOwn(term, machine) && values.size === 0 };
+  });
   const far = machine.far.map((term) => ({ key: term.topologyKey, values: occupied(term, snapshot) }));
   for (const { term, nodes } of snapshot.farFrom(machine)) {
     far.push({ key: term.topologyKey, values: topologyValues(nodes.keys(), term.topologyKey, snapshot) });

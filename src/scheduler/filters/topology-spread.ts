@@ -7,10 +7,12 @@ import type { TopologySpreadConstraint } from '../../api/scheduling.ts';
 
 /** Constraints with DoNotSchedule: after placing, no topology domain has over maxSkew machines more than the least one. */
 export const topologySpread: Filter = (machine, snapshot) => {
-  const rules = (machine.spec.topologySpreadConstraints ?? [])
-    .filter(({ whenUnsatisfiable }) => whenUnsatisfiable === 'DoNotSchedule')
-    .map((constraint) => ({ constraint, ...domainCounts(constraint, machine, snapshot) }));
-  if (rules.length === 0) return undefined;
+  const constraints = (machine.spec.topologySpreadConstraints ?? []).filter(
+    ({ whenUnsatisfiable }) => whenUnsatisfiable === 'DoNotSchedule',
+  );
+  if (constraints.length === 0) return undefined;
+  const keys = constraints.map(({ topologyKey }) => topologyKey);
+  const rules = constraints.map((constraint) => ({ constraint, ...domainCounts(constraint, keys, machine, snapshot) }));
   return ({ traits }) => {
     for (const { constraint, counts, least, self } of rules) {
       const { topologyKey, maxSkew } = constraint;
@@ -24,9 +26,15 @@ export const topologySpread: Filter = (machine, snapshot) => {
   };
 };
 
-/** How many machines of a constraint each topology domain has, over the nodes that the machine may be on. */
+/**
+ * How many machines of a constraint each topology domain has, over the nodes that the machine may be on.
+ *
+ * @param keys The labels that all of its constraints ask for: a node without one of them cannot be chosen, and must not be
+ * what the others are compared with (kube-scheduler's rule).
+ */
 export function domainCounts(
   { topologyKey, labelSelector }: TopologySpreadConstraint,
+  keys: readonly string[],
   machine: MachineInfo,
   snapshot: Snapshot,
 ): { readonly counts: ReadonlyMap<string, number>; readonly least: number; readonly self: 0 | 1 } {
@@ -35,7 +43,7 @@ export function domainCounts(
   const eligible = isEligible(machine);
   for (const node of snapshot.nodes.values()) {
     const value = node.traits.labels[topologyKey];
-    if (value === undefined || !eligible(node)) continue;
+    if (value === undefined || keys.some((key) => node.traits.labels[key] === undefined) || !eligible(node)) continue;
     counts.set(value, (counts.get(value) ?? 0) + (placed.get(node.name) ?? 0));
   }
   let least = Infinity;

@@ -90,7 +90,7 @@ export const preferredSpread: Score = {
   prepare(machine, snapshot) {
     const rules = (machine.spec.topologySpreadConstraints ?? [])
       .filter(({ whenUnsatisfiable }) => whenUnsatisfiable === 'ScheduleAnyway')
-      .map((constraint) => ({ key: constraint.topologyKey, ...domainCounts(constraint, machine, snapshot) }));
+      .map((constraint) => ({ key: constraint.topologyKey, ...domainCounts(constraint, [], machine, snapshot) }));
     if (rules.length === 0) return undefined;
     return ({ traits }) => {
       let sum = 0;
