@@ -7,6 +7,7 @@ import type { VirtualMachine } from '../../src/api/virtual-machine.ts';
 import type { VirtualMachineSnapshot } from '../../src/api/virtual-machine-snapshot.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { resourceTypeOf } from '../../src/cli/machine-verb.ts';
+import type { DryRun } from '../../src/cli/resources/resource-options.ts';
 import { virtualMachineKind, virtualMachineSnapshotKind } from '../../src/api/kinds.ts';
 import { refuseOther } from '../../src/commands/adopt/refusals.ts';
 import { recoverHosts } from '../../src/commands/recover/recover-hosts.ts';
@@ -95,7 +96,11 @@ describe('the snapshots of machines that virtctl recover makes again', () => {
    *
    * @param until Ends the command once it has printed this.
    */
-  async function recover(kept: Readonly<Record<string, readonly KeptSnapshot[]>>, until?: string): Promise<string> {
+  async function recover(
+    kept: Readonly<Record<string, readonly KeptSnapshot[]>>,
+    until?: string,
+    dryRun: DryRun = 'none',
+  ): Promise<string> {
     const interrupt = new AbortController();
     let told = '';
     const out = new Writable({
@@ -120,7 +125,7 @@ describe('the snapshots of machines that virtctl recover makes again', () => {
       now: () => 0,
       colours: () => Promise.resolve(new Chalk({ level: 0 })),
     };
-    const done = recoverHosts(context, client, { hosts: [host], failures: [] }, { dryRun: 'none' });
+    const done = recoverHosts(context, client, { hosts: [host], failures: [] }, { dryRun });
     if (until === undefined) await done;
     else await expect(done).rejects.toThrow();
     return told;
@@ -176,6 +181,46 @@ describe('the snapshots of machines that virtctl recover makes again', () => {
     await recover({ web: [ours('Before Upgrade'), ours('before-upgrade')] });
     const all = Object.values(await stored()) as { readonly is: string }[];
     expect(all.map(({ is }) => is).sort()).toEqual(['Before Upgrade', 'before-upgrade']);
+  });
+
+  it('become their machine’s in a second run when the first ended right after that was made', async () => {
+    const kept = { web: [ours('first'), ours('second')] };
+    await recover(kept, 'virtualmachine.virtctl.dev/web recovered');
+    expect(await stored()).toMatchObject({ first: { owner: undefined, uid: undefined } });
+    const told = await recover(kept);
+    const web = await uidOf('web');
+    expect(await stored()).toMatchObject({ first: { owner: web, uid: web }, second: { owner: web, uid: web } });
+    expect(told).toBe(`vm/web in ${namespace}: has its snapshots first, second now\n`);
+    expect(await recover(kept)).toContain('Nothing to recover');
+  });
+
+  it('are only told of in a dry run when they are not their machine’s yet', async () => {
+    const kept = { web: [ours('first')] };
+    await recover(kept, 'virtualmachine.virtctl.dev/web recovered');
+    expect(await recover(kept, undefined, 'server')).toContain('has its snapshots first now (server dry run)');
+    expect(await stored()).toMatchObject({ first: { owner: undefined, uid: undefined } });
+  });
+
+  it('stay as they are where the machine of their name is of another domain', async () => {
+    const kept = { web: [ours('first')] };
+    await recover(kept, 'virtualmachine.virtctl.dev/web recovered');
+    await machines.delete({ namespace, name: 'web' });
+    const [apiVersion, kind] = ['virtctl.dev/v1alpha1', 'VirtualMachine'] as const;
+    await machines.create({ apiVersion, kind, metadata: { namespace, name: 'web' }, spec: { nodeName: 'node-1' } });
+    await recover(kept);
+    expect(await stored()).toMatchObject({ first: { owner: undefined, uid: undefined } });
+  });
+
+  it('are not those of which the executor has yet to take one', async () => {
+    await recover({ web: [ours('first')] });
+    await snapshots.create({
+      apiVersion: 'virtctl.dev/v1alpha1',
+      kind: 'VirtualMachineSnapshot',
+      metadata: { namespace, name: 'new' },
+      spec: { virtualMachine: 'web' },
+    });
+    expect(await recover({ web: [ours('first')] })).toContain('Nothing to recover');
+    expect(await stored()).toMatchObject({ new: { owner: undefined, uid: undefined } });
   });
 
   it('are the same ones after an interruption before their status or their machine was there', async () => {

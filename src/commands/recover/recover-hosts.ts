@@ -14,9 +14,9 @@ import type { VirtualMachine } from '../../api/virtual-machine.ts';
 import { ConflictError } from '../../base/errors.ts';
 import type { Context } from '../../cli/context.ts';
 import { resourceTypeOf } from '../../cli/machine-verb.ts';
-import { forEachReported } from '../../cli/resources/resource-options.ts';
+import { dryRunNote, forEachReported } from '../../cli/resources/resource-options.ts';
 import type { AdoptionContext } from '../../executor/adoption/host-objects.ts';
-import type { KnownObjects, NewObject } from '../../executor/adoption/known-objects.ts';
+import { hasUuid, type KnownObjects, type NewObject } from '../../executor/adoption/known-objects.ts';
 import { recoverMachine } from '../../executor/adoption/recover-machine.ts';
 import { recoverNetworks } from '../../executor/adoption/recover-networks.ts';
 import { recoverSnapshots } from '../../executor/adoption/recover-snapshots.ts';
@@ -130,7 +130,7 @@ async function recoverOne(recovery: Recovery, domains: readonly MarkedDomain[]):
   if (other !== undefined) {
     const where = other.spec.nodeName ?? '';
     for (const domain of domains) if (where !== domain.host.node.name) tell(domain, where === '' ? 'no node' : where);
-    return false;
+    return claimLeft(recovery, other, domains);
   }
   for (const domain of domains) if (domain !== chosen) tell(domain, host.node.name);
   const adoption = adoptions.get(host);
@@ -150,6 +150,26 @@ async function recoverOne(recovery: Recovery, domains: readonly MarkedDomain[]):
   // In this order: it must not be started for a strategy whose run it had.
   await machines.mergePatch(refOf(machine), { status: settled.status }, { subresource: 'status', signal });
   await machines.mergePatch(refOf(machine), { spec: { runStrategy: settled.runStrategy } }, { signal });
+  return true;
+}
+
+/**
+ * Ends what was interrupted after a machine was made: its snapshots become its own.
+ *
+ * @returns Whether there were any.
+ */
+async function claimLeft(
+  { context: { signal, stderr }, client, known, options: { dryRun } }: Recovery,
+  machine: VirtualMachine,
+  domains: readonly MarkedDomain[],
+): Promise<boolean> {
+  if (!domains.some(({ view }) => hasUuid(machine, view.domain.uuid))) return false;
+  const left = known.unclaimedSnapshots(machine);
+  if (left.length === 0) return false;
+  if (dryRun === 'none') await claimSnapshots(client, left, machine, signal);
+  const { namespace = '', name = '' } = machine.metadata;
+  const names = left.map(({ metadata }) => metadata.name).join(', ');
+  stderr.write(`vm/${name} in ${namespace}: has its snapshots ${names} now${dryRunNote(dryRun)}\n`);
   return true;
 }
 

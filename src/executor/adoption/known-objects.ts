@@ -63,10 +63,8 @@ export class KnownObjects {
   /** The machine that a domain of a node belongs to, by its UUID or its name there. */
   machineOf(node: string, name: string, uuid: string): VirtualMachine | undefined {
     return this.#machines.find((machine) => {
-      const { metadata, spec, status } = machine;
-      const own = spec.domain?.uuid ?? metadata.uid;
-      if ([own, status?.domain?.uuid].some((one) => one?.toLowerCase() === uuid)) return true;
-      return spec.nodeName === node && domainName(machine) === name;
+      if (hasUuid(machine, uuid)) return true;
+      return machine.spec.nodeName === node && domainName(machine) === name;
     });
   }
 
@@ -80,6 +78,20 @@ export class KnownObjects {
 
   network(namespace: string, name: string): VirtualNetwork | undefined {
     return this.#networks.find(({ metadata }) => metadata.namespace === namespace && metadata.name === name);
+  }
+
+  /**
+   * The snapshots of a machine that were made again, and are not its own yet: the executor notes the machine's uid before
+   * it takes one.
+   */
+  unclaimedSnapshots({ metadata: { namespace, name } }: VirtualMachine): VirtualMachineSnapshot[] {
+    return this.#snapshots.filter(
+      ({ metadata, spec, status }) =>
+        metadata.namespace === namespace &&
+        spec.virtualMachine === name &&
+        status?.creationTime !== undefined &&
+        status.virtualMachineUID === undefined,
+    );
   }
 
   /** The disk that is a volume of a pool on a node, in any namespace. */
@@ -165,6 +177,12 @@ export class KnownObjects {
       if (!taken.has(name)) return name;
     }
   }
+}
+
+/** Whether a domain's UUID is that of a machine's. */
+export function hasUuid({ metadata, spec, status }: VirtualMachine, uuid: string): boolean {
+  const own = spec.domain?.uuid ?? metadata.uid;
+  return [own, status?.domain?.uuid].some((one) => one?.toLowerCase() === uuid);
 }
 
 /** Cut where the two together were too long for an object's name. */
