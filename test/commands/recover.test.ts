@@ -223,6 +223,12 @@ describe('the snapshots of machines that virtctl recover makes again', () => {
     expect(await stored()).toMatchObject({ new: { owner: undefined, uid: undefined } });
   });
 
+  it('are not those without a description, which virsh took', async () => {
+    const told = await recover({ web: [{ name: 'b' }, ours('first'), { name: 'a' }] });
+    expect(Object.keys(await stored())).toEqual(['first']);
+    expect(told).toContain(`vm/web in ${namespace}: its snapshots stay virsh's alone: a, b\n`);
+  });
+
   it('are the same ones after an interruption before their status or their machine was there', async () => {
     const kept = { web: [ours('first')], mail: [ours('first')] };
     await recover(kept, 'virtualmachinesnapshot.virtctl.dev/mail-first created');

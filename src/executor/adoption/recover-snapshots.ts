@@ -1,7 +1,7 @@
 /**
  * The VirtualMachineSnapshots of a machine whose objects are lost, from what libvirt keeps of them. Those inside of the
  * disks come back whole. An external one is told of only: which VirtualDisks are to follow when its files are merged is not
- * known any more.
+ * known any more. So is one that virsh took, which is known by having no description; with one it is not told from ours.
  */
 import { devicesOf, type DomainView, type LibvirtCallOptions } from '../virtual-machine/domain-view.ts';
 import { isList, memberAt, textOf, type Data, type DataObject } from '../virtual-machine/same-value.ts';
@@ -53,11 +53,17 @@ export async function recoverSnapshots(
 ): Promise<RecoveredSnapshots> {
   const snapshots: VirtualMachineSnapshot[] = [];
   const notes: string[] = [];
+  const virshs: string[] = [];
   const objectNames = new Map<string, string>();
   const listed = await domain.snapshots.list({ ...options, topological: true });
   // In an order that is the same each time, which libvirt's is not: what is interrupted comes to the same names again.
   for (const one of [...listed].sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const value = await read(one, options.signal);
+    // Each that the executor takes has one (virtual-machine-snapshot/snapshot-xml.ts).
+    if (textOf(value['description']) === '') {
+      virshs.push(one.name);
+      continue;
+    }
     const isCurrent = await one.isCurrent(options);
     const objectName = known.snapshotName(machine, domain.uuid, one.name);
     const made = snapshotObject(machine, volumes, nodeName, { name: one.name, value, isCurrent }, objectName);
@@ -69,6 +75,7 @@ export async function recoverSnapshots(
     objectNames.set(one.name, objectName);
     snapshots.push(made);
   }
+  if (virshs.length > 0) notes.push(`its snapshots stay virsh's alone: ${virshs.join(', ')}`);
   return { snapshots: snapshots.map((one) => withParent(one, objectNames)), notes };
 }
 

@@ -41,11 +41,12 @@ const snapshotWords = { no: 'None', internal: 'Internal', external: 'External' }
 
 /** What libvirt is given. */
 export function snapshotXml(snapshot: VirtualMachineSnapshot, domain?: DataObject): string {
-  const { status, spec } = snapshot;
+  const { status, spec, metadata } = snapshot;
+  // Never without one: by that it is told from those that virsh took, when objects are lost (adoption/recover-snapshots.ts).
+  const described = [spec.description, spec.domainsnapshot?.description].find((one) => one !== undefined && one !== '');
+  const description = described ?? `VirtualMachineSnapshot ${metadata.namespace ?? ''}/${metadata.name ?? ''}`;
   const own: Record<string, Data> = {
     name: status?.name ?? '',
-    description:
-      spec.description ?? `VirtualMachineSnapshot ${snapshot.metadata.namespace ?? ''}/${snapshot.metadata.name ?? ''}`,
     memory:
       status?.memory !== true
         ? { snapshot: 'no' }
@@ -83,7 +84,7 @@ export function snapshotXml(snapshot: VirtualMachineSnapshot, domain?: DataObjec
     {
       ...own,
       ...Object.fromEntries(rest),
-      ...(spec.description === undefined ? {} : { description: spec.description }),
+      description,
     },
     spec.overlay as Parameters<typeof render>[2],
     {
