@@ -80,7 +80,7 @@ async function gather(
     const facts: Facts = {
       machine,
       operations: all.filter(({ spec }) => spec.virtualMachine === ref.name),
-      nodeCount: nodes.length,
+      nodes,
       hypervisor: nodes.find(({ metadata }) => metadata.name === nodeName),
       executorSeenAt: Number.isNaN(renewed) ? undefined : renewed,
       leaseMs: (lease?.spec?.leaseDurationSeconds ?? defaultLeaseMs / 1000) * 1000,

@@ -1,8 +1,28 @@
 import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import type { Hypervisor } from '../../src/api/hypervisor.ts';
+import { validateObject } from '../../src/api/validate.ts';
 import type { Facts } from '../../src/commands/why/diagnose.ts';
 import { diagnose } from '../../src/commands/why/diagnose.ts';
 
 const now = Date.parse('2026-01-01T00:00:00Z');
+
+/** A node that is well, and can use KVM. */
+function node(name: string, spec: Hypervisor['spec'] = {}, kvm: 'True' | 'False' = 'True'): Hypervisor {
+  const lastTransitionTime = '2026-01-01T00:00:00Z';
+  return {
+    apiVersion: 'virtctl.dev/v1alpha1',
+    kind: 'Hypervisor',
+    metadata: { name },
+    spec,
+    status: {
+      conditions: [
+        { type: 'LibvirtConnected', status: 'True', lastTransitionTime },
+        { type: 'KVMUsable', status: kvm, lastTransitionTime },
+      ],
+    },
+  };
+}
 
 /** A machine that runs well, with what a case changes merged over it. */
 function facts(change: { spec?: object; status?: object; metadata?: object } & Partial<Facts> = {}): Facts {
@@ -22,14 +42,8 @@ function facts(change: { spec?: object; status?: object; metadata?: object } & P
       },
     },
     operations: [],
-    nodeCount: 1,
-    hypervisor: {
-      apiVersion: 'virtctl.dev/v1alpha1',
-      kind: 'Hypervisor',
-      metadata: { name: 'n1' },
-      spec: {},
-      status: { conditions: [{ type: 'LibvirtConnected', status: 'True' }] },
-    },
+    nodes: [node('n1')],
+    hypervisor: node('n1'),
     executorSeenAt: now - 5000,
     leaseMs: 40_000,
     now,
@@ -85,7 +99,7 @@ describe('why a machine does not run', () => {
       'only when started',
       'virtctl start web -n shop',
     ],
-    ['no node at all', facts({ spec: { nodeName: '' }, nodeCount: 0 }), 'node', 'there are none', 'virtctl executor'],
+    ['no node at all', facts({ spec: { nodeName: '' }, nodes: [] }), 'node', 'there are none', 'virtctl executor'],
     [
       'no node that fits',
       facts({
@@ -161,10 +175,10 @@ describe('why a machine does not run', () => {
     ],
     [
       'paused',
-      facts({ status: { printableStatus: 'Paused', domain: { state: 'paused', reason: 'ioerror' } } }),
+      facts({ status: { printableStatus: 'Paused', domain: { state: 'paused', reason: 'user' } } }),
       'guest',
-      'ioerror',
-      'virtctl unpause web',
+      'its CPUs are paused (user)',
+      'virtctl unpause web -n shop',
     ],
   ];
   it.each(cases)('%s', (_title, known, about, message, fix) => {
@@ -175,5 +189,127 @@ describe('why a machine does not run', () => {
     expect(diagnosis.summary).toContain(message);
     if (fix === undefined) expect(diagnosis.fix).toBeUndefined();
     else expect(diagnosis.fix).toContain(fix);
+  });
+
+  it.each([
+    [
+      'there is no space left',
+      'volume data (/var/lib/virtctl/data.qcow2): there is no space left; once that is mended, unpause it',
+      'free space first (df -h /var/lib/virtctl, on n1); then virtctl unpause web -n shop',
+    ],
+    [
+      'a disk cannot be read',
+      'volume data (/srv/data.qcow2): it cannot be read or written; once that is mended, unpause it',
+      'see to the storage first (df -h and dmesg, on n1); then virtctl unpause web -n shop',
+    ],
+  ])('has the storage mended before a guest is let go on that is held because %s', (_title, message, fix) => {
+    const conditions = [{ type: 'Paused', status: 'True', reason: 'Paused', message }];
+    const status = { printableStatus: 'Paused', domain: { state: 'paused', reason: 'io-error' }, conditions };
+    const diagnosis = diagnose(facts({ status }));
+    expect(diagnosis.summary).toBe(`Paused: its CPUs are paused (io-error): ${message}`);
+    expect(diagnosis.fix).toBe(fix);
+  });
+
+  describe('while it is being deleted', () => {
+    const deleted = { deletionTimestamp: '2025-12-31T23:59:00Z', finalizers: ['virtctl.dev/domain'] };
+    const status = {
+      printableStatus: 'Terminating',
+      conditions: [{ type: 'Ready', status: 'False', reason: 'Terminating', message: 'the guest is shutting down' }],
+    };
+
+    it('says first that the executor is away, also of a machine that is protected', () => {
+      const spec = { deletionProtection: true };
+      const { chain, fix } = diagnose(facts({ metadata: deleted, spec, status, executorSeenAt: now - 90_000 }));
+      expect(chain.map(({ about }) => about)).toEqual(['executor']);
+      expect(chain[0]?.message).toContain('not been heard of for 90 s');
+      expect(fix).toContain('systemctl status virtctl-executor');
+    });
+
+    it('says that it is protected, and how that is lifted', () => {
+      const { chain, fix } = diagnose(facts({ metadata: deleted, spec: { deletionProtection: true }, status }));
+      expect(chain.map((link) => [link.about, link.status])).toEqual([
+        ['executor', 'ok'],
+        ['deletion', 'broken'],
+      ]);
+      expect(chain[1]?.message).toContain('protected');
+      expect(fix).toBe(`kubectl patch vm web -n shop --type merge -p '{"spec":{"deletionProtection":false}}'`);
+    });
+
+    it('says what its executor is at', () => {
+      expect(diagnose(facts({ metadata: deleted, status }))).toMatchObject({
+        summary: 'Terminating: it is being deleted: the guest is shutting down',
+        fix: undefined,
+      });
+    });
+
+    it("names others' finalizers, for which no executor is needed", () => {
+      const metadata = { ...deleted, finalizers: ['example.org/backup'] };
+      const { chain } = diagnose(facts({ metadata, status, executorSeenAt: undefined }));
+      expect(chain).toEqual([
+        { about: 'deletion', status: 'waiting', message: 'it is being deleted; waits for example.org/backup' },
+      ]);
+    });
+  });
+
+  it.each([
+    ['a disk', { virtualDisk: 'web-data' }, 'virtctl describe vdisk web-data -n shop'],
+    ['an empty disk in a pool', { emptyDisk: { pool: 'fast' } }, 'virtctl describe vdisk web-data -n shop'],
+    ['a file of the node', { hostPath: { path: '/srv/a.raw' } }, 'virtctl describe vm web -n shop'],
+  ])('shows where to look for a volume that failed and is %s', (_title, source, fix) => {
+    const spec = { volumes: [{ name: 'data', ...source }] };
+    const status = { volumes: [{ name: 'data', phase: 'Failed', message: 'no such pool' }] };
+    const diagnosis = diagnose(facts({ spec, status }));
+    expect(diagnosis.summary).toBe('Running: volume data: no such pool');
+    expect(diagnosis.fix).toBe(fix);
+  });
+
+  it('shows the disk that has failed', () => {
+    const status = notReady('VolumeNotReady', 'volume data: VirtualDisk "shared-data" is Failed: no space');
+    expect(diagnose(facts({ status })).fix).toBe('virtctl describe vdisk shared-data -n shop');
+  });
+
+  it.each([
+    ['VolumeNotReady', 'VirtualDisk', 'virtctl create disk lan.a --size SIZE -n shop'],
+    ['VolumeNotReady', 'VirtualImage', 'virtctl image upload lan.a FILE -n shop'],
+    ['VolumeNotReady', 'ConfigMap', 'kubectl create configmap lan.a --from-file=FILE -n shop'],
+    ['SecretNotFound', 'Secret', 'kubectl create secret generic lan.a --from-file=KEY=FILE -n shop'],
+  ])('%s: gives the command that makes a %s', (reason, kind, fix) => {
+    const status = notReady(reason, `volume data: there is no ${kind} "lan.a"`);
+    expect(diagnose(facts({ status })).fix).toBe(fix);
+  });
+
+  it('gives a command that makes a network which is valid once its addresses are filled in', () => {
+    const status = notReady('NetworkNotReady', 'interface lan: there is no VirtualNetwork "front"');
+    const { fix = '' } = diagnose(facts({ status }));
+    const [, manifest = ''] = /^echo '([^']+)' \| virtctl create -f - -n shop$/.exec(fix) ?? [];
+    const addresses = { ADDRESS: '10.20.0.1', FIRST: '10.20.0.100', LAST: '10.20.0.200' };
+    const filled = manifest.replace(/ADDRESS|FIRST|LAST/g, (word) => addresses[word as keyof typeof addresses]);
+    const network: unknown = parse(filled);
+    expect(network).toMatchObject({ kind: 'VirtualNetwork', metadata: { name: 'front' } });
+    expect(validateObject(network)).toEqual([]);
+  });
+
+  describe('where no node fits', () => {
+    const waiting = (message: string, ...nodes: Hypervisor[]): string | undefined => {
+      const status = { conditions: [{ type: 'Scheduled', status: 'False', message }] };
+      return diagnose(facts({ spec: { nodeName: '' }, status, nodes })).fix;
+    };
+
+    it('names the cordoned node', () => {
+      const cordoned = node('n2', { unschedulable: true });
+      expect(waiting('2 nodes: 1 cordoned, 1 not ready', node('n1'), cordoned)).toBe('virtctl node uncordon n2');
+    });
+
+    it('names some of many cordoned nodes', () => {
+      const many = Array.from({ length: 9 }, (_none, index) => node(`n${index}`, { unschedulable: true }));
+      expect(waiting('9 nodes: 9 cordoned', ...many)).toBe('virtctl node uncordon n0 (or n1, n2, n3, n4, n5, …)');
+    });
+
+    it('names the node without KVM where emulation is not allowed', () => {
+      const nodes = [node('n1'), node('n2', { allowEmulation: true }, 'False'), node('n3', {}, 'False')];
+      expect(waiting('3 nodes: 1 where KVM cannot be used (…), 2 not ready', ...nodes)).toBe(
+        `kubectl patch hv n3 --type merge -p '{"spec":{"allowEmulation":true}}'`,
+      );
+    });
   });
 });

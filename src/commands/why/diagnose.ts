@@ -3,9 +3,13 @@
  *
  *   asked to run? ─▶ has a node? ─▶ the node lives? ─▶ volumes and networks? ─▶ defined? ─▶ started? ─▶ runs
  *
- * Each link is fine, or the reason; what comes after the first reason is not looked at.
+ * Each link is fine, or the reason; what comes after the first reason is not looked at. Of a machine that is being deleted
+ * only the node matters, and what keeps the object.
  */
-import { findCondition } from '../../api/meta.ts';
+import { dirname } from 'node:path/posix';
+import { makeMissing } from './make-missing.ts';
+import { diskOfVolume } from '../../api/empty-disk.ts';
+import { findCondition, group } from '../../api/meta.ts';
 import type { Condition } from '../../api/meta.ts';
 import type { Hypervisor } from '../../api/hypervisor.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
@@ -16,8 +20,8 @@ export interface Facts {
   readonly machine: VirtualMachine;
   /** Those of this machine. */
   readonly operations: readonly VirtualMachineOperation[];
-  /** How many nodes there are. */
-  readonly nodeCount: number;
+  /** All nodes. */
+  readonly nodes: readonly Hypervisor[];
   /** The machine's node, if it has one and it exists. */
   readonly hypervisor: Hypervisor | undefined;
   /** When the node's executor was last heard of, in milliseconds since 1970; undefined when never. */
@@ -48,7 +52,7 @@ type Step = (facts: Facts) => Link & { readonly fix?: string | undefined };
 /** Finds the first link that does not hold. */
 export function diagnose(facts: Facts): Diagnosis {
   const chain: Link[] = [];
-  for (const step of [powerWish, placement, nodeAlive, prepared, definition, power]) {
+  for (const step of stepsFor(facts.machine)) {
     const { fix, ...link } = step(facts);
     chain.push(link);
     if (link.status !== 'ok') return { summary: summaryOf(facts.machine, link), chain, fix };
@@ -64,6 +68,16 @@ export function diagnose(facts: Facts): Diagnosis {
   return { summary: summaryOf(facts.machine, undefined), chain, fix: undefined };
 }
 
+function stepsFor(machine: VirtualMachine): readonly Step[] {
+  const { deletionTimestamp } = machine.metadata;
+  if (deletionTimestamp === undefined || deletionTimestamp === null) {
+    return [powerWish, placement, nodeAlive, prepared, definition, power];
+  }
+  // Nobody but the node's executor takes our finalizer away; others' are no business of its.
+  const isOurs = ownFinalizer(machine) !== undefined && (machine.spec.nodeName ?? '') !== '';
+  return isOurs ? [nodeAlive, deletion] : [deletion];
+}
+
 function summaryOf(machine: VirtualMachine, reason: Link | undefined): string {
   const state = machine.status?.printableStatus ?? 'Unknown';
   return reason === undefined ? state : `${state}: ${reason.message}`;
@@ -72,14 +86,32 @@ function summaryOf(machine: VirtualMachine, reason: Link | undefined): string {
 const nameOf = (machine: VirtualMachine): string => machine.metadata.name ?? '';
 const namespaceFlag = (machine: VirtualMachine): string => `-n ${machine.metadata.namespace ?? 'default'}`;
 
+const ownFinalizer = ({ metadata }: VirtualMachine): string | undefined =>
+  metadata.finalizers?.find((one) => one.startsWith(`${group}/`));
+
+const deletion: Step = ({ machine }) => {
+  const about = 'deletion';
+  if (machine.spec.deletionProtection === true && ownFinalizer(machine) !== undefined) {
+    const lift = `-p '{"spec":{"deletionProtection":false}}'`;
+    return {
+      about,
+      status: 'broken',
+      message: 'it is being deleted, but protected: nothing is removed until spec.deletionProtection is false',
+      fix: `kubectl patch vm ${nameOf(machine)} ${namespaceFlag(machine)} --type merge ${lift}`,
+    };
+  }
+  const ready = findCondition(machine.status, 'Ready');
+  if (ready?.reason === 'Terminating' && (ready.message ?? '') !== '' && ownFinalizer(machine) !== undefined) {
+    return { about, status: 'waiting', message: `it is being deleted: ${ready.message ?? ''}` };
+  }
+  const finalizers = machine.metadata.finalizers?.join(', ') ?? '';
+  return { about, status: 'waiting', message: `it is being deleted; waits for ${finalizers}` };
+};
+
 const powerWish: Step = ({ machine, operations }) => {
   const about = 'power';
   const name = nameOf(machine);
   const start = `virtctl start ${name} ${namespaceFlag(machine)}`;
-  if (machine.metadata.deletionTimestamp !== undefined && machine.metadata.deletionTimestamp !== null) {
-    const finalizers = machine.metadata.finalizers?.join(', ') ?? '';
-    return { about, status: 'waiting', message: `it is being deleted; waits for ${finalizers}` };
-  }
   const running = operations.find(({ status }) => status?.phase === 'Running');
   if (running !== undefined) {
     const { verb } = running.spec;
@@ -107,7 +139,7 @@ const powerWish: Step = ({ machine, operations }) => {
   return { about, status: 'ok', message: `asked to run (${strategy})` };
 };
 
-const placement: Step = ({ machine, nodeCount }) => {
+const placement: Step = ({ machine, nodes }) => {
   const about = 'node';
   const nodeName = machine.spec.nodeName ?? '';
   if (nodeName !== '') return { about, status: 'ok', message: `on node ${nodeName}` };
@@ -117,26 +149,45 @@ const placement: Step = ({ machine, nodeCount }) => {
       about,
       status: 'broken',
       message: scheduled.message ?? 'no node fits',
-      fix: roomFor(scheduled.message ?? ''),
+      fix: roomFor(scheduled.message ?? '', nodes),
     };
   }
-  const message = nodeCount === 0 ? 'it has no node, and there are none' : 'it waits for a node';
+  const message = nodes.length === 0 ? 'it has no node, and there are none' : 'it waits for a node';
   const patch = `virtctl executor --node-name NAME`;
   return {
     about,
     status: 'waiting',
     message,
-    fix: nodeCount === 0 ? patch : 'virtctl doctor --only control-plane (does the scheduler run?)',
+    fix: nodes.length === 0 ? patch : 'virtctl doctor --only control-plane (does the scheduler run?)',
   };
 };
 
 /** What makes a node fit, by the reason that most easily changes. */
-function roomFor(message: string): string {
+function roomFor(message: string, nodes: readonly Hypervisor[]): string {
   if (message.includes('where KVM cannot be used')) {
-    return `kubectl patch hv NODE --type merge -p '{"spec":{"allowEmulation":true}}'`;
+    const isWithout = ({ spec, status }: Hypervisor): boolean =>
+      spec.allowEmulation !== true && findCondition(status, 'KVMUsable')?.status !== 'True';
+    const { first, others } = choice(nodes.filter(isWithout));
+    return `kubectl patch hv ${first} --type merge -p '{"spec":{"allowEmulation":true}}'${others}`;
   }
-  if (message.includes(' cordoned')) return 'virtctl node uncordon NODE (virtctl node list says which)';
+  if (message.includes(' cordoned')) {
+    const { first, others } = choice(nodes.filter(({ spec }) => spec.unschedulable === true));
+    return `virtctl node uncordon ${first}${others}`;
+  }
   return 'virtctl node list -o wide';
+}
+
+/** Nodes that a line names at most, beside the first. */
+const maxOthers = 5;
+
+/** One of some nodes for a command, and the words that name the others. */
+function choice(nodes: readonly Hypervisor[]): { readonly first: string; readonly others: string } {
+  const [first, ...others] = nodes.map(({ metadata }) => metadata.name ?? '').sort();
+  // The scheduler's words are older than what the nodes say now.
+  if (first === undefined) return { first: 'NODE', others: ' (virtctl node list says which)' };
+  if (others.length === 0) return { first, others: '' };
+  const more = others.length > maxOthers ? ', …' : '';
+  return { first, others: ` (or ${others.slice(0, maxOthers).join(', ')}${more})` };
 }
 
 const nodeAlive: Step = ({ machine, hypervisor, executorSeenAt, leaseMs, now }) => {
@@ -178,20 +229,24 @@ const prepared: Step = ({ machine }) => {
     const condition = findCondition(machine.status, type);
     const look = needs[condition?.reason ?? ''];
     if (condition?.status !== 'False' || look === undefined) continue;
-    const fix = makeMissing(condition.message ?? '') ?? look;
+    const fix = makeMissing(condition.message ?? '') ?? lookAt(condition.message ?? '') ?? look;
     return { about, status: 'broken', message: wordsOf(condition), fix: `${fix} ${namespaceFlag(machine)}` };
   }
   const failed = machine.status?.volumes?.find(({ phase }) => phase === 'Failed');
   if (failed !== undefined) {
-    return { about, status: 'broken', message: `volume ${failed.name}: ${failed.message ?? 'failed'}` };
+    const volume = machine.spec.volumes?.find(({ name }) => name === failed.name);
+    const disk = volume === undefined ? undefined : diskOfVolume(machine, volume);
+    const look = disk === undefined ? `vm ${nameOf(machine)}` : `vdisk ${disk}`;
+    const fix = `virtctl describe ${look} ${namespaceFlag(machine)}`;
+    return { about, status: 'broken', message: `volume ${failed.name}: ${failed.message ?? 'failed'}`, fix };
   }
   return { about, status: 'ok', message: 'there' };
 };
 
-/** The command that makes what a message says there is none of. */
-function makeMissing(message: string): string | undefined {
-  const disk = /there is no VirtualDisk "([a-z0-9.-]+)"/.exec(message)?.[1];
-  return disk === undefined ? undefined : `virtctl create disk ${disk} --size SIZE`;
+/** The page of the disk that a message says is not ready: its conditions and events tell what it lacks. */
+function lookAt(message: string): string | undefined {
+  const disk = /VirtualDisk "([a-z0-9.-]+)" is (?:Failed|Pending)\b/.exec(message)?.[1];
+  return disk === undefined ? undefined : `virtctl describe vdisk ${disk}`;
 }
 
 const definition: Step = ({ machine }) => {
@@ -224,6 +279,7 @@ const power: Step = ({ machine, now }) => {
   if (status?.printableStatus === 'Paused') {
     const reason = status.domain?.reason ?? 'somebody paused it';
     const fix = `virtctl unpause ${nameOf(machine)} ${namespaceFlag(machine)}`;
+    if (reason === 'io-error') return heldByStorage(machine, fix);
     return { about, status: 'broken', message: `its CPUs are paused (${reason})`, fix };
   }
   const { failures } = status ?? {};
@@ -237,6 +293,23 @@ const power: Step = ({ machine, now }) => {
   if (ready?.status === 'False') return { about, status: 'broken', message: wordsOf(ready), fix: logs };
   return { about, status: 'waiting', message: `${status?.printableStatus ?? 'nothing'} is all that is known` };
 };
+
+/**
+ * QEMU holds a guest that cannot write to a disk, so that nothing is lost. Let go on too early it is held again at once:
+ * the storage comes first.
+ */
+function heldByStorage(machine: VirtualMachine, unpause: string): ReturnType<Step> {
+  const why = findCondition(machine.status, 'Paused')?.message ?? '';
+  const message = `its CPUs are paused (io-error)${why === '' ? '' : `: ${why}`}`;
+  const node = machine.spec.nodeName ?? '';
+  const isFull = why.includes('there is no space left');
+  const path = /\((\/[^)]*)\): there is no space left/.exec(why)?.[1];
+  const place = path === undefined ? 'df -h' : `df -h ${dirname(path)}`;
+  const first = isFull
+    ? `free space first (${place}, on ${node})`
+    : `see to the storage first (${place} and dmesg, on ${node})`;
+  return { about: 'guest', status: 'broken', message, fix: `${first}; then ${unpause}` };
+}
 
 function wordsOf(condition: Condition): string {
   return `${condition.reason ?? ''}: ${condition.message ?? ''}`;
