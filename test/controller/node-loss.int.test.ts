@@ -59,7 +59,7 @@ describe('a node whose executor hangs', () => {
     expect(node.condition(back, 'Ready')).toMatchObject({ status: 'True', reason: 'Running' });
     await expect.poll(() => virtctl('node', 'list', '--no-headers'), { timeout: 30_000 }).toMatch(/^node-1 +Ready /);
     expect(await domainId('web')).toBe(before);
-    expect(await node.eventsOf('web')).toContain('NodeLost');
+    await node.untilEvents('web', ['NodeLost']);
   }, 180_000);
 });
 

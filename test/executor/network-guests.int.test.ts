@@ -146,7 +146,7 @@ describe('guests in a network', () => {
     await reached();
     await lab.virsh('net-destroy', 'default.front');
     await reached();
-    expect(await lab.node.eventsOf('one')).toContain('Replugged');
+    await lab.node.untilEvents('one', ['Replugged']);
     // Nobody was there to see it.
     await lab.node.stopExecutor('SIGKILL');
     await lab.virsh('net-destroy', 'default.front');

@@ -44,7 +44,7 @@ describe('networks on real libvirt', () => {
     expect(await lab.virsh('net-list', '--autostart', '--name')).toContain('default.front');
     await lab.remove('front');
     expect(await lab.virsh('net-list', '--all', '--name')).not.toContain('front');
-    expect(await lab.eventsOf('front')).toEqual(expect.arrayContaining(['Defined', 'Started', 'Removed']));
+    await lab.node.untilEvents('front', ['Defined', 'Started', 'Removed']);
   });
 
   const kindsOfForward: Readonly<Record<string, Network>> = {
@@ -179,7 +179,7 @@ describe('networks on real libvirt', () => {
       const refused = await lab.untilReason(name, 'Ready', 'StartFailed');
       expect(lab.condition(refused, 'Ready')?.message, name).toMatch(words);
       expect(line(refused), name).toMatchObject({ state: 'Inactive', reason: 'StartFailed', autostart: true });
-      expect(await lab.eventsOf(name), name).toContain('StartFailed');
+      await lab.node.untilEvents(name, ['StartFailed']);
       expect((await virtctl('describe', 'vnet', name)).stdout).toMatch(words);
       const waited = await virtctl('wait', `vnet/${name}`, '--for=condition=Ready', '--timeout=1s');
       expect(waited.exitCode, name).toBe(5);
@@ -317,7 +317,7 @@ describe('networks on real libvirt', () => {
       await lab.virsh('net-autostart', 'default.live', '--disable');
       await lab.until('live', (one) => line(one)?.state === 'Active' && line(one)?.autostart === true);
       expect(await xml()).toContain('theirs');
-      expect(await lab.eventsOf('live')).toContain('DriftCorrected');
+      await lab.node.untilEvents('live', ['DriftCorrected']);
     });
 
     it('is restarted at once for what cannot be changed while it runs', async () => {
@@ -325,7 +325,7 @@ describe('networks on real libvirt', () => {
       const restarted = await lab.untilReady('live');
       expect(line(restarted)).toMatchObject({ state: 'Active', bridge: 'vl9' });
       expect(lab.condition(restarted, 'RestartRequired')).toMatchObject({ status: 'False' });
-      expect(await lab.eventsOf('live')).toContain('Restarted');
+      await lab.node.untilEvents('live', ['Restarted']);
     });
 
     it('follows its object again when libvirtd was killed', async () => {

@@ -214,9 +214,7 @@ describe('storage when the executor or libvirtd is killed, or there is no space'
       () => disks.get(at('full')),
       (one) => reason(one) === 'OutOfSpace',
     );
-    const { items } = await node.events.listAll({ namespace: 'default' });
-    const told = items.filter(({ regarding, type }) => regarding?.name === 'full' && type === 'Warning');
-    expect(new Set(told.map(({ reason: why }) => why))).toContain('OutOfSpace');
+    await node.untilEvents('full', ['OutOfSpace']);
     const args = ['image', 'upload', 'sent', file('disk.raw'), '--pool', 'small', '--format', 'raw'];
     const virtctl = () => commandLine([...args, '--kubeconfig', node.kubeconfig, '--connect', node.libvirtd.uri]);
     const refused = await virtctl();

@@ -241,9 +241,7 @@ describe('storage pools on real libvirt', () => {
     expect(await pool('start', 'nowhere')).toMatchObject({ exitCode: 3 });
     await pools.delete({ name: 'verbs' });
     await until('verbs', (one) => one === undefined);
-    const { items } = await node.events.listAll();
-    const reasons = items.filter(({ regarding }) => regarding?.name === 'verbs').map(({ reason }) => reason);
-    expect(reasons).toEqual(expect.arrayContaining(['Running', 'Deleted']));
+    await node.untilEvents('verbs', ['Running', 'Deleted']);
   });
 
   it('is left by a node that is no longer selected', async () => {

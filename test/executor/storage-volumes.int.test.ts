@@ -300,7 +300,7 @@ describe('volumes of machines on real libvirt', () => {
     if (left.metadata.deletionTimestamp !== undefined) {
       const held = await node.untilStatus('guarded', 'Terminating');
       expect(node.condition(held, 'Ready').message).toContain('it is protected');
-      expect(await node.eventsOf('guarded')).toContain('DeletionProtected');
+      await node.untilEvents('guarded', ['DeletionProtected']);
     }
     expect(await node.libvirtd.virsh('list', '--name')).toContain('default.guarded');
     await node.patch('guarded', { deletionProtection: false });

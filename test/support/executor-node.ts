@@ -269,6 +269,18 @@ export class ExecutorNode {
       .map(({ reason }) => reason ?? '');
   }
 
+  /** Waits for Events of an object, of any namespace. They are written beside its status, sooner or later than it. */
+  async untilEvents(name: string, reasons: readonly string[], timeoutMs = 120_000): Promise<void> {
+    const end = Date.now() + timeoutMs;
+    for (;;) {
+      const { items } = await this.events.listAll();
+      const seen = items.filter(({ regarding }) => regarding?.name === name).map(({ reason }) => reason ?? '');
+      if (reasons.every((reason) => seen.includes(reason))) return;
+      if (Date.now() > end) throw new Error(`Events of ${name}: ${seen.join(', ')}, not all of ${reasons.join(', ')}`);
+      await delay(50);
+    }
+  }
+
   condition(
     vm: VirtualMachine,
     type: string,
