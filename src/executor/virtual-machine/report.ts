@@ -4,6 +4,7 @@
 import { failuresOf, lastEnd } from './failure-notes.ts';
 import type { MachineStatus } from './machine-status.ts';
 import { NotReadyError } from './not-ready-error.ts';
+import { noticeEnd } from './notice-end.ts';
 import { observeGraphics, observeGuest, observeInterfaces } from './observe.ts';
 import { hasAgentChannel, isAgentConnected } from './power.ts';
 import { toFieldChange } from './definition.ts';
@@ -21,6 +22,8 @@ const addressSlowPollMs = 60_000;
 
 /** Writes what was found. */
 export async function report(round: Round): Promise<void> {
+  // A guest may have ended since the round began: what is written below does not tell that it ran any more.
+  noticeEnd(round);
   const { status, view, options } = round;
   const { machine, next } = status;
   const { clock, nodeName } = round.parts;
@@ -104,7 +107,8 @@ function tellDomain({ status, view }: Round): void {
     ...rest,
     name: view.domain.name,
     uuid: view.domain.uuid,
-    ...(view.id === undefined ? {} : { id: view.id }),
+    // A run that is over is noticed once, also when libvirt passes through `crashed` on the way to `shutoff`.
+    ...(view.id === undefined || view.state === 'off' || view.state === 'crashed' ? {} : { id: view.id }),
     state,
     reason,
     ...(view.boot === undefined ? {} : { bootedAt: toKubernetesTime(view.boot.at) }),
