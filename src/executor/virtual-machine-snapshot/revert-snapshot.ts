@@ -23,6 +23,10 @@ import { beginStop, destroy } from '../virtual-machine/power.ts';
 import type { DataObject } from '../virtual-machine/same-value.ts';
 import type { OperationRun, StepProgress } from '../virtual-machine-operation/operation-run.ts';
 import { refOf } from '../../kube/object.ts';
+import { isConflict } from '../../kube/status-error.ts';
+
+/** What needs the machine as it is by then is done in the next reconcile, this soon, in milliseconds. */
+const soonMs = 20;
 
 /** Does the step that the operation has noted. */
 export async function stepRevert(run: OperationRun, context: RevertContext): Promise<StepProgress> {
@@ -59,17 +63,27 @@ async function stop(run: OperationRun): Promise<StepProgress> {
   return run.goTo(run.notes['restore'] === 'yes' ? 'RestoringSpec' : 'Switching');
 }
 
+/** What is written comes from the spec as this round read it: where that is not the newest any more, the next round does it. */
 async function restoreSpec(run: OperationRun, context: RevertContext): Promise<StepProgress> {
   const { status, signal } = run.context;
+  const { machines } = context.snapshots;
+  const { uid, generation } = status.machine.metadata;
   const then = await specThen(run, await snapshotOf(run, context));
   const now = JSON.parse(JSON.stringify(status.machine.spec)) as DataObject;
   const patch = then === undefined ? undefined : restoredSpec(then, now);
   if (patch !== undefined && specDifferences(then ?? {}, withoutSecrets(now)).length > 0) {
-    const { uid, resourceVersion } = status.machine.metadata;
-    const body = { metadata: { uid, resourceVersion }, spec: patch };
-    await context.snapshots.machines.mergePatch(refOf(status.machine), body, { signal });
+    // Status was written in this round: the resourceVersion of that says nothing about the spec.
+    const fresh = await machines.find(refOf(status.machine), { signal });
+    if (fresh?.metadata.uid !== uid || fresh?.metadata.generation !== generation) return soonMs;
+    const body = { metadata: { uid, resourceVersion: fresh?.metadata.resourceVersion }, spec: patch };
+    try {
+      await machines.mergePatch(refOf(status.machine), body, { signal });
+    } catch (error) {
+      if (!isConflict(error)) throw error;
+      return soonMs;
+    }
   }
   await run.goTo('Switching');
   // The next reconcile sees the new spec.
-  return 20;
+  return soonMs;
 }
