@@ -6,6 +6,8 @@ const mib = 2 ** 20;
 /** What a machine has that does not say: the executor's default (desired-domain.ts). */
 const defaultMemoryBytes = 1024 * mib;
 const defaultHugePageBytes = 2 * mib;
+/** Pages of this size are no huge ones, also where `hugepages` asks for them. */
+const ordinaryPageBytes = 4096;
 
 /** libvirt's units of memory, in bytes (https://libvirt.org/formatdomain.html#memory-allocation). */
 const units: Readonly<Record<string, number>> = {
@@ -51,22 +53,64 @@ export function memoryOverheadBytes(guestBytes: number, cpus: number, videos: nu
 /** What a machine takes from a node. Its size at boot counts, whether it runs or not: a start must never fail for want. */
 export function machineRequests(spec: VirtualMachineSpec): Amounts {
   const domain = spec.domain ?? {};
-  const { vcpu, memory, memoryBacking, devices } = domain;
-  const cells = domain.cpu?.numa?.cell ?? [];
-  const cellBytes = cells.reduce((sum, cell) => sum + (bytesOf({ unit: cell.unit, value: cell.memory }) ?? 0), 0);
-  const modules = (devices?.memory ?? []).reduce((sum, module) => sum + (bytesOf(module.target?.size) ?? 0), 0);
-  const guestBytes = (bytesOf(memory) ?? (cellBytes > 0 ? cellBytes : defaultMemoryBytes)) + modules;
+  const { vcpu, devices } = domain;
+  const parts = memoryParts(domain);
+  const guestBytes = parts.reduce((sum, { bytes }) => sum + bytes, 0);
   const cpus = vcpu?.current ?? vcpu?.value ?? 1;
   const overhead = memoryOverheadBytes(guestBytes, cpus, (devices?.video ?? []).length);
   const requests: Record<string, number> = { cpu: cpus, memory: overhead, domains: 1 };
-  if (memoryBacking?.hugepages === undefined) requests['memory'] = overhead + guestBytes;
-  else {
-    const page = memoryBacking.hugepages.page?.[0];
-    const pageBytes = bytesOf({ unit: page?.unit, value: page?.size }) ?? defaultHugePageBytes;
-    requests[`hugepages-${formatBytes(pageBytes)}`] = guestBytes;
+  for (const { bytes, pageBytes } of parts) {
+    const resource = pageBytes <= ordinaryPageBytes ? 'memory' : `hugepages-${formatBytes(pageBytes)}`;
+    requests[resource] = (requests[resource] ?? 0) + bytes;
   }
   for (const device of hostDeviceNames(spec)) requests[`device/${device}`] = 1;
   return requests;
+}
+
+/** A part of a guest's memory, and the size of the pages behind it. */
+interface MemoryPart {
+  readonly bytes: number;
+  readonly pageBytes: number;
+}
+
+/**
+ * The guest's NUMA cells, whose sum is its memory whatever `memory` says, or all of it as cell 0; and memory modules.
+ * Each cell has the first page size whose nodeset names it, else the one without a nodeset, else ordinary pages, as
+ * libvirt gives them (https://libvirt.org/formatdomain.html#memory-backing).
+ */
+function memoryParts({ memory, memoryBacking, cpu, devices }: NonNullable<VirtualMachineSpec['domain']>): MemoryPart[] {
+  const { hugepages } = memoryBacking ?? {};
+  // `<hugepages/>` alone stands for the default size everywhere.
+  const pages = hugepages === undefined ? [] : (hugepages.page?.length ?? 0) === 0 ? [{}] : (hugepages.page ?? []);
+  const pageOf = (cell: number): number => {
+    const page =
+      pages.find(({ nodeset }) => nodeset !== undefined && isInSet(cell, nodeset)) ??
+      pages.find(({ nodeset }) => nodeset === undefined);
+    if (page === undefined) return ordinaryPageBytes;
+    return bytesOf({ unit: page.unit, value: page.size }) ?? defaultHugePageBytes;
+  };
+  const cells = (cpu?.numa?.cell ?? []).map(({ id, memory: value, unit }, index) => ({
+    id: id ?? index,
+    bytes: bytesOf({ unit, value }) ?? 0,
+  }));
+  const isNuma = cells.some(({ bytes }) => bytes > 0);
+  const boot = isNuma ? cells : [{ id: 0, bytes: bytesOf(memory) ?? defaultMemoryBytes }];
+  const modules = (devices?.memory ?? []).map(({ source, target }) => ({
+    bytes: bytesOf(target?.size) ?? 0,
+    pageBytes: bytesOf(source?.pagesize) ?? pageOf(target?.node ?? 0),
+  }));
+  return [...boot.map(({ id, bytes }) => ({ bytes, pageBytes: pageOf(id) })), ...modules];
+}
+
+/** Whether a number is in a set of libvirt's: `0-3,^2,8`; the later word counts. */
+function isInSet(number: number, text: string): boolean {
+  let isIn = false;
+  for (const part of text.split(',')) {
+    const match = /^\s*(\^?)([0-9]+)(?:-([0-9]+))?\s*$/.exec(part);
+    if (match === null) continue;
+    if (number >= Number(match[2]) && number <= Number(match[3] ?? match[2])) isIn = match[1] === '';
+  }
+  return isIn;
 }
 
 /** libvirt's names of the node devices that a machine names exactly: each can be given to one machine at a time. */
