@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Context } from './context.ts';
+import { assertNamespaceName } from './object-name.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
 
 /** The flags that say which API server and namespace, as kubectl has them. */
@@ -21,13 +22,14 @@ export function addKubeOptions(command: Command): void {
  * Runs `work` with a client of the API server that the flags and the environment name, and closes it after. The client
  * is loaded here, so that help and completion do not pay for it.
  *
- * @throws as selectConnection, and whatever `work` throws.
+ * @throws UsageError for what cannot be a namespace; as selectConnection, and whatever `work` throws.
  */
 export async function withKubeClient<T>(
   context: Context,
   flags: KubeFlags,
   work: (client: KubeClient) => Promise<T>,
 ): Promise<T> {
+  assertNamespaceName(flags.namespace);
   const [{ selectConnection }, { KubeClient }] = await Promise.all([
     import('../kube/connection.ts'),
     import('../kube/kube-client.ts'),

@@ -1,3 +1,13 @@
+import {
+  isLabelValue,
+  isNamespaceName,
+  isObjectName,
+  isQualifiedName,
+  keyRule,
+  labelValueRule,
+  namespaceRule,
+  nameRule,
+} from './object-name.ts';
 import { checkValue } from '../api/check-value.ts';
 import { kinds } from '../api/kinds.ts';
 import { apiVersion } from '../api/meta.ts';
@@ -51,10 +61,6 @@ const metadataKeys = [
   ...['managedFields', 'selfLink', 'clusterName'],
 ];
 
-/** RFC 1123, as Kubernetes takes names (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/). */
-const subdomain = /^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*$/;
-const label = /^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/;
-
 /** What is wrong with an object's metadata, as an API server sees it. */
 export function metadataProblems({ metadata }: Values): InputProblem[] {
   if (!isObject(metadata)) return [{ path: 'metadata', message: 'expected an object with a name' }];
@@ -63,34 +69,32 @@ export function metadataProblems({ metadata }: Values): InputProblem[] {
   for (const key of Object.keys(metadata)) {
     if (!metadataKeys.includes(key)) problems.push({ path: `metadata.${key}`, message: unknownKey(key, metadataKeys) });
   }
-  if (name === undefined ? typeof generateName !== 'string' : !isName(name, subdomain, 253)) {
-    const message = `expected at most 253 lower-case letters, digits, "-" and ".", found ${shown(name)}`;
-    problems.push({ path: 'metadata.name', message });
+  if (name === undefined ? typeof generateName !== 'string' : !isText(name, isObjectName)) {
+    problems.push({ path: 'metadata.name', message: `expected ${nameRule}, found ${shown(name)}` });
   }
-  if (namespace !== undefined && !isName(namespace, label, 63)) {
-    const message = `expected at most 63 lower-case letters, digits and "-", found ${shown(namespace)}`;
-    problems.push({ path: 'metadata.namespace', message });
+  if (namespace !== undefined && !isText(namespace, isNamespaceName)) {
+    problems.push({ path: 'metadata.namespace', message: `expected ${namespaceRule}, found ${shown(namespace)}` });
   }
-  problems.push(...stringMapProblems(labels, 'metadata.labels', labelValue));
+  problems.push(...stringMapProblems(labels, 'metadata.labels', isLabelValue));
   problems.push(...stringMapProblems(annotations, 'metadata.annotations', undefined));
   return problems;
 }
 
-const labelValue = /^(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/;
-const qualifiedName = /^(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
-
-function stringMapProblems(map: unknown, path: string, form: RegExp | undefined): InputProblem[] {
+function stringMapProblems(
+  map: unknown,
+  path: string,
+  isValue: ((text: string) => boolean) | undefined,
+): InputProblem[] {
   if (map === undefined || map === null) return [];
   if (!isObject(map)) return [{ path, message: 'expected an object of strings' }];
   return Object.entries(map).flatMap(([key, value]) => {
     const at = `${path}[${JSON.stringify(key)}]`;
-    if (!qualifiedName.test(key)) return [{ path: at, message: 'the key is not a name with an optional prefix' }];
+    // The server takes an annotation's key in capitals, too.
+    const isKey = isQualifiedName(isValue === undefined ? key.toLowerCase() : key);
+    if (!isKey) return [{ path: at, message: `the key is not a name: expected ${keyRule}` }];
     if (typeof value !== 'string') return [{ path: at, message: `expected a string, found ${shown(value)}` }];
-    if (form?.test(value) === false) {
-      const message = `expected at most 63 letters, digits, "-", "_" and ".", found ${shown(value)}`;
-      return [{ path: at, message }];
-    }
-    return [];
+    if (isValue?.(value) !== false) return [];
+    return [{ path: at, message: `expected ${labelValueRule}, found ${shown(value)}` }];
   });
 }
 
@@ -99,8 +103,8 @@ function unknownKey(key: string, known: readonly string[]): string {
   return `unknown key${near === undefined ? '' : `; did you mean ${near}?`}`;
 }
 
-function isName(value: unknown, form: RegExp, maxLength: number): boolean {
-  return typeof value === 'string' && value.length <= maxLength && form.test(value);
+function isText(value: unknown, holds: (text: string) => boolean): boolean {
+  return typeof value === 'string' && holds(value);
 }
 
 function shown(value: unknown): string {

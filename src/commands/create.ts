@@ -14,6 +14,7 @@ import { addExamples } from '../cli/examples.ts';
 import { readError } from '../cli/input/list-inputs.ts';
 import { addKubeOptions, withKubeClient, type KubeFlags } from '../cli/kube-options.ts';
 import { parseMemorySize } from '../cli/memory-size.ts';
+import { assertNamespaceName, assertObjectName } from '../cli/object-name.ts';
 import { createObject } from '../cli/resources/create-object.ts';
 import { parseFields } from '../cli/resources/flag-fields.ts';
 import { resourceOf, resourcesNamed } from '../cli/resources/known-resources.ts';
@@ -106,6 +107,7 @@ async function withOptionalClient(
   flags: CreateFlags,
   work: (client: KubeClient | undefined, namespace: string) => Promise<void>,
 ): Promise<void> {
+  assertNamespaceName(flags.namespace);
   if (flags.dryRun === 'client') await work(undefined, flags.namespace ?? 'default');
   else await withKubeClient(context, flags, (client) => work(client, client.namespace));
 }
@@ -162,6 +164,7 @@ function configureMachine(command: Command, context: Context): void {
   ]);
   command.action(async (name: string, _flags: unknown, invoked: Command) => {
     const flags = flagsOf(invoked) as CreateMachineFlags;
+    assertObjectName(name);
     const files = {
       cloudInit: flags.cloudInit === undefined ? undefined : await readCloudInit(context, flags.cloudInit),
       sshKeys: (await Promise.all((flags.sshKey ?? []).map((file) => readKeys(context, file)))).flat(),
@@ -245,6 +248,7 @@ function configureDisk(command: Command, context: Context): void {
   ]);
   command.action(async (name: string, _flags: unknown, invoked: Command) => {
     const flags = flagsOf(invoked) as CreateFlags & DiskFlags;
+    assertObjectName(name);
     const format = parseOutput(flags.output);
     await withOptionalClient(context, flags, async (client, namespace) => {
       const disk = await diskManifest(context, client, name, namespace, flags);
@@ -258,6 +262,7 @@ function configureNamespace(command: Command, context: Context): void {
   addCommonOptions(command);
   command.action(async (name: string, _flags: unknown, invoked: Command) => {
     const flags = flagsOf(invoked);
+    assertNamespaceName(name);
     const [resource] = resourcesNamed('namespace');
     if (resource === undefined) return;
     await withOptionalClient(context, flags, async (client) => {

@@ -3,6 +3,7 @@ import { Option, type Command } from 'commander';
 import { UsageError } from '../base/errors.ts';
 import { createLogger, logLevels, type LogLevel } from '../base/logger.ts';
 import type { Context } from '../cli/context.ts';
+import { assertObjectName } from '../cli/object-name.ts';
 import { parseSeconds } from '../cli/duration.ts';
 import { addExamples } from '../cli/examples.ts';
 import { addKubeOptions, withKubeClient, type KubeFlags } from '../cli/kube-options.ts';
@@ -45,9 +46,7 @@ export function configure(command: Command, context: Context): void {
   ]);
   command.action(async (flags: ExecutorFlags) => {
     const { nodeName } = flags;
-    if (!/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(nodeName) || nodeName.length > 253) {
-      throw new UsageError(`--node-name ${nodeName}: expected lower-case letters, digits, "-" and "."`);
-    }
+    assertObjectName(nodeName);
     if (flags.leaseDuration < 4) throw new UsageError(`--lease-duration ${flags.leaseDuration}: expected 4 s or more`);
     const logger = createLogger({
       level: flags.logLevel,

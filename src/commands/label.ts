@@ -3,6 +3,7 @@ import { ConflictError, UsageError } from '../base/errors.ts';
 import type { Context } from '../cli/context.ts';
 import { addExamples } from '../cli/examples.ts';
 import { addKubeOptions, withKubeClient } from '../cli/kube-options.ts';
+import { assertLabel } from '../cli/object-name.ts';
 import { printedName } from '../cli/resources/known-resources.ts';
 import { addChoiceOptions, forEachReported, type ChoiceFlags } from '../cli/resources/resource-options.ts';
 import { parseTargets } from '../cli/resources/targets.ts';
@@ -71,8 +72,10 @@ export function configure(command: Command, context: Context): void {
 }
 
 function parseChange(word: string): readonly [key: string, value: string | null] {
-  if (word.endsWith('-') && !word.includes('=')) return [word.slice(0, -1), null];
-  const equals = word.indexOf('=');
+  const isRemoval = word.endsWith('-') && !word.includes('=');
+  const equals = isRemoval ? word.length - 1 : word.indexOf('=');
   if (equals <= 0) throw new UsageError(`"${word}": expected KEY=VALUE or KEY-`);
-  return [word.slice(0, equals), word.slice(equals + 1)];
+  const [key, value] = [word.slice(0, equals), isRemoval ? null : word.slice(equals + 1)];
+  assertLabel('label', key, value ?? undefined);
+  return [key, value];
 }

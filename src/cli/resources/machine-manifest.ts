@@ -5,6 +5,7 @@ import type { CloudInit, NetworkInterface, RunStrategy, VirtualMachine, Volume }
 import { UsageError } from '../../base/errors.ts';
 import type { Domain } from '../../model/types.gen.ts';
 import { memoryOfBytes } from '../memory-size.ts';
+import { assertLabel } from '../object-name.ts';
 import { booleanField, integerField, parseFields } from './flag-fields.ts';
 
 /** The flags of `virtctl create vm`; files are read already. */
@@ -201,7 +202,9 @@ function pairs(flag: string, texts: readonly string[] | undefined): Record<strin
       .map((text) => {
         const equals = text.indexOf('=');
         if (equals <= 0) throw new UsageError(`${flag} ${text}: expected KEY=VALUE`);
-        return [text.slice(0, equals), text.slice(equals + 1)];
+        const [key, value] = [text.slice(0, equals), text.slice(equals + 1)];
+        assertLabel(flag, key, flag === '--label' ? value : undefined);
+        return [key, value];
       }),
   );
 }

@@ -9,6 +9,7 @@ import { ConflictError, FailedError, NotFoundError } from '../../base/errors.ts'
 import type { Context } from '../../cli/context.ts';
 import { withKubeClient, type KubeFlags } from '../../cli/kube-options.ts';
 import { resourceTypeOf } from '../../cli/machine-verb.ts';
+import { assertObjectName } from '../../cli/object-name.ts';
 import { machineDefined, machineStarted } from '../../cli/verb-progress.ts';
 import { waitForObject } from '../../cli/wait-for-object.ts';
 import { writeResult } from '../../cli/write-result.ts';
@@ -33,6 +34,7 @@ export interface CloneFlags extends KubeFlags {
  */
 export async function cloneMachine(context: Context, from: string, to: string, flags: CloneFlags): Promise<void> {
   const { signal } = context;
+  assertObjectName(to);
   await withKubeClient(context, flags, async (client) => {
     const { namespace } = client;
     const machines = client.resource<VirtualMachine>(resourceTypeOf(virtualMachineKind));
@@ -48,6 +50,7 @@ export async function cloneMachine(context: Context, from: string, to: string, f
       names.set(virtualDisk, `${to}-${name}`);
     }
     for (const name of names.values()) {
+      assertObjectName(name);
       if ((await disks.find({ namespace, name }, { signal })) !== undefined) {
         throw new ConflictError(`vdisk/${name} exists already`);
       }

@@ -13,6 +13,7 @@ import { withKubeClient } from '../../cli/kube-options.ts';
 import type { LocalFlags } from '../../cli/local-domain.ts';
 import { withLocalNode, type LocalNode } from '../../cli/local-node.ts';
 import { resourceTypeOf } from '../../cli/machine-verb.ts';
+import { assertObjectName } from '../../cli/object-name.ts';
 import { startTransferBar } from '../../cli/transfer-bar.ts';
 import { waitForObject } from '../../cli/wait-for-object.ts';
 import { writeResult } from '../../cli/write-result.ts';
@@ -41,6 +42,7 @@ const longMs = 24 * 60 * 60_000;
  *   words when it is refused.
  */
 export async function uploadImage(context: Context, name: string, file: string, flags: UploadFlags): Promise<void> {
+  assertObjectName(name);
   const handle = await openFile(resolve(context.cwd, file));
   try {
     const stats = await handle.stat();

@@ -1,14 +1,6 @@
 import { hypervisorLabel, type NodeChoice } from './workloads.ts';
 import { UsageError } from '../../base/errors.ts';
-
-const part = '[a-z0-9]([-a-z0-9]*[a-z0-9])?';
-/** A node's name (RFC 1123 subdomain). */
-const nodeName = new RegExp(`^(?=.{1,253}$)${part}(\\.${part})*$`);
-/** A label's name, with a prefix or without. */
-const labelKey = new RegExp(
-  `^(?:(?=[^/]{1,253}/)${part}(\\.${part})*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`,
-);
-const labelText = /^(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/;
+import { isLabelValue, isObjectName, isQualifiedName } from '../../cli/object-name.ts';
 
 /**
  * The nodes that `--nodes` names: `a,b`, `rack=1`, `none`; those with our label when left out.
@@ -21,13 +13,13 @@ export function parseNodes(text: string | undefined): NodeChoice | undefined {
   const words = text.split(',').filter((word) => word !== '');
   if (words.length === 0) throw new UsageError('--nodes: expected names, labels, or none');
   if (!words.some((word) => word.includes('='))) {
-    const wrong = words.find((word) => !nodeName.test(word));
+    const wrong = words.find((word) => !isObjectName(word));
     if (wrong !== undefined) throw new UsageError(`--nodes ${text}: "${wrong}" cannot be the name of a node`);
     return { names: words };
   }
   const labels = words.map((word): [string, string] => {
     const [key = '', value, ...more] = word.split('=');
-    if (value === undefined || more.length > 0 || !labelKey.test(key) || !labelText.test(value)) {
+    if (value === undefined || more.length > 0 || !isQualifiedName(key) || !isLabelValue(value)) {
       throw new UsageError(`--nodes ${text}: expected names as a,b or labels as rack=1`);
     }
     return [key, value];

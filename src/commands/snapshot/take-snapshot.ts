@@ -7,6 +7,7 @@ import { FailedError, NotFoundError, UsageError } from '../../base/errors.ts';
 import type { Context } from '../../cli/context.ts';
 import { withKubeClient, type KubeFlags } from '../../cli/kube-options.ts';
 import { resourceTypeOf } from '../../cli/machine-verb.ts';
+import { assertObjectName } from '../../cli/object-name.ts';
 import { parseOutput, writeObjects } from '../../cli/resources/print-objects.ts';
 import { waitForObject } from '../../cli/wait-for-object.ts';
 import { writeResult } from '../../cli/write-result.ts';
@@ -42,6 +43,7 @@ export async function takeSnapshot(
   flags: TakeFlags,
 ): Promise<void> {
   const format = parseOutput(flags.output);
+  if (given !== undefined) assertObjectName(given);
   if (flags.schedule === undefined && (flags.keep !== undefined || flags.timeZone !== undefined)) {
     throw new UsageError('--keep and --time-zone go with --schedule');
   }
