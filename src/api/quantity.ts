@@ -63,3 +63,12 @@ export function formatBytesRounded(bytes: number): string {
   }
   return `${value >= 10 || Number.isInteger(value) ? Math.round(value) : Math.round(value * 10) / 10}${unit}`;
 }
+
+/** Reads a whole number as strconv.ParseInt does in base 10 with 64 bits; undefined for anything else. */
+export function parseInt64(text: string | undefined): bigint | undefined {
+  if (text === undefined || !/^[+-]?[0-9]+$/.test(text)) return undefined;
+  const digits = text.replace(/^[+-]?0*/, '');
+  if (digits.length > 19) return undefined;
+  const value = BigInt(`0${digits}`) * (text.startsWith('-') ? -1n : 1n);
+  return BigInt.asIntN(64, value) === value ? value : undefined;
+}

@@ -1,3 +1,4 @@
+import { parseInt64 } from './quantity.ts';
 import type { Problems } from './problem.ts';
 import type { Affinity, LabelSelector, Toleration, TopologySpreadConstraint } from './scheduling.ts';
 
@@ -82,8 +83,8 @@ function checkRequirement({ operator, values }: Requirement, path: string, probl
     problems.add(`${path}.values`, 'Required', `${operator} needs at least one value`);
   } else if ((operator === 'Exists' || operator === 'DoesNotExist') && count > 0) {
     problems.add(`${path}.values`, 'Invalid', `${operator} takes no values`);
-  } else if ((operator === 'Gt' || operator === 'Lt') && !(count === 1 && /^-?\d+$/.test(values?.[0] ?? ''))) {
-    problems.add(`${path}.values`, 'Invalid', `${operator} takes exactly one integer`);
+  } else if ((operator === 'Gt' || operator === 'Lt') && !(count === 1 && parseInt64(values?.[0]) !== undefined)) {
+    problems.add(`${path}.values`, 'Invalid', `${operator} takes exactly one integer of 64 bits`);
   }
 }
 

@@ -1,3 +1,4 @@
+import { parseInt64 } from '../api/quantity.ts';
 import type { LabelSelector, Taint, Toleration } from '../api/scheduling.ts';
 
 /** An object's labels. */
@@ -21,9 +22,11 @@ function holds({ operator, values = [] }: Requirement, value: string | undefined
     case 'DoesNotExist':
       return value === undefined;
     case 'Gt':
-      return value !== undefined && /^-?\d+$/.test(value) && Number(value) > Number(values[0]);
-    case 'Lt':
-      return value !== undefined && /^-?\d+$/.test(value) && Number(value) < Number(values[0]);
+    case 'Lt': {
+      const [is, bound] = [parseInt64(value), values.length === 1 ? parseInt64(values[0]) : undefined];
+      if (is === undefined || bound === undefined) return false;
+      return operator === 'Gt' ? is > bound : is < bound;
+    }
     default:
       return false;
   }
