@@ -163,6 +163,34 @@ describe('volumes of machines on real libvirt', () => {
     expect(await sh('all', 'sha256sum < $(dev IMAGE1)')).toContain(sha256(content));
     expect(await sh('all', 'head -c 4 $(dev SCRATCH1)')).toBe('kept');
     expect(sha256(await readFile(join(node.libvirtd.dir, 'host.raw')))).toBe(sha256(content));
+    // It grows while the guest runs, keeps what is on it, and is never cut off.
+    const scratch = (emptyDisk: Volume['emptyDisk']) => async (): Promise<VirtualMachine> => {
+      const { spec } = await node.get('all');
+      const changed = (spec.volumes ?? []).map((one) => (one.name === 'scratch' ? { ...one, emptyDisk } : one));
+      return node.patch('all', { volumes: changed });
+    };
+    await scratch({ capacity: '16Mi', format: 'raw' })();
+    await expect
+      .poll(() => sh('all', 'blockdev --getsize64 $(dev SCRATCH1)'), { timeout: 120_000 })
+      .toBe(String(16 * MiB));
+    for (const refused of [{ capacity: '4Mi', format: 'raw' as const }, { capacity: '16Mi' }]) {
+      await scratch(refused)();
+      const words = refused.format === undefined ? 'made raw, not qcow2' : 'has 16Mi, and is not made smaller';
+      await node.until('all', (vm) => (node.condition(vm, 'Synchronized').message ?? '').includes(words));
+    }
+    expect(await sh('all', 'head -c 4 $(dev SCRATCH1); blockdev --getsize64 $(dev SCRATCH1)')).toBe(
+      `kept${String(16 * MiB)}`,
+    );
+    // … and when it is off.
+    await node.patch('all', { runStrategy: 'Halted' });
+    await scratch({ capacity: '24Mi', format: 'raw' })();
+    await node.untilStatus('all', 'Stopped');
+    const source = (await node.get('all')).status?.volumes?.find(({ name }) => name === 'scratch')?.source ?? '';
+    await expect.poll(async () => (await stat(source)).size, { timeout: 120_000 }).toBe(24 * MiB);
+    expect((await readFile(source)).toString('latin1', 0, 4)).toBe('kept');
+    const { spec } = await node.get('all');
+    await node.patch('all', { volumes: (spec.volumes ?? []).filter(({ name }) => name !== 'scratch') });
+    await expect.poll(() => stat(source).then(String, String), { timeout: 120_000 }).toContain('ENOENT');
     await node.delete('all');
   });
 

@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { access, chmod, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, mkdtemp, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FailedError } from '../../base/errors.ts';
 
@@ -14,6 +14,12 @@ export interface ImageFile {
   readonly name: string;
   readonly content: Uint8Array | string;
 }
+
+/** The formats of empty disks. */
+export type EmptyDiskFormat = 'qcow2' | 'raw';
+
+/** Both, in the order in which they are looked for. */
+const emptyDiskFormats: readonly EmptyDiskFormat[] = ['qcow2', 'raw'];
 
 /** The files of machines on this node. */
 export class Media {
@@ -90,7 +96,7 @@ export class Media {
   async emptyDisk(
     uid: string,
     volume: string,
-    format: 'qcow2' | 'raw',
+    format: EmptyDiskFormat,
     bytes: bigint,
     signal: AbortSignal | undefined,
   ): Promise<string> {
@@ -102,6 +108,23 @@ export class Media {
     await run('qemu-img', ['create', '-q', '-f', format, made, String(bytes)], signal);
     await rename(made, path);
     return path;
+  }
+
+  /** The empty disk of this name, in whichever format it was made; undefined where there is none. */
+  async findEmptyDisk(
+    uid: string,
+    volume: string,
+  ): Promise<{ readonly path: string; readonly format: EmptyDiskFormat; readonly bytes: number } | undefined> {
+    for (const format of emptyDiskFormats) {
+      const path = join(this.folderOf(uid), `${volume}.${format}`);
+      if (await exists(path)) return { path, format, bytes: await virtualBytes(path, format) };
+    }
+    return undefined;
+  }
+
+  /** Makes an empty disk larger that no guest has open; QEMU's lock refuses it where one has. */
+  async growEmptyDisk(path: string, format: string, bytes: number, signal: AbortSignal): Promise<void> {
+    await run('qemu-img', ['resize', '-q', '-f', format, path, String(bytes)], signal);
   }
 
   /**
@@ -125,13 +148,13 @@ export class Media {
     return path;
   }
 
-  /** Removes images of a machine that it no longer uses. */
+  /** Removes what was made for volumes of a machine and is no longer used. */
   async prune(uid: string, used: ReadonlySet<string>): Promise<void> {
     const folder = this.folderOf(uid);
     if (this.#isDry || !(await exists(folder))) return;
     for (const name of await readdir(folder)) {
       const path = join(folder, name);
-      if (name.endsWith('.iso') && !used.has(path)) await rm(path, { force: true });
+      if (/\.(iso|qcow2|raw)$/.test(name) && !used.has(path)) await rm(path, { force: true });
     }
   }
 
@@ -144,6 +167,22 @@ export class Media {
 /** Whether it names a file below a folder: keys of ConfigMaps and Secrets, and the paths of cloud-init. */
 function isFileName(name: string): boolean {
   return /^[A-Za-z0-9._/-]+$/.test(name) && name.split('/').every((part) => !['', '.', '..'].includes(part));
+}
+
+/** How large the guest sees it, in bytes; as quick to read as the file's size, since it is read with each reconcile. */
+async function virtualBytes(path: string, format: EmptyDiskFormat): Promise<number> {
+  if (format === 'raw') return (await stat(path)).size;
+  const file = await open(path, 'r');
+  try {
+    // docs/interop/qcow2.txt of QEMU: magic, version, backing file's place and length, cluster bits, size. No guest writes it.
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(32), 0, 32, 0);
+    if (bytesRead < 32 || buffer.toString('latin1', 0, 4) !== 'QFI\xfb') {
+      throw new FailedError(`${path} is no qcow2 file, and was made as one`);
+    }
+    return Number(buffer.readBigUInt64BE(24));
+  } finally {
+    await file.close();
+  }
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -4,11 +4,14 @@ import { memberAt, textOf } from './same-value.ts';
 import { machineUuid } from '../../api/machine-uuid.ts';
 
 /**
- * Removes images that were made for a machine's volumes and that nothing of it has any more. A guest that runs goes on with
+ * Removes what was made for a machine's volumes (images, overlays, empty disks) and that nothing of it has any more: neither
+ * its list of volumes nor its domain. A guest that runs goes on with
  * the one that it was started with, and saved memory and snapshots name those of their time: without them they would not
  * come back.
  */
-export async function pruneMedia({ key, parts, status, view, volumes }: Round): Promise<void> {
+export async function pruneMedia({ key, parts, status, view, volumes, wanted }: Round): Promise<void> {
+  // Without it not all volumes may be known.
+  if (wanted === undefined) return;
   if (view?.hasManagedSave === true || parts.snapshots.context.namesOf(key).length > 0) return;
   const used = volumes.flatMap(({ path }) => (path === undefined ? [] : [path]));
   for (const domain of [view?.live, view?.inactive]) {

@@ -9,7 +9,8 @@
  *     finalizer ─▶ follow-migration (../migration; while it moves, that is all)
  *               └▶ delete-machine, when the object is being deleted
  *               └▶ notice-end ─▶ snapshots (../virtual-machine-snapshot) ─▶ resolve-machine ─▶ define-machine
- *                  ─▶ replug-interfaces ─▶ change-live ─▶ operate ─▶ or keep-power ─▶ report
+ *                  ─▶ replug-interfaces ─▶ grow-volumes ─▶ change-live ─▶ prune-media
+ *                  ─▶ operate ─▶ or keep-power ─▶ report
  *
  *   steps:    each takes the round (round.ts) and leaves it further on
  *   pure:     same-value, list-identity, compare, merge, live-plan, live-tuning, reset-pins, guest-requests, power-policy,
@@ -24,10 +25,12 @@ import { defineMachine } from './define-machine.ts';
 import { deleteMachine, machineFinalizer } from './delete-machine.ts';
 import { GuestRequests } from './guest-requests.ts';
 import { keepPower } from './keep-power.ts';
+import { growVolumes } from './grow-volumes.ts';
 import { MachineStatus } from './machine-status.ts';
 import { forgetFailuresOfOldSpec, noticeEnd } from './notice-end.ts';
 import { operate } from './operate.ts';
 import { ShutdownRequests } from './power.ts';
+import { pruneMedia } from './prune-media.ts';
 import { replugInterfaces } from './replug-interfaces.ts';
 import { report } from './report.ts';
 import { resolveMachine } from './resolve-machine.ts';
@@ -138,7 +141,9 @@ async function runMachine(round: Round): Promise<void> {
   await defineMachine(round);
   await adoptBoot(round);
   round.plugged = await replugInterfaces(round);
+  await growVolumes(round);
   await changeLive(round);
+  await pruneMedia(round);
   const isBusy = await operate(round);
   if (!isBusy) await keepPower(round);
   await report(round);

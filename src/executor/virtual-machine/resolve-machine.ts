@@ -4,7 +4,6 @@ import { resolveInterfaces } from './interfaces.ts';
 import { NotReadyError } from './not-ready-error.ts';
 import { retryMs, type Round } from './round.ts';
 import { resolveVolumes } from './volumes.ts';
-import { pruneMedia } from './prune-media.ts';
 import { validateObject } from '../../api/validate.ts';
 import { InvalidInputError } from '../../base/errors.ts';
 
@@ -21,7 +20,6 @@ export async function resolveMachine(round: Round): Promise<void> {
     );
     if (problems.length > 0) throw new InvalidInputError(problems);
     round.volumes = await resolveVolumes(machine, round.parts, signal);
-    await pruneMedia(round);
     await refuseOtherWriters(round);
     const interfaces = await resolveInterfaces(machine, round.parts.networks, signal, {
       plugs: round.parts.plugs,

@@ -3,13 +3,13 @@ import { stat } from 'node:fs/promises';
 import { encryptionOf, type DiskSecrets, type Encryption } from '../virtual-disk/disk-secrets.ts';
 import { StorageProblem } from '../virtual-pool/storage-context.ts';
 import type { ImageFile, Media } from './media.ts';
+import { emptyDiskFile } from './empty-disk-file.ts';
 import { ensureEmptyDisk } from './empty-disk.ts';
 import { NotReadyError } from './not-ready-error.ts';
 import type { Data, DataObject } from './same-value.ts';
 import { memberAt, textOf } from './same-value.ts';
 import { diskOfVolume } from '../../api/empty-disk.ts';
 import { machineUuid } from '../../api/machine-uuid.ts';
-import { parseQuantity } from '../../api/quantity.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
 import type { CloudInit, VirtualMachine, Volume } from '../../api/virtual-machine.ts';
@@ -49,6 +49,15 @@ export interface ResolvedVolume {
   readonly target: string;
   /** Throws away what the guest wrote: for what lasts one run of the machine. */
   readonly renew?: ((signal: AbortSignal) => Promise<void>) | undefined;
+  /** Its file is smaller than it is to be. */
+  readonly grow?: VolumeGrowth | undefined;
+}
+
+/** From how large to how large, in bytes. */
+export interface VolumeGrowth {
+  readonly format: string;
+  readonly is: number;
+  readonly wanted: number;
 }
 
 /** What stands behind a volume. */
@@ -62,6 +71,7 @@ export interface VolumeSource {
   readonly volume?: { readonly pool: string; readonly volume: string };
   readonly encryption?: Encryption | undefined;
   readonly renew?: (signal: AbortSignal) => Promise<void>;
+  readonly grow?: VolumeGrowth | undefined;
 }
 
 /**
@@ -98,6 +108,7 @@ export async function resolveVolumes(
       path: source.path,
       target,
       renew: source.renew,
+      grow: source.grow,
     });
   }
   return resolved;
@@ -244,10 +255,7 @@ async function sourceOf(
     const path = await sources.media.image(uid, volume.name, label, decoded(object.data), signal);
     return { path, format: 'raw', readOnly: true };
   }
-  const { capacity = '1Gi', format = 'qcow2' } = volume.emptyDisk ?? {};
-  const bytes = parseQuantity(String(capacity));
-  const path = await sources.media.emptyDisk(uid, volume.name, format, BigInt(Math.ceil(Number(bytes))), signal);
-  return { path, format };
+  return emptyDiskFile(machine, volume, sources.media, signal);
 }
 
 async function ensureKey(
