@@ -6,11 +6,12 @@ import { createLogger, logLevels, type LogLevel } from '../base/logger.ts';
 import type { Context } from '../cli/context.ts';
 import { addExamples } from '../cli/examples.ts';
 import { addKubeOptions, withKubeClient, type KubeFlags } from '../cli/kube-options.ts';
+import { parseListenPort } from '../cli/resources/parse-integer.ts';
 
 interface ControllerFlags extends KubeFlags {
   readonly webhook: boolean;
   readonly webhookListen: string;
-  readonly webhookPort: string;
+  readonly webhookPort: number;
   readonly webhookService?: string;
   readonly webhookUrl?: string;
   readonly failurePolicy: 'Fail' | 'Ignore';
@@ -23,7 +24,7 @@ export function configure(command: Command, context: Context): void {
   command
     .option('--no-webhook', 'serve no admission webhook')
     .option('--webhook-listen <address>', 'the address that the webhook listens on', '127.0.0.1')
-    .option('--webhook-port <number>', 'the port that the webhook listens on; 0 for any', '9443')
+    .option('--webhook-port <number>', 'the port that the webhook listens on; 0 for any', parseListenPort, 9443)
     .option('--webhook-service <namespace/name[:port]>', 'the Service in front of the webhook, in a cluster')
     .option('--webhook-url <url>', 'what the API server calls the webhook by; the address listened on when left out')
     .addOption(
@@ -75,7 +76,7 @@ function webhookOptions(flags: ControllerFlags): {
   if (webhookService !== undefined && webhookUrl !== undefined) {
     throw new UsageError('give --webhook-service or --webhook-url, not both');
   }
-  const own = { host: flags.webhookListen, port: portOf('--webhook-port', flags.webhookPort), failurePolicy };
+  const own = { host: flags.webhookListen, port: flags.webhookPort, failurePolicy };
   if (webhookUrl !== undefined) {
     if (!URL.canParse(webhookUrl) || new URL(webhookUrl).protocol !== 'https:') {
       throw new UsageError(`--webhook-url ${webhookUrl}: expected a URL as https://10.0.0.5:9443`);
@@ -87,7 +88,7 @@ function webhookOptions(flags: ControllerFlags): {
     if (namespace === undefined || name === undefined) {
       throw new UsageError(`--webhook-service ${webhookService}: expected NAMESPACE/NAME or NAMESPACE/NAME:PORT`);
     }
-    return { ...own, service: { namespace, name, port: portOf('--webhook-service', port ?? '443') } };
+    return { ...own, service: { namespace, name, port: servicePort(port ?? '443') } };
   }
   if (['0.0.0.0', '::'].includes(own.host)) {
     throw new UsageError(`--webhook-listen ${own.host} needs --webhook-service or --webhook-url`, {
@@ -97,9 +98,8 @@ function webhookOptions(flags: ControllerFlags): {
   return own;
 }
 
-function portOf(flag: string, text: string): number {
+function servicePort(text: string): number {
   const port = Number(text);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    throw new UsageError(`${flag} ${text}: expected 0 to 65535`);
+  if (port < 1 || port > 65_535) throw new UsageError(`--webhook-service :${text}: expected a port from 1 to 65535`);
   return port;
 }

@@ -18,7 +18,7 @@ import { parseDuration } from '../cli/duration.ts';
 import { addExamples } from '../cli/examples.ts';
 import { addKubeOptions, withKubeClient, type KubeFlags } from '../cli/kube-options.ts';
 import { resourceTypeOf } from '../cli/machine-verb.ts';
-import { parseInteger } from '../cli/resources/parse-integer.ts';
+import { parseInteger, parsePort } from '../cli/resources/parse-integer.ts';
 import { addDryRunOption, dryRunNote, type DryRun } from '../cli/resources/resource-options.ts';
 import { waitForObject } from '../cli/wait-for-object.ts';
 import { writeResult } from '../cli/write-result.ts';
@@ -221,7 +221,7 @@ function configureNode(command: Command, context: Context): void {
         .argParser(parseDuration)
         .default(365 * 24 * 3_600_000, '8760h'),
     )
-    .addOption(new Option('-p, --port <number>', "ssh's port").argParser(parseInteger('a port', 1)))
+    .addOption(new Option('-p, --port <number>', "ssh's port").argParser(parsePort))
     .option('-i, --identity <file>', "ssh's key")
     .addOption(
       new Option('--timeout <duration>', 'how long to wait, as 30s').argParser(parseDuration).default(120_000, '2m'),
@@ -247,17 +247,17 @@ function configureNode(command: Command, context: Context): void {
       env: context.env,
       signal: context.signal,
     };
+    const given = flags.nodeKubeconfig === undefined ? undefined : await read(flags.nodeKubeconfig);
     await withKubeClient(context, flags, async (client) => {
-      let kubeconfig: string;
-      if (flags.nodeKubeconfig !== undefined) kubeconfig = (await read(flags.nodeKubeconfig)).toString('utf8');
-      else {
+      const kubeconfig = async (): Promise<string> => {
+        if (given !== undefined) return given.toString('utf8');
         const { selectConnection } = await import('../kube/connection.ts');
         const { env, home, cwd, signal } = context;
         const connection = await selectConnection({ ...flags, env, home, cwd });
         const made = await executorKubeconfig(client, connection, Math.floor(flags.tokenLifetime / 1000), signal);
-        kubeconfig = made.text;
         context.stderr.write(`the executor's token is good until ${made.expiresAt}; run this again before\n`);
-      }
+        return made.text;
+      };
       await setUpHost(ssh, { binary, kubeconfig, nodeName, uri: flags.nodeConnect });
       await writeResult(context, `hypervisor.virtctl.dev/${nodeName} installed\n`);
       if (!flags.wait) return;

@@ -1,10 +1,11 @@
 import { hostname, userInfo } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { UsageError } from '../base/errors.ts';
 import { createLogger } from '../base/logger.ts';
 import { version } from '../base/version.ts';
 import type { Context } from '../cli/context.ts';
+import { assertObjectName } from '../cli/object-name.ts';
+import { parseListenPort } from '../cli/resources/parse-integer.ts';
 import { standaloneKubeconfigs } from '../kube/connection.ts';
 
 const defaultPort = 7443;
@@ -12,7 +13,7 @@ const defaultPort = 7443;
 interface Flags {
   readonly dataDir?: string;
   readonly listen: string;
-  readonly port: string;
+  readonly port: number;
   readonly executor: boolean;
   readonly connect: string;
   readonly nodeName: string;
@@ -24,7 +25,7 @@ export function configure(command: Command, context: Context): void {
   command
     .option('--data-dir <folder>', "where to keep everything; root's is /var/lib/virtctl/standalone")
     .option('--listen <address>', 'the address to listen on', '127.0.0.1')
-    .option('--port <number>', 'the port to listen on; 0 for any', String(defaultPort))
+    .option('--port <number>', 'the port to listen on; 0 for any', parseListenPort, defaultPort)
     .option('--connect <uri>', "where this machine's libvirt is", 'qemu:///system')
     .option('--node-name <name>', 'what this machine is called as a node', hostname().toLowerCase())
     .option(
@@ -72,9 +73,7 @@ function dataFolder(context: Context, given: string | undefined): string {
 }
 
 async function serve(context: Context, flags: Flags): Promise<void> {
-  const port = Number(flags.port);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    throw new UsageError(`--port ${flags.port}: expected 0 to 65535`);
+  if (flags.executor) assertObjectName(flags.nodeName);
   const { startStandalone } = await import('../standalone/standalone.ts');
   const logger = createLogger({
     level: 'info',
@@ -84,7 +83,7 @@ async function serve(context: Context, flags: Flags): Promise<void> {
   const running = await startStandalone({
     folder: dataFolder(context, flags.dataDir),
     host: flags.listen,
-    port,
+    port: flags.port,
     logger,
     version,
     executor: flags.executor

@@ -15,7 +15,7 @@ import { parseDuration } from '../cli/duration.ts';
 import { addExamples } from '../cli/examples.ts';
 import { addKubeOptions, withKubeClient, type KubeFlags } from '../cli/kube-options.ts';
 import { resourceTypeOf } from '../cli/machine-verb.ts';
-import { parseInteger } from '../cli/resources/parse-integer.ts';
+import { parsePort } from '../cli/resources/parse-integer.ts';
 import { addDryRunOption, dryRunNote, type DryRun } from '../cli/resources/resource-options.ts';
 import { waitForObject } from '../cli/wait-for-object.ts';
 import { writeResult } from '../cli/write-result.ts';
@@ -57,7 +57,7 @@ export function configure(command: Command, context: Context): void {
   node
     .description('Take the executor away from a host; its guests run on.')
     .argument('<destination>', 'where ssh goes, as root@node-3')
-    .addOption(new Option('-p, --port <number>', "ssh's port").argParser(parseInteger('a port', 1)))
+    .addOption(new Option('-p, --port <number>', "ssh's port").argParser(parsePort))
     .option('-i, --identity <file>', "ssh's key");
   node.action(async (destination: string, flags: { readonly port?: number; readonly identity?: string }) => {
     const host = hostOf(destination);

@@ -16,6 +16,7 @@ process.stdin.on('end', () => {
   const input = Buffer.concat(chunks).toString('utf8');
   appendFileSync(process.env.SSH_LOG, JSON.stringify({ args: process.argv.slice(2), input }) + '\\n');
   const words = process.argv.slice(2).join(' ');
+  if (process.env.SSH_END !== undefined) { console.error('no route'); process.exit(Number(process.env.SSH_END)); }
   if (words.includes('fails')) { console.error('no such unit'); process.exit(5); }
   if (words.endsWith(' id -u')) console.log('a banner\\n' + (process.env.SSH_UID ?? '0'));
   if (words.includes('list-unit-files') && process.env.SSH_UNIT !== undefined) console.log(process.env.SSH_UNIT);
@@ -56,13 +57,18 @@ describe('a host that is set up over ssh', () => {
 
   it('gets the binary, the kubeconfig, its name and the unit, and nothing goes through a shell string', async () => {
     const kubeconfig = 'token: $(reboot) "; rm -rf /"\n';
+    const before: Call[] = [];
     await setUpHost(ssh, {
       binary: Buffer.from('ELF'),
-      kubeconfig,
+      kubeconfig: async () => {
+        before.push(...(await calls()));
+        return kubeconfig;
+      },
       nodeName: 'node-3',
       uri: 'qemu:///system',
     });
-    const made = await calls();
+    expect(before.at(-1)?.args.join(' ')).toMatch(/fresh doctor --only node -o json --connect qemu:\/\/\/system$/);
+    const made = [...before, ...(await calls())];
     expect(made.map(({ args }) => args.slice(0, options.length))).toEqual(made.map(() => options));
     const put = (path: string, mode: string, content: string): string[][] => [
       [`install -D -m ${mode} /dev/null ${path}.new`, ''],
@@ -83,6 +89,28 @@ describe('a host that is set up over ssh', () => {
       ['systemctl enable virtctl-executor.service', ''],
       ['systemctl restart virtctl-executor.service', ''],
     ]);
+  });
+
+  it.each([
+    ['cannot be reached', { SSH_END: '255' }, 6, 'ssh does not get to root@node-3: no route'],
+    ['lets nobody be root', { SSH_END: '1' }, 1, 'root@node-3: id -u ended with 1: no route'],
+  ])('that %s ends it before a token is asked for', async (_, end, exitCode, message) => {
+    // Nobody listens there: whoever asks it for a token ends with that.
+    const kubeconfig = join(folder, 'kubeconfig');
+    const cluster = '{name: c, cluster: {server: "http://127.0.0.1:1"}}';
+    const context = '{name: c, context: {cluster: c, user: ""}}';
+    await writeFile(kubeconfig, `{current-context: c, clusters: [${cluster}], contexts: [${context}]}`);
+    const env = { ...(ssh.env as Record<string, string>), ...end };
+    const result = await commandLine(['install', 'node', 'root@node-3', '--kubeconfig', kubeconfig], { env });
+    expect(result).toMatchObject({ exitCode, stdout: '', stderr: expect.stringContaining(message) as string });
+    expect((await calls()).map(({ args }) => args.slice(-2).join(' '))).toEqual(['id -u']);
+  });
+
+  it.each(['0', '65536', '-1', '22x', '1e4'])('has no port %s', async (port) => {
+    for (const verb of ['install', 'uninstall']) {
+      const result = await commandLine([verb, 'node', 'root@node-3', `--port=${port}`]);
+      expect(result).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('from 1 to 65535') as string });
+    }
   });
 
   it('is cleared again, by a user with sudo', async () => {

@@ -6,6 +6,7 @@ import { systemNamespace } from './manifest.ts';
 import { remoteRoot, type RemoteRoot } from './remote-root.ts';
 import type { SshOptions } from './run-ssh.ts';
 import { FailedError, UsageError } from '../../base/errors.ts';
+import { isObjectName } from '../../cli/object-name.ts';
 import type { Connection } from '../../kube/connection.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import type { KubeObject } from '../../kube/object.ts';
@@ -105,7 +106,8 @@ export async function executorKubeconfig(
 export interface HostSetup {
   /** The single executable; left out where virtctl is there already. */
   readonly binary: Uint8Array | undefined;
-  readonly kubeconfig: string;
+  /** Makes the executor's kubeconfig. Asked for once the host is known to be fit: a token is good for a year. */
+  readonly kubeconfig: () => Promise<string>;
   readonly nodeName: string;
   /** Where the host's libvirt is. */
   readonly uri: string;
@@ -119,14 +121,14 @@ export interface HostSetup {
  */
 export async function setUpHost(ssh: SshOptions, setup: HostSetup): Promise<void> {
   const { nodeName, uri } = setup;
-  if (nodeName.length > 253 || !/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(nodeName)) {
+  if (!isObjectName(nodeName)) {
     throw new UsageError(`"${nodeName}" cannot be the name of a node`, { hint: 'give one with --node-name' });
   }
   if (!/^[A-Za-z0-9_./:?=&+-]+$/.test(uri)) throw new UsageError(`"${uri}" cannot be a libvirt URI`);
   const root = await remoteRoot(ssh);
   await root.run(['systemctl', '--version']);
-  await putBinary(ssh, root, setup);
-  await root.put(hostPaths.kubeconfig, '0600', setup.kubeconfig);
+  const kubeconfig = await putBinary(ssh, root, setup);
+  await root.put(hostPaths.kubeconfig, '0600', kubeconfig);
   await root.put(hostPaths.defaults, '0644', `NODE_NAME=${nodeName}\nLIBVIRT_URI=${uri}\n`);
   await root.put(hostPaths.unit, '0644', executorUnit);
   await root.run(['systemctl', 'daemon-reload']);
@@ -134,19 +136,25 @@ export async function setUpHost(ssh: SshOptions, setup: HostSetup): Promise<void
   await root.run(['systemctl', 'restart', unitName]);
 }
 
-/** Tries the executable, new or there already, and only then puts it in the place of the running one. */
-async function putBinary(ssh: SshOptions, root: RemoteRoot, { binary, uri }: HostSetup): Promise<void> {
+/**
+ * Tries the executable, new or there already, and only then puts it in the place of the running one.
+ *
+ * @returns The kubeconfig that goes with it.
+ */
+async function putBinary(ssh: SshOptions, root: RemoteRoot, { binary, uri, kubeconfig }: HostSetup): Promise<string> {
   if (binary === undefined) {
     await root.run([hostPaths.binary, 'version']);
     await refuseWithoutLibvirt(ssh, root, hostPaths.binary, uri);
-    return;
+    return kubeconfig();
   }
   const fresh = `${hostPaths.binary}.fresh`;
   await root.put(fresh, '0755', binary);
   try {
     await root.run([fresh, 'version']);
     await refuseWithoutLibvirt(ssh, root, fresh, uri);
+    const made = await kubeconfig();
     await root.run(['mv', '-f', fresh, hostPaths.binary]);
+    return made;
   } catch (error) {
     await root.run(['rm', '-f', fresh]);
     throw error;

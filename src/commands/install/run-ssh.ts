@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { FailedError, UnreachableError, type VirtctlError } from '../../base/errors.ts';
+import { FailedError, TimedOutError, toError, UnreachableError, type VirtctlError } from '../../base/errors.ts';
 
 /** How a host is reached. */
 export interface SshOptions {
@@ -31,7 +31,7 @@ export interface SshCall {
  * nothing that the other side's shell would take for something else.
  *
  * @returns What it wrote.
- * @throws UnreachableError when ssh does not get there or is not let in; FailedError with what the program complained about.
+ * @throws UnreachableError when ssh does not get there or is not let in; TimedOutError; FailedError with what the program complained about.
  */
 export async function runSsh(options: SshOptions, command: readonly string[], call: SshCall = {}): Promise<string> {
   const { destination, port, identity, env, signal } = options;
@@ -54,10 +54,16 @@ export async function runSsh(options: SshOptions, command: readonly string[], ca
     child.stderr
       .setEncoding('utf8')
       .on('data', (text: string) => (complaint = (complaint + text).slice(-maxOutputBytes)));
-    child.on('error', (cause) => reject(new FailedError('cannot run ssh', { cause })));
+    child.on('error', (cause) => {
+      reject(signal.aborted ? toError(signal.reason) : new FailedError('cannot run ssh', { cause }));
+    });
     child.on('close', (code, killed) => {
       if (code === 0 || (code !== null && accept.includes(code))) resolve(output);
-      else reject(failureOf(options, command, killed ?? code, complaint));
+      else if (signal.aborted) reject(toError(signal.reason));
+      else if (child.killed) {
+        const seconds = String(timeoutMs / 1000);
+        reject(new TimedOutError(`${destination}: ${command.join(' ')} is not over after ${seconds} s`));
+      } else reject(failureOf(options, command, killed ?? code, complaint));
     });
     // A program that ends before it has read everything says itself why.
     child.stdin.on('error', () => undefined);
