@@ -76,6 +76,7 @@ describe('the snapshots of machines that virtctl recover makes again', () => {
       ...{ name: `${namespace}.${machine}`, uuid: uuids[machine] },
       state: () => Promise.resolve({ state: 'shutoff', reason: 'shutdown' }),
       xml: () => Promise.resolve(xml),
+      isPersistent: () => Promise.resolve(true),
       hasManagedSave: () => Promise.resolve(false),
       snapshots: { list: () => Promise.resolve(kept.map(snapshotOf)) },
     };

@@ -256,6 +256,19 @@ describe('changes to a running machine', () => {
     expect((await dumpInactive()).includes(file('a.qcow2'))).toBe(true);
   });
 
+  it('gives a running machine its definition back when somebody undefined it, and the guest runs on', async () => {
+    const { status: before } = await node.get(machine);
+    await node.libvirtd.virsh('undefine', `default.${machine}`);
+    const isDefined = async (): Promise<boolean> =>
+      /^Persistent: +yes$/m.test(await node.libvirtd.virsh('dominfo', `default.${machine}`));
+    await expect.poll(isDefined, { timeout: 120_000 }).toBe(true);
+    const says = (one: VirtualMachine): boolean => one.status?.drift?.[0]?.path === 'definition';
+    const vm = await node.until(machine, says, 'drift');
+    expect(node.condition(vm, 'Synchronized')).toMatchObject({ status: 'True', reason: 'DriftCorrected' });
+    expect(vm.status?.domain).toMatchObject({ id: before?.domain?.id, boots: before?.domain?.boots });
+    expect(await bootsOf(node, machine)).toBe(before?.domain?.boots);
+  });
+
   it('leaves alone what spec does not set', async () => {
     await node.libvirtd.virsh('desc', `default.${machine}`, '--config', '--new-desc', 'mine');
     const vm = await change({ title: 'third' });
@@ -270,6 +283,12 @@ describe('changes to a running machine', () => {
     const vm = await node.until(machine, (one) => node.condition(one, 'Synchronized').reason === 'Drifted', 'drift');
     expect(vm.status?.drift).toMatchObject([{ path: 'title', from: '"other"', to: '"third"' }]);
     expect((await dumpInactive()).includes('<title>other</title>')).toBe(true);
+    await node.libvirtd.virsh('undefine', `default.${machine}`);
+    const says = (one: VirtualMachine): boolean => one.status?.drift?.[0]?.path === 'definition';
+    const undefinedToo = await node.until(machine, says, 'drift');
+    expect(node.condition(undefinedToo, 'Synchronized')).toMatchObject({ status: 'False', reason: 'Drifted' });
+    expect(undefinedToo.status?.drift).toMatchObject([{ path: 'definition' }, { path: 'title' }]);
+    expect(await node.libvirtd.virsh('dominfo', `default.${machine}`)).toMatch(/^Persistent: +no$/m);
     await node.patch(machine, { driftPolicy: 'Enforce' });
     await expect
       .poll(async () => (await dumpInactive()).includes('<title>third</title>'), { timeout: 120_000 })

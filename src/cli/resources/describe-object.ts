@@ -95,6 +95,7 @@ function machineSections(machine: VirtualMachine, nowMs: number): string[] {
   const isExplained = pending.some(({ message }) => message !== undefined);
   const ignored = status.ignored ?? [];
   const drift = status.drift ?? [];
+  const isDriftExplained = drift.some(({ message }) => message !== undefined);
   return [
     fields([
       ['Status', [status.printableStatus, domain?.reason === undefined ? '' : `(${domain.reason})`].join(' ').trim()],
@@ -156,8 +157,8 @@ function machineSections(machine: VirtualMachine, nowMs: number): string[] {
     ),
     tableSection(
       'Changed behind our back',
-      ['FIELD', 'NOW', 'SPEC'],
-      drift.map((one) => [one.path, one.from, one.to]),
+      ['FIELD', 'NOW', 'SPEC', ...(isDriftExplained ? ['WHY'] : [])],
+      drift.map((one) => [one.path, one.from, one.to, ...(isDriftExplained ? [one.message] : [])]),
     ),
   ];
 }

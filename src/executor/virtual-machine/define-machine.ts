@@ -3,9 +3,15 @@ import type { DomainView } from './domain-view.ts';
 import { NotReadyError } from './not-ready-error.ts';
 import { messageOf, readMachineDomain, retryMs, tellEvent, type Round } from './round.ts';
 import { tellDrift } from './tell-drift.ts';
-import { domainName } from '../../api/virtual-machine.ts';
+import { domainName, type FieldChange } from '../../api/virtual-machine.ts';
 import { InvalidInputError } from '../../base/errors.ts';
 import { LibvirtError } from '../../libvirt/errors.ts';
+
+/** libvirt has a running domain without a definition, a transient one; a define makes it persistent and leaves the guest alone. */
+const undefinedBehindOurBack: FieldChange = {
+  path: 'definition',
+  message: 'the domain was undefined while it runs: without a definition it is gone when it ends',
+};
 
 /** Brings the definition to what is wanted. */
 export async function defineMachine(round: Round): Promise<void> {
@@ -25,8 +31,11 @@ export async function defineMachine(round: Round): Promise<void> {
     const message = `the domain ${domainName(machine)} was undefined behind our back; it is defined anew`;
     tellEvent(round, 'Warning', 'DomainVanished', 'Define', message);
   }
-  const isDrift = drift !== undefined && !drift.specChanged && drift.differences.length > 0;
-  const changes = (drift?.differences ?? []).map((difference) => toFieldChange(toKnown(difference)));
+  const changes = [
+    ...(drift?.isUndefined === true ? [undefinedBehindOurBack] : []),
+    ...(drift?.differences ?? []).map((difference) => toFieldChange(toKnown(difference))),
+  ];
+  const isDrift = drift?.specChanged === false && changes.length > 0;
   if (isDrift && machine.spec.driftPolicy === 'Report') {
     tellDrift(round, changes, false);
     return;

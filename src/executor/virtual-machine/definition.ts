@@ -28,6 +28,8 @@ import type { Libvirt } from '../../libvirt/libvirt.ts';
 export interface DefinitionDrift {
   /** What spec sets and the definition has otherwise, except what libvirt is known not to keep. */
   readonly differences: readonly Difference[];
+  /** Whether somebody took the definition away while the domain runs; libvirt still says what it was. */
+  readonly isUndefined: boolean;
   /** Whether spec changed since it was applied: then a difference is no drift. */
   readonly specChanged: boolean;
   /** Whether the definition must be made anew, or only our mark in it. */
@@ -36,7 +38,7 @@ export interface DefinitionDrift {
 
 /** Compares a definition with what is asked for. */
 export function compareDefinition(machine: VirtualMachine, wanted: DataObject, view: DomainView): DefinitionDrift {
-  const { mark, inactive } = view;
+  const { mark, inactive, isPersistent } = view;
   const applied = mark?.applied ?? {};
   const differences = [...compareWanted(wanted, inactive), ...compareRemoved(applied, wanted, inactive)];
   const unknown = differences.filter((difference) => !isKnown(difference, mark?.ignored ?? []));
@@ -53,9 +55,10 @@ export function compareDefinition(machine: VirtualMachine, wanted: DataObject, v
     asJson(withoutSecrets(plain(machine.spec))) !== asJson(mark?.spec ?? {});
   // A domain that was there before its machine, and is as asked for, is only marked.
   const isAdopted = mark === undefined && unknown.length === 0 && lostOverlay(machine, view).length === 0;
-  const needed =
-    (specChanged && !isAdopted) || unknown.length > 0 ? 'define' : markChanged || isAdopted ? 'mark' : 'nothing';
-  return { differences: unknown, specChanged, needed };
+  // A mark is kept in the definition: where there is none, it cannot be written.
+  const isOther = (specChanged && !isAdopted) || unknown.length > 0 || !isPersistent;
+  const needed = isOther ? 'define' : markChanged || isAdopted ? 'mark' : 'nothing';
+  return { differences: unknown, isUndefined: !isPersistent, specChanged, needed };
 }
 
 /**

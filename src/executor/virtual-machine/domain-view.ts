@@ -20,6 +20,8 @@ export interface DomainView {
   readonly domain: Domain;
   readonly libvirtState: DomainStateAndReason;
   readonly state: PowerState;
+  /** Whether libvirt keeps its definition; without one it is gone when it ends. */
+  readonly isPersistent: boolean;
   /** Its id while it runs. */
   readonly id: number | undefined;
   /** The definition for the next start, passwords included. */
@@ -79,8 +81,9 @@ export async function readDomain(
   rereads = 3,
 ): Promise<DomainView | undefined> {
   try {
-    const [libvirtState, inactiveXml, hasManagedSave] = await Promise.all([
+    const [libvirtState, isPersistent, inactiveXml, hasManagedSave] = await Promise.all([
       domain.state(options),
+      domain.isPersistent(options),
       domain.xml({ inactive: true, secure: true, ...options }),
       readManagedSave(domain, options),
     ]);
@@ -102,6 +105,7 @@ export async function readDomain(
       domain,
       libvirtState,
       state: isRunning || state === 'crashed' || state === 'off' ? state : 'stopping',
+      isPersistent,
       id: isRunning ? Number(live['id']) : undefined,
       inactive: value,
       inactiveOverlay: inactive.overlay,

@@ -3,7 +3,7 @@ import type { FieldChange } from '../../api/virtual-machine.ts';
 
 /** Tells what somebody changed behind our back, and whether it was put right. */
 export function tellDrift(round: Round, changes: readonly FieldChange[], corrected: boolean): void {
-  const paths = changes.map(({ path }) => path).join(', ');
+  const paths = changes.map(({ path, message }) => (message === undefined ? path : `${path} (${message})`)).join(', ');
   round.status.next.drift = [...changes];
   if (corrected) {
     round.status.condition('Synchronized', true, 'DriftCorrected', `put right: ${paths}`);

@@ -23,8 +23,10 @@ function needed(
   before: MachineMark | undefined,
   inactive: Readonly<Record<string, string>> = wanted,
   inactiveOverlay: DomainView['inactiveOverlay'] = [],
+  isPersistent = true,
 ): string {
-  return compareDefinition(one, wanted, { mark: before, inactive, inactiveOverlay } as unknown as DomainView).needed;
+  const view = { mark: before, inactive, inactiveOverlay, isPersistent } as unknown as DomainView;
+  return compareDefinition(one, wanted, view).needed;
 }
 
 describe('compareDefinition', () => {
@@ -43,6 +45,12 @@ describe('compareDefinition', () => {
     expect(needed(machine({}, { tier: 'front' }), mark)).toBe('mark');
     expect(needed(machine({ runStrategy: 'Halted' }), mark)).toBe('mark');
     expect(needed(machine(), { ...mark, uid: 'lost' })).toBe('mark');
+  });
+
+  it('defines a domain that is without a definition, and so has none to keep a mark in', () => {
+    expect(needed(machine(), mark, wanted, [], false)).toBe('define');
+    expect(needed(machine({}, { tier: 'front' }), mark, wanted, [], false)).toBe('define');
+    expect(needed(machine(), undefined, wanted, [], false)).toBe('define');
   });
 
   it('defines it anew when the overlay changes', () => {
