@@ -8,6 +8,12 @@ interface Scheduled {
   readonly topologySpreadConstraints?: readonly TopologySpreadConstraint[] | undefined;
 }
 
+interface Group {
+  readonly labelSelector?: LabelSelector | undefined;
+  readonly matchLabelKeys?: readonly string[] | undefined;
+  readonly mismatchLabelKeys?: readonly string[] | undefined;
+}
+
 interface Requirement {
   readonly key: string;
   readonly operator: string;
@@ -37,18 +43,43 @@ export function checkScheduling(spec: Scheduled, problems: Problems): void {
   for (const [name, affinity] of Object.entries({ vmAffinity, vmAntiAffinity })) {
     const path = `spec.affinity.${name}`;
     for (const [index, term] of (affinity?.requiredDuringSchedulingIgnoredDuringExecution ?? []).entries()) {
-      const at = `${path}.requiredDuringSchedulingIgnoredDuringExecution[${index}].labelSelector`;
-      checkLabelSelector(term.labelSelector, at, problems);
+      checkGroup(term, `${path}.requiredDuringSchedulingIgnoredDuringExecution[${index}]`, problems);
     }
     for (const [index, one] of (affinity?.preferredDuringSchedulingIgnoredDuringExecution ?? []).entries()) {
-      const at = `${path}.preferredDuringSchedulingIgnoredDuringExecution[${index}].vmAffinityTerm.labelSelector`;
-      checkLabelSelector(one.vmAffinityTerm.labelSelector, at, problems);
+      const at = `${path}.preferredDuringSchedulingIgnoredDuringExecution[${index}].vmAffinityTerm`;
+      checkGroup(one.vmAffinityTerm, at, problems);
     }
   }
   for (const [index, one] of (spec.tolerations ?? []).entries())
     checkToleration(one, `spec.tolerations[${index}]`, problems);
   for (const [index, one] of (spec.topologySpreadConstraints ?? []).entries()) {
-    checkLabelSelector(one.labelSelector, `spec.topologySpreadConstraints[${index}].labelSelector`, problems);
+    const at = `spec.topologySpreadConstraints[${index}]`;
+    checkGroup(one, at, problems);
+    if (one.minDomains !== undefined && one.whenUnsatisfiable !== 'DoNotSchedule') {
+      problems.add(`${at}.minDomains`, 'Invalid', 'needs whenUnsatisfiable: DoNotSchedule');
+    }
+  }
+}
+
+/** The rules of what selects machines. */
+function checkGroup(group: Group, path: string, problems: Problems): void {
+  const { labelSelector, matchLabelKeys = [], mismatchLabelKeys = [] } = group;
+  checkLabelSelector(labelSelector, `${path}.labelSelector`, problems);
+  const selected = new Set([
+    ...Object.keys(labelSelector?.matchLabels ?? {}),
+    ...(labelSelector?.matchExpressions ?? []).map(({ key }) => key),
+  ]);
+  for (const [name, keys] of Object.entries({ matchLabelKeys, mismatchLabelKeys })) {
+    if (keys.length > 0 && labelSelector === undefined) {
+      problems.add(`${path}.${name}`, 'Invalid', 'needs a labelSelector');
+    }
+    for (const [index, key] of keys.entries()) {
+      const at = `${path}.${name}[${index}]`;
+      if (selected.has(key)) problems.add(at, 'Invalid', `"${key}" is in labelSelector too`);
+      else if (name === 'mismatchLabelKeys' && matchLabelKeys.includes(key)) {
+        problems.add(at, 'Invalid', `"${key}" is in matchLabelKeys too`);
+      }
+    }
   }
 }
 

@@ -38,6 +38,11 @@ export const labelSelector = object(
   },
 );
 
+const matchLabelKeys = list(
+  "Keys of labels: only machines that have this machine's values of them are meant. Needs a labelSelector without them.",
+  string('A key.', { minLength: 1 }),
+);
+
 const vmTerm = object(
   'Machines near or far from which this one is to run.',
   {
@@ -49,6 +54,11 @@ const vmTerm = object(
   {
     labelSelector: labelSelector,
     namespaces: list("The machines' namespaces; this machine's own when left out.", string('A namespace.')),
+    matchLabelKeys,
+    mismatchLabelKeys: list(
+      "Keys of labels: no machines that have this machine's values of them are meant. Needs a labelSelector without them.",
+      string('A key.', { minLength: 1 }),
+    ),
   },
 );
 
@@ -103,6 +113,8 @@ export const tolerations = list(
   ),
 );
 
+const policies = ['Honor', 'Ignore'] as const;
+
 /** The field topologySpreadConstraints of a machine. */
 export const topologySpreadConstraints = list(
   'How evenly machines like this one are spread.',
@@ -113,7 +125,24 @@ export const topologySpreadConstraints = list(
       topologyKey: string('The label of Hypervisors whose values are the topology domains.', { minLength: 1 }),
       whenUnsatisfiable: words('What if it cannot be kept.', ['DoNotSchedule', 'ScheduleAnyway']),
     },
-    { labelSelector },
+    {
+      labelSelector,
+      matchLabelKeys,
+      minDomains: integer(
+        'While there are fewer topology domains, none counts as having one already. For DoNotSchedule.',
+        {
+          min: 1,
+        },
+      ),
+      nodeAffinityPolicy: words(
+        'Whether nodes that nodeSelector and node affinity rule out are left out of the count. Honor when left out.',
+        policies,
+      ),
+      nodeTaintsPolicy: words(
+        'Whether nodes are left out of the count that are cordoned, not ready, or have a taint that is not tolerated. Ignore when left out.',
+        policies,
+      ),
+    },
   ),
 );
 

@@ -51,14 +51,41 @@ export interface MachineInfo {
   readonly object: VirtualMachine;
 }
 
-/** The group of a term in a machine of `namespace`. */
+/** What speaks of a group: a term of affinity, or a rule of spreading. */
+interface GroupRule {
+  readonly labelSelector?: LabelSelector | undefined;
+  readonly namespaces?: readonly string[] | undefined;
+  readonly matchLabelKeys?: readonly string[] | undefined;
+  readonly mismatchLabelKeys?: readonly string[] | undefined;
+}
+
+/** The group that a rule of a machine speaks of. */
 export function machineGroup(
-  term: { readonly labelSelector?: LabelSelector | undefined; readonly namespaces?: readonly string[] | undefined },
-  namespace: string,
+  rule: GroupRule,
+  { namespace, labels }: { readonly namespace: string; readonly labels: Labels },
 ): MachineGroup {
-  const given = [...new Set(term.namespaces ?? [])].sort();
+  const given = [...new Set(rule.namespaces ?? [])].sort();
   const namespaces = given.length === 0 ? [namespace] : given;
-  return { id: JSON.stringify([namespaces, term.labelSelector]), namespaces, selector: term.labelSelector };
+  const selector = withOwnLabels(rule, labels);
+  return { id: JSON.stringify([namespaces, selector]), namespaces, selector };
+}
+
+/**
+ * The selector with the machine's own values of the keys that a rule names; those that it does not have do not count. As
+ * for pods, but with the labels of now: the API server merges those of a pod when that is made.
+ */
+function withOwnLabels(
+  { labelSelector, matchLabelKeys = [], mismatchLabelKeys = [] }: GroupRule,
+  labels: Labels,
+): LabelSelector | undefined {
+  if (labelSelector === undefined || matchLabelKeys.length + mismatchLabelKeys.length === 0) return labelSelector;
+  const own = (keys: readonly string[], operator: 'In' | 'NotIn') =>
+    keys.flatMap((key) => {
+      const value = labels[key];
+      return value === undefined ? [] : [{ key, operator, values: [value] }];
+    });
+  const added = [...own(matchLabelKeys, 'In'), ...own(mismatchLabelKeys, 'NotIn')];
+  return { ...labelSelector, matchExpressions: [...(labelSelector.matchExpressions ?? []), ...added] };
 }
 
 type Terms = NonNullable<Affinity['vmAffinity']>['requiredDuringSchedulingIgnoredDuringExecution'];
@@ -70,9 +97,9 @@ export function machineInfo(object: VirtualMachine): MachineInfo {
   const spec = (object.spec as VirtualMachineSpec | undefined) ?? {};
   const namespace = metadata.namespace ?? 'default';
   const name = metadata.name ?? '';
-  const terms = (list: Terms): MachineTerm[] =>
-    (list ?? []).map((term) => ({ group: machineGroup(term, namespace), topologyKey: term.topologyKey }));
   const labels = metadata.labels ?? {};
+  const terms = (list: Terms): MachineTerm[] =>
+    (list ?? []).map((term) => ({ group: machineGroup(term, { namespace, labels }), topologyKey: term.topologyKey }));
   const near = terms(spec.affinity?.vmAffinity?.requiredDuringSchedulingIgnoredDuringExecution);
   const far = terms(spec.affinity?.vmAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution);
   const disks = (spec.volumes ?? []).some(({ virtualDisk }) => virtualDisk !== undefined);

@@ -131,7 +131,7 @@ function isRelated(machine: MachineInfo, other: MachineInfo): boolean {
   }
   if (other.far.some(({ group }) => isIn(machine, group))) return true;
   const rules = machine.spec.topologySpreadConstraints ?? [];
-  if (rules.some(({ labelSelector }) => isIn(other, machineGroup({ labelSelector }, machine.namespace)))) return true;
+  if (rules.some((rule) => isIn(other, machineGroup(rule, machine)))) return true;
   if (machine.namespace !== other.namespace) return false;
   const disks = new Set((other.spec.volumes ?? []).flatMap(({ virtualDisk }) => virtualDisk ?? []));
   // A disk that is not made yet will be where its first machine is, and a clone where its source is.

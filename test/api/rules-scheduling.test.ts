@@ -37,3 +37,55 @@ describe('the node affinity of a machine', () => {
     expect([...problems(bounded()), ...problems(bounded('1', '2'))]).toHaveLength(2);
   });
 });
+
+describe('rules that speak of other machines', () => {
+  const constraint = { maxSkew: 1, topologyKey: 'zone', whenUnsatisfiable: 'DoNotSchedule' };
+  const spread = (more: object): object => ({ topologySpreadConstraints: [{ ...constraint, ...more }] });
+  const affinity = (term: object): object => ({
+    affinity: {
+      vmAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [{ topologyKey: 'zone', ...term }] },
+      vmAntiAffinity: {
+        preferredDuringSchedulingIgnoredDuringExecution: [
+          { weight: 1, vmAffinityTerm: { topologyKey: 'zone', ...term } },
+        ],
+      },
+    },
+  });
+  const labelSelector = { matchLabels: { app: 'web' }, matchExpressions: [{ key: 'tier', operator: 'Exists' }] };
+
+  it('may ask for a number of domains, and say which nodes count', () => {
+    const policies = { nodeAffinityPolicy: 'Ignore', nodeTaintsPolicy: 'Honor' };
+    expect(problems(spread({ labelSelector, minDomains: 3, ...policies, matchLabelKeys: ['version'] }))).toEqual([]);
+    expect(problems(spread({ minDomains: 0 }))).toHaveLength(1);
+    expect(problems(spread({ nodeTaintsPolicy: 'Maybe' }))).toHaveLength(1);
+  });
+
+  it('ask for a number of domains only where that must be kept', () => {
+    expect(problems(spread({ whenUnsatisfiable: 'ScheduleAnyway', minDomains: 3 }))).toEqual([
+      'topologySpreadConstraints[0].minDomains: needs whenUnsatisfiable: DoNotSchedule',
+    ]);
+  });
+
+  it('name labels only beside a selector, and only those that it does not speak of', () => {
+    expect(problems(spread({ matchLabelKeys: ['version'] }))).toEqual([
+      'topologySpreadConstraints[0].matchLabelKeys: needs a labelSelector',
+    ]);
+    expect(problems(spread({ labelSelector, matchLabelKeys: ['version', 'tier'] }))).toEqual([
+      'topologySpreadConstraints[0].matchLabelKeys[1]: "tier" is in labelSelector too',
+    ]);
+  });
+
+  it('want machines with the value of a label or with another, not both', () => {
+    expect(problems(affinity({ labelSelector, matchLabelKeys: ['a'], mismatchLabelKeys: ['b'] }))).toEqual([]);
+    const at = [
+      'affinity.vmAffinity.requiredDuringSchedulingIgnoredDuringExecution[0]',
+      'affinity.vmAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].vmAffinityTerm',
+    ];
+    expect(problems(affinity({ labelSelector, matchLabelKeys: ['a'], mismatchLabelKeys: ['a'] }))).toEqual(
+      at.map((path) => `${path}.mismatchLabelKeys[0]: "a" is in matchLabelKeys too`),
+    );
+    expect(problems(affinity({ labelSelector, mismatchLabelKeys: ['app'] }))).toEqual(
+      at.map((path) => `${path}.mismatchLabelKeys[0]: "app" is in labelSelector too`),
+    );
+  });
+});

@@ -409,6 +409,40 @@ describe('the filter machineAffinity', () => {
     expect(choose(snapshot, machine('web', spec))).toBe('1 node: 1 with a machine that it must be far from');
   });
 
+  it('speaks of machines with its own value of a label, or with another one', () => {
+    const group = (keys: object): VirtualMachineSpec => ({
+      affinity: {
+        vmAntiAffinity: {
+          requiredDuringSchedulingIgnoredDuringExecution: [
+            { topologyKey: hostname, labelSelector: { matchLabels: { app: 'web' } }, ...keys },
+          ],
+        },
+      },
+    });
+    const web = (name: string, tenant: string, keys: object) =>
+      machine(name, group(keys), { app: 'web', ...(tenant === '' ? {} : { tenant }) });
+    const taken = '1 node: 1 with a machine that it must be far from';
+    const like = { matchLabelKeys: ['tenant'] };
+    const unlike = { mismatchLabelKeys: ['tenant'] };
+    for (const [keys, tenant, outcome] of [
+      [like, 'red', taken],
+      [like, 'blue', 'a'],
+      // A label that it does not have itself says nothing.
+      [like, '', taken],
+      [unlike, 'red', 'a'],
+      [unlike, 'blue', taken],
+    ] as const) {
+      const snapshot = cluster([node('a')]);
+      snapshot.place(machine('w1', {}, { app: 'web', tenant: 'red' }), 'a');
+      expect([tenant, choose(snapshot, web('w2', tenant, keys))]).toEqual([tenant, outcome]);
+    }
+    // The other way round: the one that is placed keeps others of its value away.
+    const snapshot = cluster([node('a')]);
+    snapshot.place(web('w1', 'red', like), 'a');
+    expect(choose(snapshot, machine('w2', {}, { app: 'web', tenant: 'blue' }))).toBe('a');
+    expect(choose(snapshot, machine('w2', {}, { app: 'web', tenant: 'red' }))).toBe(taken);
+  });
+
   it('keeps machines apart in both directions', () => {
     const snapshot = cluster(zones);
     snapshot.place(machine('w1', far('zone', 'web')), 'a');
@@ -460,6 +494,58 @@ describe('the filter topologySpread', () => {
     const both = [zone, rack].filter((one) => one !== undefined);
     expect(choose(snapshot, machine('w2', { topologySpreadConstraints: both }))).toBe('a');
     expect(choose(snapshot, machine('w2', spread()))).toBe('c');
+  });
+
+  it('counts nodes that are not asked for, when it is to ignore the node affinity', () => {
+    const nodes = [node('a', { labels: { zone: 'x', disk: 'fast' } }), node('c', { labels: { zone: 'y' } })];
+    const snapshot = cluster(nodes);
+    snapshot.place(machine('w1'), 'a');
+    const web = machine('w2', { ...spread({ nodeAffinityPolicy: 'Ignore' }), nodeSelector: { disk: 'fast' } });
+    expect(choose(snapshot, web)).toBe(
+      '2 nodes: 1 where zone=x has too many of its kind, 1 without the label disk=fast',
+    );
+  });
+
+  it.each([
+    ['cordoned', { unschedulable: true }, undefined, 'node.kubernetes.io/unschedulable'],
+    ['tainted gpu:NoSchedule', { taints: [{ key: 'gpu', effect: 'NoSchedule' as const }] }, undefined, 'gpu'],
+    ['not heard of', {}, 'Unknown' as const, undefined],
+  ])('does not count a node that is %s, when it is to honor taints', (reason, spec, readiness, key) => {
+    const status = readiness === undefined ? {} : { conditions: [{ type: 'Ready', status: readiness }] };
+    const nodes = [node('a', { labels: { zone: 'x' } }), node('c', { labels: { zone: 'y' }, spec, status })];
+    const snapshot = cluster(nodes);
+    snapshot.place(machine('w1'), 'a');
+    expect(choose(snapshot, machine('w2', spread()))).toBe(
+      `2 nodes: 1 ${[reason, 'where zone=x has too many of its kind'].sort().join(', 1 ')}`,
+    );
+    const honors = spread({ nodeTaintsPolicy: 'Honor' });
+    expect(choose(snapshot, machine('w2', honors))).toBe('a');
+    if (key === undefined) return;
+    // What is tolerated counts again.
+    expect(choose(snapshot, machine('w2', { ...honors, tolerations: [{ key, operator: 'Exists' }] }))).toBe('c');
+  });
+
+  it('thinks of one more domain that has none while there are too few', () => {
+    const snapshot = cluster([node('a', { labels: { zone: 'x' } }), node('c', { labels: { zone: 'y' } })]);
+    const three = spread({ minDomains: 3 });
+    place(snapshot, machine('w1', three));
+    place(snapshot, machine('w2', three));
+    expect(choose(snapshot, machine('w3', three))).toBe(
+      '2 nodes: 1 where zone=x has too many of its kind, 1 where zone=y has too many of its kind',
+    );
+    expect(choose(snapshot, machine('w3', spread({ minDomains: 2 })))).not.toContain('nodes');
+    snapshot.setNode(node('e', { labels: { zone: 'z' } }));
+    expect(choose(snapshot, machine('w3', three))).toBe('e');
+  });
+
+  it("counts only those with the machine's own value of a label", () => {
+    const cordoned = node('c', { labels: { zone: 'y' }, spec: { unschedulable: true } });
+    const snapshot = cluster([node('a', { labels: { zone: 'x' } }), cordoned]);
+    snapshot.place(machine('w1', {}, { app: 'web', version: '1' }), 'a');
+    const web = (version: string) =>
+      machine('w2', spread({ matchLabelKeys: ['version', 'unknown'] }), { app: 'web', version });
+    expect(choose(snapshot, web('1'))).toContain('1 where zone=x has too many of its kind');
+    expect(choose(snapshot, web('2'))).toBe('a');
   });
 
   it('wants the label on the node', () => {

@@ -1,7 +1,5 @@
 import { matchesNodeTerm } from '../label-match.ts';
 import type { Filter } from '../plugin.ts';
-import type { MachineInfo } from '../machine-info.ts';
-import type { NodeInfo } from '../node-info.ts';
 
 /** nodeSelector and the required node affinity. */
 export const nodeAffinity: Filter = ({ spec }) => {
@@ -16,10 +14,3 @@ export const nodeAffinity: Filter = ({ spec }) => {
     return fits ? undefined : { reason: 'not matching the node affinity' };
   };
 };
-
-/** Whether a node is among those that a machine asks for by labels: what spreading counts over. */
-export function isEligible(machine: MachineInfo): (node: NodeInfo) => boolean {
-  // It reads the machine only.
-  const test = nodeAffinity(machine, undefined as never);
-  return test === undefined ? () => true : (node) => test(node) === undefined;
-}

@@ -1,6 +1,9 @@
-import { isEligible } from './node-affinity.ts';
+import { availability } from './availability.ts';
+import { nodeAffinity } from './node-affinity.ts';
+import { taints } from './taints.ts';
 import { matchesSelector } from '../label-match.ts';
 import { machineGroup, type MachineInfo } from '../machine-info.ts';
+import type { NodeInfo } from '../node-info.ts';
 import type { Filter } from '../plugin.ts';
 import type { Snapshot } from '../snapshot.ts';
 import type { TopologySpreadConstraint } from '../../api/scheduling.ts';
@@ -27,20 +30,22 @@ export const topologySpread: Filter = (machine, snapshot) => {
 };
 
 /**
- * How many machines of a constraint each topology domain has, over the nodes that the machine may be on.
+ * How many machines of a constraint each topology domain has, over the nodes that its policies let count.
  *
  * @param keys The labels that all of its constraints ask for: a node without one of them cannot be chosen, and must not be
  * what the others are compared with (kube-scheduler's rule).
  */
 export function domainCounts(
-  { topologyKey, labelSelector }: TopologySpreadConstraint,
+  constraint: TopologySpreadConstraint,
   keys: readonly string[],
   machine: MachineInfo,
   snapshot: Snapshot,
 ): { readonly counts: ReadonlyMap<string, number>; readonly least: number; readonly self: 0 | 1 } {
-  const placed = snapshot.countsOf(machineGroup({ labelSelector }, machine.namespace));
+  const { topologyKey, minDomains = 1 } = constraint;
+  const group = machineGroup(constraint, machine);
+  const placed = snapshot.countsOf(group);
   const counts = new Map<string, number>();
-  const eligible = isEligible(machine);
+  const eligible = isCounted(constraint, machine, snapshot);
   for (const node of snapshot.nodes.values()) {
     const value = node.traits.labels[topologyKey];
     if (value === undefined || keys.some((key) => node.traits.labels[key] === undefined) || !eligible(node)) continue;
@@ -50,7 +55,22 @@ export function domainCounts(
   for (const count of counts.values()) least = Math.min(least, count);
   return {
     counts,
-    least: Number.isFinite(least) ? least : 0,
-    self: matchesSelector(labelSelector, machine.labels) ? 1 : 0,
+    // With too few domains, one more that has none is thought of.
+    least: counts.size < minDomains ? 0 : least,
+    self: matchesSelector(group.selector, machine.labels) ? 1 : 0,
   };
+}
+
+/** Whether a node counts: by default where the machine asks to be, whatever keeps machines off it. */
+function isCounted(
+  { nodeAffinityPolicy, nodeTaintsPolicy }: TopologySpreadConstraint,
+  machine: MachineInfo,
+  snapshot: Snapshot,
+): (node: NodeInfo) => boolean {
+  const filters: Filter[] = [];
+  if (nodeAffinityPolicy !== 'Ignore') filters.push(nodeAffinity);
+  // Kubernetes' nodes have taints when they are cordoned or not ready.
+  if (nodeTaintsPolicy === 'Honor') filters.push(availability, taints);
+  const tests = filters.flatMap((filter) => filter(machine, snapshot) ?? []);
+  return (node) => tests.every((test) => test(node) === undefined);
 }

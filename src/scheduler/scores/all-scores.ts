@@ -59,7 +59,7 @@ export const preferredNodes: Score = {
 /** The preferred affinity and anti-affinity between machines. */
 export const preferredMachines: Score = {
   weight: 2,
-  prepare({ spec, namespace }, snapshot) {
+  prepare({ spec, namespace, labels }, snapshot) {
     const { vmAffinity, vmAntiAffinity } = spec.affinity ?? {};
     const terms = [
       ...(vmAffinity?.preferredDuringSchedulingIgnoredDuringExecution ?? []).map((one) => ({ ...one, near: true })),
@@ -68,7 +68,10 @@ export const preferredMachines: Score = {
         near: false,
       })),
     ].map(({ weight, vmAffinityTerm, near }) => {
-      const term = { group: machineGroup(vmAffinityTerm, namespace), topologyKey: vmAffinityTerm.topologyKey };
+      const term = {
+        group: machineGroup(vmAffinityTerm, { namespace, labels }),
+        topologyKey: vmAffinityTerm.topologyKey,
+      };
       return { weight, near, key: term.topologyKey, values: occupied(term, snapshot) };
     });
     const total = terms.reduce((sum, { weight }) => sum + weight, 0);
