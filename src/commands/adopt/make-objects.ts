@@ -1,16 +1,19 @@
 import { refuseOther } from './refusals.ts';
 import { findKind } from '../../api/kinds.ts';
+import { assertValid } from '../../api/validate.ts';
 import type { Context } from '../../cli/context.ts';
 import { printedName, resourceOf } from '../../cli/resources/known-resources.ts';
 import { dryRunNote, type DryRun } from '../../cli/resources/resource-options.ts';
 import { writeResult } from '../../cli/write-result.ts';
 import { writeYamlDocuments } from '../../cli/yaml/write-yaml.ts';
-import { FailedError } from '../../base/errors.ts';
+import { ConflictError, FailedError } from '../../base/errors.ts';
 import type { NewObject } from '../../executor/adoption/known-objects.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import type { KubeObject } from '../../kube/object.ts';
-import { isAlreadyExists } from '../../kube/status-error.ts';
+import type { ResourceClient } from '../../kube/resource-client.ts';
+import { builtin } from '../../kube/resource-type.ts';
+import { isAlreadyExists, isNotFound } from '../../kube/status-error.ts';
 
 /** How objects are made and told. */
 export interface MakeOptions {
@@ -18,6 +21,13 @@ export interface MakeOptions {
   readonly output?: 'yaml' | 'json' | 'name' | undefined;
   /** What was done with a machine, as `adopted`. */
   readonly done: string;
+}
+
+interface Stored {
+  /** As the server has it. */
+  readonly stored: KubeObject;
+  /** It was not there before. */
+  readonly isNew: boolean;
 }
 
 /** Makes objects, in their order, and prints each: at once, or all of them at the end as YAML or JSON. */
@@ -44,33 +54,50 @@ export class ObjectMaker {
     if (kind === undefined) throw new FailedError(`there is no kind ${object.kind}`);
     const resource = resourceOf(kind);
     const objects = this.#client.resource<KubeObject>(resource);
-    const { name = '', namespace } = object.metadata;
-    let stored: KubeObject = object;
-    let word = object.kind === 'VirtualMachine' ? done : 'created';
-    if (dryRun !== 'client') {
-      try {
-        stored = await objects.create(object, {
-          dryRun: dryRun === 'server',
-          fieldManager: 'virtctl',
-          fieldValidation: 'Strict',
-          signal: this.#context.signal,
-        });
-      } catch (error) {
-        if (!isAlreadyExists(error) || object.kind === 'VirtualMachine') throw error;
-        stored = await objects.get({ name, namespace }, { signal: this.#context.signal });
-        refuseOther(object, stored);
-        word = 'unchanged';
-      }
-    }
-    if (output === 'yaml' || output === 'json') this.#shown.push(dryRun === 'client' ? object : stored);
+    const { stored, isNew } = await this.#store(objects, object);
+    if (!isNew) refuseOther(object, stored);
+    const word = !isNew ? 'unchanged' : object.kind === 'VirtualMachine' ? done : 'created';
+    if (output === 'yaml' || output === 'json') this.#shown.push(stored);
     else {
-      const printed = printedName(resource, name);
+      const printed = printedName(resource, object.metadata.name ?? '');
       await writeResult(
         this.#context,
         output === 'name' ? `${printed}\n` : `${printed} ${word}${dryRunNote(dryRun)}\n`,
       );
     }
     return stored;
+  }
+
+  /** @throws the server's error for a machine that is there already; on a dry run the same. */
+  async #store(objects: ResourceClient<KubeObject>, object: KubeObject): Promise<Stored> {
+    const { dryRun } = this.#options;
+    const { signal } = this.#context;
+    const { name = '', namespace } = object.metadata;
+    if (dryRun === 'client') {
+      assertValid(object);
+      const there = await objects.find({ name, namespace }, { signal });
+      if (there === undefined) return { stored: object, isNew: true };
+      if (object.kind === 'VirtualMachine') throw new ConflictError(`${object.kind} "${name}" already exists`);
+      return { stored: there, isNew: false };
+    }
+    try {
+      const call = { fieldManager: 'virtctl', fieldValidation: 'Strict', signal } as const;
+      return { stored: await objects.create(object, { ...call, dryRun: dryRun === 'server' }), isNew: true };
+    } catch (error) {
+      if (dryRun === 'server' && isNotFound(error) && (await this.#isNewNamespace(namespace))) {
+        // The server did not store the namespace either: it cannot look further, and nothing can be in it.
+        assertValid(object);
+        return { stored: object, isNew: true };
+      }
+      if (!isAlreadyExists(error) || object.kind === 'VirtualMachine') throw error;
+      return { stored: await objects.get({ name, namespace }, { signal }), isNew: false };
+    }
+  }
+
+  async #isNewNamespace(name: string | undefined): Promise<boolean> {
+    if (name === undefined) return false;
+    const namespaces = this.#client.resource<KubeObject>(builtin.namespaces);
+    return (await namespaces.find({ name }, { signal: this.#context.signal })) === undefined;
   }
 
   /** Prints what was made, where that was asked for as a whole. */
