@@ -129,6 +129,28 @@ describe('images on real libvirt', () => {
     expect((await stat(made)).isFile()).toBe(true);
   });
 
+  it('is not deleted under a domain that has its file, whoever made it', async () => {
+    const path = join(node.libvirtd.dir, 'named.raw');
+    await writeFile(path, disk.subarray(0, MiB));
+    await make('named', { pool: 'local', source: { file: { path } } });
+    const made = (await until('named', 'Ready')).status?.nodes?.[0]?.path ?? '';
+    const xml = join(node.libvirtd.dir, 'outsider.xml');
+    await writeFile(
+      xml,
+      `<domain type='qemu'><name>outsider</name><memory unit='MiB'>32</memory>
+       <os><type arch='x86_64' machine='q35'>hvm</type></os><devices><disk type='file' device='disk'>
+       <source file='${made}'/><target dev='vda' bus='virtio'/></disk></devices></domain>`,
+    );
+    await node.libvirtd.virsh('define', xml);
+    await images.delete(at('named'));
+    await expect
+      .poll(async () => (await images.get(at('named'))).status?.message, { timeout: 120_000 })
+      .toBe('deletion waits for domain outsider');
+    expect((await stat(made)).isFile()).toBe(true);
+    await node.libvirtd.virsh('undefine', 'outsider');
+    await expect.poll(() => images.find(at('named')), { timeout: 120_000 }).toBeUndefined();
+  });
+
   it('waits with its deletion for a pool that is stopped, and says so; tells what it leaves where the pool is no more', async () => {
     const pools = node.client.resource<VirtualPool>(resourceOf('VirtualPool'));
     await pools.create({

@@ -12,6 +12,7 @@ import { reportImage, usersOfImage, type NodeLine } from './report-image.ts';
 import { takeDisk } from './take-disk.ts';
 import { takeFile } from './take-file.ts';
 import { takeUpload } from './take-upload.ts';
+import { domainsWith } from '../virtual-disk/disk-users.ts';
 import { findVolume } from '../virtual-disk/volume-facts.ts';
 import { selectedNodes } from '../virtual-pool/selected-nodes.ts';
 import {
@@ -123,7 +124,8 @@ export class ImageReconciler {
     signal: AbortSignal,
   ): Promise<ReconcileResult | undefined> {
     if (!hasFinalizer(image, imageFinalizer)) return undefined;
-    const users = usersOfImage(this.#context, image).map((one) => `${one.kind} ${one.name}`);
+    const objects = usersOfImage(this.#context, image).map((one) => `${one.kind} ${one.name}`);
+    const users = objects.length > 0 || mine?.path === undefined ? objects : await this.#domainsWith(mine.path, signal);
     if (users.length > 0) {
       const line = mine?.phase === 'Ready' ? { ...mine, message: undefined } : mine;
       if (line !== undefined) await reportImage(this.#context, image, line, { waitsFor: users }, signal);
@@ -150,6 +152,12 @@ export class ImageReconciler {
     const note = 'the image is gone from all nodes';
     this.#context.record({ regarding: image, type: 'Normal', reason: 'Deleted', action: 'Delete', note });
     return undefined;
+  }
+
+  /** What no object of ours tells: a domain of somebody else, or one that names the file by its path. */
+  async #domainsWith(path: string, signal: AbortSignal): Promise<string[]> {
+    const users = await domainsWith(libvirtOf(this.#context), path, false, signal);
+    return users.map(({ domain }) => `domain ${domain.name}`);
   }
 
   /** @throws StorageProblem PoolNotReady while the pool does not run. */

@@ -236,14 +236,14 @@ export class PoolReconciler {
     return [...disks, ...images].sort();
   }
 
-  /** Who is in the pool on this node: objects, else domains of libvirt that name its volumes. */
+  /** Who is in the pool on this node: objects, else domains of libvirt that have its volumes or files. */
   async #usersHere(pool: VirtualPool, signal: AbortSignal): Promise<string[]> {
     const objects = this.#inUseBy(pool, this.#context.nodeName);
     return objects.length > 0 ? objects : this.#domainsIn(pool, signal);
   }
 
   async #domainsIn(pool: VirtualPool, signal: AbortSignal): Promise<string[]> {
-    const names = await domainsInPool(libvirtOf(this.#context), poolName(pool), signal);
+    const names = await domainsInPool(libvirtOf(this.#context), poolName(pool), false, signal);
     return names.map((name) => `domain ${name}`);
   }
 
