@@ -482,6 +482,7 @@ export const virtualMachineReasons = {
   Completed: 'Completed',
   CrashLoopBackOff: 'CrashLoopBackOff',
   StartFailed: 'StartFailed',
+  StartNotEnding: 'StartNotEnding',
   VolumeNotReady: 'VolumeNotReady',
   NetworkNotReady: 'NetworkNotReady',
   SecretNotFound: 'SecretNotFound',

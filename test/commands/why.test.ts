@@ -161,6 +161,13 @@ describe('why a machine does not run', () => {
       'virtctl logs web',
     ],
     [
+      'a start that libvirt does not end',
+      facts({ status: notReady('StartNotEnding', 'remove /run/libvirt/qemu/default.web.xml') }),
+      'guest',
+      'default.web.xml',
+      "else mend libvirt's note",
+    ],
+    [
       'a crash loop',
       facts({
         status: {

@@ -17,7 +17,7 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { cp, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -77,8 +77,11 @@ export interface LibvirtdNode {
   exec(program: string, ...args: string[]): Promise<string>;
   /** Sends libvirtd a signal; `KILL` and `TERM` also wait until it ended. QEMU processes are left alone. */
   signal(signal: NodeSignal): Promise<void>;
-  /** Starts libvirtd again after it ended, and waits until it answers. */
-  start(): Promise<void>;
+  /**
+   * Starts libvirtd again after it ended, and waits until it answers. What it noted of a start that had no process yet is
+   * removed first, as docs/executor.md tells an operator to: a libvirtd that reads such a note never lets go of the domain.
+   */
+  start(how?: { readonly keepNotes?: boolean }): Promise<void>;
   /** `signal` then `start`. */
   restart(signal?: 'KILL' | 'TERM'): Promise<void>;
   /** What libvirtd wrote to its standard error. */
@@ -124,7 +127,8 @@ export async function startLibvirtd(options: LibvirtdOptions = {}): Promise<Libv
       await control.send(`signal ${signal}`);
       if (signal === 'KILL' || signal === 'TERM') await control.send('await');
     },
-    async start() {
+    async start({ keepNotes = false } = {}) {
+      if (!keepNotes) await removeNotesWithoutProcess(join(dir, 'run/qemu'));
       await control.send('start');
       await untilAnswers(socket, () => node.log());
     },
@@ -168,6 +172,15 @@ export async function linkNodes(nodes: readonly LibvirtdNode[]): Promise<string[
     await writeFile(join(node.dir, 'hosts'), `127.0.0.1 localhost\n${others.join('')}`);
   }
   return addresses;
+}
+
+/** Removes libvirt's notes of domains that were being started when it was killed, before they had a process. */
+async function removeNotesWithoutProcess(folder: string): Promise<void> {
+  const names = await readdir(folder).catch((): string[] => []);
+  for (const name of names.filter((one) => one.endsWith('.xml'))) {
+    const file = join(folder, name);
+    if (/<domstatus [^>]*pid='0'/.test(await readFile(file, 'utf8'))) await rm(file);
+  }
 }
 
 async function prepare(dir: string, name: string, hostUuid: string, options: LibvirtdOptions): Promise<void> {

@@ -290,6 +290,11 @@ const power: Step = ({ machine, now }) => {
     return { about, status: 'broken', message, fix: `${logs}; then ${restart} to try at once` };
   }
   const ready = findCondition(status, 'Ready');
+  if (ready?.reason === 'StartNotEnding') {
+    const node = machine.spec.nodeName ?? '';
+    const fix = `wait while QEMU allocates memory (top, on ${node}); else mend libvirt's note as said above`;
+    return { about, status: 'broken', message: wordsOf(ready), fix };
+  }
   if (ready?.status === 'False') return { about, status: 'broken', message: wordsOf(ready), fix: logs };
   return { about, status: 'waiting', message: `${status?.printableStatus ?? 'nothing'} is all that is known` };
 };
