@@ -23,7 +23,7 @@ import type { KubeClient } from '../kube/kube-client.ts';
 /** Informers of one node's executor that run together. */
 export class ExecutorCaches {
   /** The machines of all nodes: a network has users elsewhere, and a domain here may be a machine's of another node. */
-  readonly machines: Informer<SlimMachine, 'domain' | 'node' | 'reference'>;
+  readonly machines: Informer<SlimMachine, 'domain' | 'node' | 'reference' | 'uuid'>;
   readonly operations: Informer<SlimOperation, 'machine'>;
   readonly snapshots: Informer<VirtualMachineSnapshot, 'machine'>;
   /** The node's own. */
@@ -34,11 +34,12 @@ export class ExecutorCaches {
   constructor(client: KubeClient, nodeName: string, options: { readonly logger: Logger; readonly clock: Clock }) {
     this.#nodeName = nodeName;
     this.#clock = options.clock;
-    this.machines = new Informer<SlimMachine, 'domain' | 'node' | 'reference'>({
+    this.machines = new Informer<SlimMachine, 'domain' | 'node' | 'reference' | 'uuid'>({
       source: client.resource<SlimMachine>(resourceOfKind('VirtualMachine')),
       transform: slimMachine,
       indexers: {
         domain: ({ spec }) => [spec.domain],
+        uuid: ({ spec }) => [spec.uuid],
         node: ({ spec }) => [spec.nodeName],
         reference: ({ metadata, spec }) => spec.references.map((one) => `${metadata.namespace ?? ''}/${one}`),
       },
@@ -85,6 +86,11 @@ export class ExecutorCaches {
   /** The machine of this node that a domain is, by the domain's name. */
   ownMachineOf(domain: string): SlimMachine | undefined {
     return this.machines.byIndex('domain', domain).find(({ spec }) => spec.nodeName === this.#nodeName);
+  }
+
+  /** The machines, of all nodes, that a domain is or stands in the way of: somebody may have renamed it. */
+  machinesOfDomain({ name, uuid }: { readonly name: string; readonly uuid: string }): ReadonlySet<SlimMachine> {
+    return new Set([...this.machines.byIndex('uuid', uuid), ...this.machines.byIndex('domain', name)]);
   }
 
   /** Whether there is such a machine; undefined while that is not known. */

@@ -482,8 +482,7 @@ class Executor {
     }
     // Our own marks are written by reconciles, and need none.
     if (event.kind === 'domain.metadataChange' && event.type === 'element') return;
-    const { name } = event.domain;
-    for (const machine of this.#caches.machines.byIndex('domain', name)) {
+    for (const machine of this.#caches.machinesOfDomain(event.domain)) {
       if (machine.spec.nodeName !== this.#options.nodeName) continue;
       this.#controller.enqueue(objectKey(machine));
       // Who is plugged in is another now.

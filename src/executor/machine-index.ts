@@ -24,6 +24,8 @@ export interface SlimMachine extends KubeObject {
   readonly spec: {
     readonly nodeName: string;
     readonly domain: string;
+    /** The UUID that its domain has or is to have. */
+    readonly uuid: string;
     readonly cpus: number;
     readonly memoryBytes: number;
     /** What its volumes and interfaces name, as `VirtualDisk/root`. */
@@ -78,6 +80,7 @@ export function slimMachine(object: KubeObject): SlimMachine {
     spec: {
       nodeName: spec.nodeName ?? '',
       domain: domainName(machine),
+      uuid: machineUuid(machine),
       cpus: Number(memberAt(domain, 'vcpu', 'value') ?? 1) || 1,
       memoryBytes: Number(bytesOf(memberAt(memory, 'value'), memberAt(memory, 'unit'), 'KiB') ?? 1024n ** 3n),
       references,

@@ -17,11 +17,13 @@ import { compareDefinition, notKept, toFieldChange, toKnown } from '../virtual-m
 import { desiredDomain, type NodeTraits } from '../virtual-machine/desired-domain.ts';
 import { withoutSecrets, type KnownDifference } from '../virtual-machine/domain-metadata.ts';
 import { findDomain, readDomain, type DomainView, type LibvirtCallOptions } from '../virtual-machine/domain-view.ts';
+import { foreignMessage, isForeign } from '../virtual-machine/foreign-domain.ts';
 import { resolveInterfaces } from '../virtual-machine/interfaces.ts';
 import { planLive, spreadBags } from '../virtual-machine/live-plan.ts';
 import { NotReadyError } from '../virtual-machine/not-ready-error.ts';
 import type { DataObject } from '../virtual-machine/same-value.ts';
 import { resolveVolumes, type VolumeSources } from '../virtual-machine/volumes.ts';
+import { machineUuid } from '../../api/machine-uuid.ts';
 import { domainName, type FieldChange, type VirtualMachine } from '../../api/virtual-machine.ts';
 import type { VirtualNetwork } from '../../api/virtual-network.ts';
 import type { ResourceClient } from '../../kube/resource-client.ts';
@@ -73,9 +75,12 @@ export async function planMachine(
 ): Promise<MachinePlan> {
   const options: LibvirtCallOptions = { signal, timeoutMs: 30_000 };
   const { libvirt } = sources;
-  const uuid = machine.spec.domain?.uuid ?? machine.metadata.uid;
-  const domain = await findDomain(libvirt, domainName(machine), uuid, options);
+  const domain = await findDomain(libvirt, domainName(machine), machineUuid(machine), options);
   const view = domain === undefined ? undefined : await readDomain(domain, options);
+  if (view !== undefined && isForeign(machine, view)) {
+    const notReady = foreignMessage(machine, view, sources.nodeName);
+    return { isNew: true, isRunning: false, fields: [], notReady };
+  }
   const isNew = view === undefined;
   const isRunning = view?.live !== undefined;
   const wanted = await resolve(machine, sources, signal);

@@ -5,7 +5,7 @@ import { messageOf, readMachineDomain, retryMs, tellEvent, type Round } from './
 import { tellDrift } from './tell-drift.ts';
 import { domainName, type FieldChange } from '../../api/virtual-machine.ts';
 import { InvalidInputError } from '../../base/errors.ts';
-import { LibvirtError } from '../../libvirt/errors.ts';
+import { isNotFound, LibvirtError } from '../../libvirt/errors.ts';
 
 /** libvirt has a running domain without a definition, a transient one; a define makes it persistent and leaves the guest alone. */
 const undefinedBehindOurBack: FieldChange = {
@@ -64,21 +64,33 @@ export async function defineMachine(round: Round): Promise<void> {
 }
 
 async function rename(round: Round, view: DomainView): Promise<void> {
+  const [now, wanted] = [view.domain.name, domainName(round.status.machine)];
+  if (await isTaken(round, wanted, view)) {
+    const remedy = `give that one another name: virsh domrename ${wanted} NEW-NAME, while it is off`;
+    throw new NameError(`the machine's domain is called "${now}", and another one "${wanted}"; ${remedy}`);
+  }
   // libvirt renames only what is off; until then the machine goes on under its old name.
-  if (view.state !== 'off') throw new NameTakenEffectError(view.domain.name, domainName(round.status.machine));
-  await view.domain.rename(domainName(round.status.machine), round.options);
+  if (view.state !== 'off') {
+    throw new NameError(`the running domain "${now}" can be renamed to "${wanted}" only when it is off`);
+  }
+  await view.domain.rename(wanted, round.options);
   await readMachineDomain(round);
 }
 
-/** A running domain cannot be renamed. */
-class NameTakenEffectError extends InvalidInputError {
-  constructor(now: string, wanted: string) {
-    super([
-      {
-        path: 'spec.domain.name',
-        message: `the running domain "${now}" can be renamed to "${wanted}" only when it is off`,
-      },
-    ]);
+/** Whether somebody gave the name to another domain. */
+async function isTaken({ libvirt, options }: Round, name: string, view: DomainView): Promise<boolean> {
+  try {
+    return (await libvirt.domains.byName(name, options)).uuid !== view.domain.uuid;
+  } catch (error) {
+    if (isNotFound(error)) return false;
+    throw error;
+  }
+}
+
+/** Its domain has another name than it is to have, and cannot be renamed now. */
+class NameError extends InvalidInputError {
+  constructor(message: string) {
+    super([{ path: 'spec.domain.name', message }]);
   }
 }
 

@@ -8,7 +8,8 @@
  */
 import { deleteDomain } from './delete-domain.ts';
 import { stopMachine } from './keep-power.ts';
-import { isForeign, lookAgain, messageOf, retryMs, tellEvent, type Round } from './round.ts';
+import { isForeign } from './foreign-domain.ts';
+import { lookAgain, messageOf, retryMs, tellEvent, type Round } from './round.ts';
 import { machineUuid } from '../../api/machine-uuid.ts';
 import { domainName } from '../../api/virtual-machine.ts';
 import { LibvirtError } from '../../libvirt/errors.ts';
@@ -71,7 +72,9 @@ export async function deleteMachine(round: Round): Promise<void> {
     round.requeueAfterMs = retryMs;
     return;
   }
-  tellEvent(round, 'Normal', 'Deleted', 'Delete', `the domain ${domainName(machine)} is gone`);
+  const name = domainName(machine);
+  const note = isOthers ? `the domain ${name} is not the machine's, and stays` : `the domain ${name} is gone`;
+  tellEvent(round, 'Normal', 'Deleted', 'Delete', note);
   await removeFinalizer(round.parts.machines, status.machine, machineFinalizer, signal);
 }
 

@@ -40,6 +40,8 @@ export interface DomainView {
   readonly hostProcessors?: ReadonlySet<number> | undefined;
 }
 
+const isUuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
 /** Options of the calls to libvirt. */
 export interface LibvirtCallOptions {
   readonly signal?: AbortSignal | undefined;
@@ -47,24 +49,25 @@ export interface LibvirtCallOptions {
 }
 
 /**
- * Finds a machine's domain by its name, else by its UUID: somebody may have renamed it.
+ * Finds a machine's domain by its UUID, whatever it is called: somebody may have renamed it, and have given its name to
+ * another. Where none has the UUID, the domain of the name: there may be one that is in the way (foreign-domain.ts).
  *
+ * @param uuid What is no UUID (of a machine that is not stored) is not looked for.
  * @returns undefined when there is none.
  */
 export async function findDomain(
   libvirt: Libvirt,
   name: string,
-  uuid: string | undefined,
+  uuid: string,
   options: LibvirtCallOptions,
 ): Promise<Domain | undefined> {
   try {
-    return await libvirt.domains.byName(name, options);
+    if (isUuid.test(uuid)) return await libvirt.domains.byUuid(uuid, options);
   } catch (error) {
     if (!isNotFound(error)) throw error;
   }
-  if (uuid === undefined) return undefined;
   try {
-    return await libvirt.domains.byUuid(uuid, options);
+    return await libvirt.domains.byName(name, options);
   } catch (error) {
     if (isNotFound(error)) return undefined;
     throw error;

@@ -15,7 +15,7 @@
  *   steps:    each takes the round (round.ts) and leaves it further on
  *   pure:     same-value, list-identity, compare, merge, live-plan, live-tuning, reset-pins, guest-requests, power-policy,
  *             crash-backoff, printable-status
- *   with I/O: domain-view, definition, apply-live, power, volumes, media, observe, delete-domain, machine-status
+ *   with I/O: domain-view, foreign-domain, definition, apply-live, power, volumes, media, observe, delete-domain, machine-status
  *
  * Called by executor.ts only. What fails is told in conditions and Events, and looked at again; a guest is never touched
  * because something of ours failed.
@@ -23,6 +23,8 @@
 import { adoptBoot, changeLive } from './change-live.ts';
 import { defineMachine } from './define-machine.ts';
 import { deleteMachine, machineFinalizer } from './delete-machine.ts';
+import { isForeign, tellForeign } from './foreign-domain.ts';
+import { isHeldByStart, tellEndlessStart } from './endless-start.ts';
 import { GuestRequests } from './guest-requests.ts';
 import { keepPower } from './keep-power.ts';
 import { growVolumes } from './grow-volumes.ts';
@@ -34,18 +36,10 @@ import { pruneMedia } from './prune-media.ts';
 import { replugInterfaces } from './replug-interfaces.ts';
 import { report } from './report.ts';
 import { resolveMachine } from './resolve-machine.ts';
-import {
-  isForeign,
-  readMachineDomain,
-  retryMs,
-  tellEvent,
-  type MachineReconcilerOptions,
-  type Memory,
-  type Round,
-} from './round.ts';
+import { readMachineDomain, type MachineReconcilerOptions, type Memory, type Round } from './round.ts';
 import { followMigration } from '../migration/follow-migration.ts';
 import { RunningMigrations } from '../migration/running-migrations.ts';
-import { domainName, type VirtualMachine } from '../../api/virtual-machine.ts';
+import type { VirtualMachine } from '../../api/virtual-machine.ts';
 import { toError, UnreachableError } from '../../base/errors.ts';
 import { parseObjectKey } from '../../kube/object.ts';
 import { isConflict } from '../../kube/status-error.ts';
@@ -83,9 +77,10 @@ export class MachineReconciler {
       return undefined;
     }
     if (isBeingDeleted(found) && !hasFinalizer(found, machineFinalizer)) return undefined;
+    let round: Round | undefined;
     try {
       const machine = isBeingDeleted(found) ? found : await addFinalizer(machines, found, machineFinalizer, signal);
-      const round: Round = {
+      round = {
         key,
         operations,
         parts: this.#options,
@@ -108,6 +103,10 @@ export class MachineReconciler {
       else await runMachine(round);
       return { requeueAfterMs: round.requeueAfterMs };
     } catch (error) {
+      if (round !== undefined && isHeldByStart(round.view, error)) {
+        await tellEndlessStart(round);
+        return { requeueAfterMs: round.requeueAfterMs };
+      }
       if (!isConflict(error)) {
         this.#tellFailure(found, error, signal);
         throw error;
@@ -127,8 +126,9 @@ export class MachineReconciler {
 
 async function runMachine(round: Round): Promise<void> {
   forgetFailuresOfOldSpec(round);
-  if (isForeign(round.status.machine, round.view)) {
-    await tellForeign(round);
+  const { view } = round;
+  if (view !== undefined && isForeign(round.status.machine, view)) {
+    await tellForeign(round, view);
     return;
   }
   noticeEnd(round);
@@ -147,15 +147,4 @@ async function runMachine(round: Round): Promise<void> {
   const isBusy = await operate(round);
   if (!isBusy) await keepPower(round);
   await report(round);
-}
-
-async function tellForeign(round: Round): Promise<void> {
-  const { status } = round;
-  const message = `the domain "${domainName(status.machine)}" of this node belongs to somebody else`;
-  status.condition('Synchronized', false, 'ForeignDomain', message);
-  status.condition('Ready', false, 'StartFailed', message);
-  status.next.printableStatus = 'Error';
-  tellEvent(round, 'Warning', 'ForeignDomain', 'Define', message);
-  await status.write();
-  round.requeueAfterMs = retryMs;
 }

@@ -99,7 +99,7 @@ export interface Round {
 /** Reads the machine's domain, if there is one. */
 export async function readMachineDomain(round: Round): Promise<void> {
   const { machine } = round.status;
-  const domain = await findDomain(round.libvirt, domainName(machine), uuidOf(machine), round.options);
+  const domain = await findDomain(round.libvirt, domainName(machine), machineUuid(machine), round.options);
   round.view = domain === undefined ? undefined : await readDomain(domain, round.options);
 }
 
@@ -122,25 +122,6 @@ export function tellEvent(
   note: string,
 ): void {
   parts.record({ regarding: status.machine, type, reason, action, note });
-}
-
-/** The UUID that the machine's domain has or is to have. */
-function uuidOf(machine: VirtualMachine): string | undefined {
-  const uuid = machineUuid(machine);
-  return uuid === '' ? undefined : uuid;
-}
-
-/**
- * A domain of this name or UUID that is not the machine's: without our mark one with another UUID; with it one of another
- * machine. A machine whose object was lost and made anew (another uid) has the name and the UUID of the mark.
- */
-export function isForeign(machine: VirtualMachine, view: DomainView | undefined): boolean {
-  if (view === undefined) return false;
-  const { uid, namespace, name } = machine.metadata;
-  const { mark } = view;
-  const hasUuid = view.domain.uuid === machineUuid(machine);
-  if (mark === undefined) return !hasUuid;
-  return mark.uid !== uid && !(hasUuid && mark.namespace === namespace && mark.name === name);
 }
 
 /** What went wrong, in the user's terms; empty when nothing did. */

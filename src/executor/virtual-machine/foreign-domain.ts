@@ -1,0 +1,66 @@
+/**
+ * A domain that has a machine's name or UUID and is not the machine's: nothing is done to it, and it is told whose it is and
+ * what would mend that.
+ */
+import type { MachineMark } from './domain-metadata.ts';
+import type { DomainView } from './domain-view.ts';
+import { retryMs, tellEvent, type Round } from './round.ts';
+import { isObject } from './same-value.ts';
+import { machineUuid } from '../../api/machine-uuid.ts';
+import { domainName, type VirtualMachine } from '../../api/virtual-machine.ts';
+
+/**
+ * Whether a domain is not the machine's. Its own has its UUID, and no mark or one of it; a machine whose object was lost and
+ * made anew (another uid) has the name and the UUID of the mark. A mark alone is no proof: who copies a domain copies it.
+ */
+export function isForeign(machine: VirtualMachine, view: DomainView | undefined): boolean {
+  if (view === undefined) return false;
+  const { uid, namespace, name } = machine.metadata;
+  const { mark, domain } = view;
+  const hasUuid = domain.uuid === machineUuid(machine);
+  if (mark === undefined) return !hasUuid;
+  if (mark.uid === uid) return !hasUuid && domain.uuid !== uuidOfMark(mark);
+  return !(hasUuid && mark.namespace === namespace && mark.name === name);
+}
+
+/** Tells that the machine's domain cannot be made, or is another's. */
+export async function tellForeign(round: Round, view: DomainView): Promise<void> {
+  const { status, parts } = round;
+  const message = foreignMessage(status.machine, view, parts.nodeName);
+  status.condition('Synchronized', false, 'ForeignDomain', message);
+  status.condition('Ready', false, 'StartFailed', message);
+  status.next.printableStatus = 'Error';
+  status.next.observedGeneration = status.machine.metadata.generation;
+  tellEvent(round, 'Warning', 'ForeignDomain', 'Define', message);
+  await status.write();
+  round.requeueAfterMs = retryMs;
+}
+
+/** Whose a foreign domain is, and after the last semicolon the commands that mend it. */
+export function foreignMessage(machine: VirtualMachine, { domain, mark }: DomainView, nodeName: string): string {
+  const { namespace = 'default', name = '', uid } = machine.metadata;
+  const what = `the domain "${domain.name}" (${domain.uuid}) of this node`;
+  const instead =
+    domain.name === domainName(machine) ? `virsh domrename ${domain.name} NEW-NAME, while it is off` : undefined;
+  if (mark === undefined) {
+    return `${what} belongs to somebody else, and is left alone; ${instead ?? `virsh undefine ${domain.uuid}`}`;
+  }
+  if (mark.uid === uid) {
+    return `${what} is a copy of this machine's, with another UUID, and is left alone; ${instead ?? 'virsh undefine it'}`;
+  }
+  if (mark.namespace !== namespace || mark.name !== name) {
+    return `${what} is that of VirtualMachine ${mark.namespace}/${mark.name}, and is left alone; give this machine another spec.domain.name`;
+  }
+  return (
+    `${what} was made for an earlier VirtualMachine ${namespace}/${name}, whose object went without it, and is left alone; ` +
+    `to have that back: virtctl delete vm ${name} -n ${namespace}, then virtctl recover --node ${nodeName} on the node, ` +
+    `to be rid of it: virsh destroy ${domain.name}, then virsh undefine ${domain.name} --nvram`
+  );
+}
+
+/** The UUID of the domain that a mark was written into. */
+function uuidOfMark({ uid, spec }: MachineMark): string {
+  const domain = isObject(spec) ? spec['domain'] : undefined;
+  const uuid = isObject(domain) ? domain['uuid'] : undefined;
+  return machineUuid({ metadata: { uid }, spec: typeof uuid === 'string' ? { domain: { uuid } } : {} });
+}

@@ -1,0 +1,48 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
+import { guestMachine } from '../support/guest-machine.ts';
+import { testGuest, type Guest } from '../support/guest.ts';
+
+describe('whose a domain is', () => {
+  let node: ExecutorNode;
+  let guest: Guest;
+  const virsh = (...args: string[]): Promise<string> => node.libvirtd.virsh(...args);
+
+  beforeAll(async () => {
+    guest = await testGuest();
+    node = await startExecutorNode();
+  });
+  afterAll(async () => {
+    await node.close();
+  });
+
+  /** Defines somebody's domain. */
+  async function define(name: string): Promise<void> {
+    const path = join(node.libvirtd.dir, `${name}.xml`);
+    const os = "<os><type arch='x86_64'>hvm</type></os>";
+    await writeFile(path, `<domain type='qemu'><name>${name}</name><memory unit='MiB'>64</memory>${os}</domain>`);
+    await virsh('define', path);
+  }
+
+  it('is told by its UUID, also when somebody renamed it and gave its name to another', async () => {
+    await node.create('web', guestMachine(node, guest, 'web', { agent: false, runStrategy: 'Manual' }));
+    const { status } = await node.untilStatus('web', 'Stopped');
+    const uuid = status?.domain?.uuid ?? '';
+    await node.stopExecutor();
+    await virsh('domrename', 'default.web', 'renamed');
+    await define('default.web');
+    await node.startExecutor();
+    const vm = await node.until('web', (one) => node.condition(one, 'Synchronized').reason === 'DefineFailed');
+    expect(vm.status?.domain).toMatchObject({ name: 'renamed', uuid });
+    expect(node.condition(vm, 'Synchronized').message).toContain('domain is called "renamed", and another one');
+    // Under its other name it is looked at when something happens to it, and taken away with its object.
+    await virsh('start', 'renamed');
+    await node.untilStatus('web', 'Running');
+    await node.patch('web', { terminationGracePeriodSeconds: 0 });
+    await node.delete('web');
+    expect(await virsh('list', '--all', '--name')).toBe('default.web');
+    await virsh('undefine', 'default.web');
+  });
+});
