@@ -10,6 +10,7 @@ interface Scheduled {
 
 interface Group {
   readonly labelSelector?: LabelSelector | undefined;
+  readonly namespaceSelector?: LabelSelector | undefined;
   readonly matchLabelKeys?: readonly string[] | undefined;
   readonly mismatchLabelKeys?: readonly string[] | undefined;
 }
@@ -65,6 +66,7 @@ export function checkScheduling(spec: Scheduled, problems: Problems): void {
 function checkGroup(group: Group, path: string, problems: Problems): void {
   const { labelSelector, matchLabelKeys = [], mismatchLabelKeys = [] } = group;
   checkLabelSelector(labelSelector, `${path}.labelSelector`, problems);
+  checkLabelSelector(group.namespaceSelector, `${path}.namespaceSelector`, problems);
   const selected = new Set([
     ...Object.keys(labelSelector?.matchLabels ?? {}),
     ...(labelSelector?.matchExpressions ?? []).map(({ key }) => key),

@@ -43,6 +43,11 @@ const matchLabelKeys = list(
   string('A key.', { minLength: 1 }),
 );
 
+/** A label selector with words of its own. */
+function describedSelector(description: string): typeof labelSelector {
+  return { node: { ...labelSelector.node, description } };
+}
+
 const vmTerm = object(
   'Machines near or far from which this one is to run.',
   {
@@ -53,7 +58,11 @@ const vmTerm = object(
   },
   {
     labelSelector: labelSelector,
-    namespaces: list("The machines' namespaces; this machine's own when left out.", string('A namespace.')),
+    namespaces: list(
+      "The machines' namespaces, beside those of namespaceSelector; this machine's own when both are left out.",
+      string('A namespace.'),
+    ),
+    namespaceSelector: describedSelector("The machines' namespaces by their labels; all when it is empty."),
     matchLabelKeys,
     mismatchLabelKeys: list(
       "Keys of labels: no machines that have this machine's values of them are meant. Needs a labelSelector without them.",
@@ -163,11 +172,7 @@ export const nodeSelector = map(
 );
 
 /** The field spec.nodeSelector of whatever exists on several nodes. */
-export const nodesSelector = labelSelectorOf('The Hypervisors it exists on, by their labels; all when left out.');
-
-function labelSelectorOf(description: string): typeof labelSelector {
-  return { node: { ...labelSelector.node, description } };
-}
+export const nodesSelector = describedSelector('The Hypervisors it exists on, by their labels; all when left out.');
 
 /** metav1.LabelSelector. */
 export type LabelSelector = Value<typeof labelSelector>;

@@ -8,6 +8,8 @@ import type { MachineGroup } from './machine-info.ts';
 export class LabelIndex<T> {
   readonly #buckets = new Map<string, Map<string, { readonly group: MachineGroup; readonly value: T }>>();
   readonly #values = new Map<string, { readonly group: MachineGroup; readonly value: T }>();
+  /** Those whose groups select namespaces by labels. */
+  readonly #selecting = new Set<string>();
 
   get size(): number {
     return this.#values.size;
@@ -22,7 +24,8 @@ export class LabelIndex<T> {
     this.delete(id);
     const entry = { group, value };
     this.#values.set(id, entry);
-    for (const bucket of bucketsOf(group)) {
+    if (group.namespaceSelector !== undefined) this.#selecting.add(id);
+    for (const bucket of indexBuckets(group)) {
       const entries = this.#buckets.get(bucket);
       if (entries === undefined) this.#buckets.set(bucket, new Map([[id, entry]]));
       else entries.set(id, entry);
@@ -33,7 +36,8 @@ export class LabelIndex<T> {
     const entry = this.#values.get(id);
     if (entry === undefined) return;
     this.#values.delete(id);
-    for (const bucket of bucketsOf(entry.group)) {
+    this.#selecting.delete(id);
+    for (const bucket of indexBuckets(entry.group)) {
       const entries = this.#buckets.get(bucket);
       entries?.delete(id);
       if (entries?.size === 0) this.#buckets.delete(bucket);
@@ -43,22 +47,53 @@ export class LabelIndex<T> {
   clear(): void {
     this.#buckets.clear();
     this.#values.clear();
+    this.#selecting.clear();
+  }
+
+  /** Takes out what namespaces' labels decide on. */
+  deleteSelecting(): void {
+    for (const id of [...this.#selecting]) this.delete(id);
   }
 
   /** Those whose group a machine is in. */
-  matching(namespace: string, labels: Labels): T[] {
+  matching(namespace: string, labels: Labels, namespaceLabels: Labels): T[] {
     const found: T[] = [];
-    for (const bucket of machineBuckets(namespace, labels)) {
-      for (const { group, value } of this.#buckets.get(bucket)?.values() ?? []) {
-        if (matchesSelector(group.selector, labels)) found.push(value);
+    const find = (buckets: readonly string[]): void => {
+      for (const bucket of buckets) {
+        for (const { group, value } of this.#buckets.get(bucket)?.values() ?? []) {
+          if (isInGroup(group, namespace, labels, namespaceLabels)) found.push(value);
+        }
       }
-    }
+    };
+    find(machineBuckets(namespace, labels));
+    if (this.#selecting.size > 0) find(machineBuckets(anyNamespace, labels));
     return found;
   }
 }
 
-/** Where a group is kept: under one label that it demands, else under its namespaces. */
-export function bucketsOf({ namespaces, selector }: MachineGroup): string[] {
+/** Whether a machine is one of a group. */
+export function isInGroup(
+  { namespaces, namespaceSelector, selector }: MachineGroup,
+  namespace: string,
+  labels: Labels,
+  namespaceLabels: Labels,
+): boolean {
+  return (
+    (namespaces.includes(namespace) || matchesSelector(namespaceSelector, namespaceLabels)) &&
+    matchesSelector(selector, labels)
+  );
+}
+
+/** Stands for namespaces that a group selects by labels; no namespace has this name. */
+const anyNamespace = '*';
+
+/** Each group is found in one bucket at most for a machine: one that selects namespaces is only kept for all of them. */
+function indexBuckets(group: MachineGroup): string[] {
+  return group.namespaceSelector === undefined ? bucketsOf(group) : bucketsOf({ ...group, namespaces: [anyNamespace] });
+}
+
+/** Where machines of a group are found: under one label that it demands, else under its namespaces. */
+export function bucketsOf({ namespaces, selector }: Pick<MachineGroup, 'namespaces' | 'selector'>): string[] {
   const first = Object.entries(selector?.matchLabels ?? {})[0];
   const suffix = first === undefined ? '' : `\n${first[0]}=${first[1]}`;
   return namespaces.map((namespace) => `${namespace}${suffix}`);

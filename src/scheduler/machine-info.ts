@@ -9,7 +9,10 @@ import type { VirtualMachine, VirtualMachineSpec } from '../api/virtual-machine.
 export interface MachineGroup {
   /** Equal for equal groups. */
   readonly id: string;
+  /** By name. */
   readonly namespaces: readonly string[];
+  /** By labels, beside those. */
+  readonly namespaceSelector: LabelSelector | undefined;
   readonly selector: LabelSelector | undefined;
 }
 
@@ -55,6 +58,7 @@ export interface MachineInfo {
 interface GroupRule {
   readonly labelSelector?: LabelSelector | undefined;
   readonly namespaces?: readonly string[] | undefined;
+  readonly namespaceSelector?: LabelSelector | undefined;
   readonly matchLabelKeys?: readonly string[] | undefined;
   readonly mismatchLabelKeys?: readonly string[] | undefined;
 }
@@ -65,9 +69,10 @@ export function machineGroup(
   { namespace, labels }: { readonly namespace: string; readonly labels: Labels },
 ): MachineGroup {
   const given = [...new Set(rule.namespaces ?? [])].sort();
-  const namespaces = given.length === 0 ? [namespace] : given;
+  const { namespaceSelector } = rule;
+  const namespaces = given.length === 0 && namespaceSelector === undefined ? [namespace] : given;
   const selector = withOwnLabels(rule, labels);
-  return { id: JSON.stringify([namespaces, selector]), namespaces, selector };
+  return { id: JSON.stringify([namespaces, selector, namespaceSelector]), namespaces, namespaceSelector, selector };
 }
 
 /**

@@ -5,8 +5,7 @@
  * what it waits for, and a change of room on one node only counts when the machine would fit there now.
  */
 import { accumulate } from './amounts.ts';
-import { matchesSelector } from './label-match.ts';
-import type { MachineGroup, MachineInfo } from './machine-info.ts';
+import type { MachineInfo } from './machine-info.ts';
 import { machineGroup } from './machine-info.ts';
 import type { NodeInfo } from './node-info.ts';
 import { isBefore } from './scheduling-queue.ts';
@@ -26,7 +25,7 @@ const maxRetold = 1_000;
 
 /** Changes since machines that wait were last looked over. */
 export class Changes {
-  /** A node came or went, or has other labels: that can matter to anyone. */
+  /** A node came or went, or has other labels, or a namespace did: that can matter to anyone. */
   #places = false;
   /** A node became another one in more than its allocation. */
   #traits = false;
@@ -47,6 +46,11 @@ export class Changes {
     this.#places ||= change === 'place';
     this.#traits ||= change === 'traits';
     this.room.add(name);
+  }
+
+  /** Namespaces that rules select came, went or have other labels. */
+  addNamespaces(): void {
+    this.#places = true;
   }
 
   addMachine(machine: MachineInfo): void {
@@ -107,7 +111,7 @@ export class Changes {
     if (this.#traits && machine.relational) return true;
     if (this.named.size > 0 && isNamed(machine, this.named, snapshot)) return true;
     if (!machine.relational && !this.#keepAway) return false;
-    return this.machines.length > maxMachines || this.machines.some((other) => isRelated(machine, other));
+    return this.machines.length > maxMachines || this.machines.some((other) => isRelated(machine, other, snapshot));
   }
 }
 
@@ -125,21 +129,15 @@ function hasRoom({ node, claimed }: Room, { requests, uid }: MachineInfo): boole
 }
 
 /** Whether one of two machines is among those that the other's rules speak of, or both use a disk. */
-function isRelated(machine: MachineInfo, other: MachineInfo): boolean {
-  if (machine.near.some(({ group }) => isIn(other, group)) || machine.far.some(({ group }) => isIn(other, group))) {
-    return true;
-  }
-  if (other.far.some(({ group }) => isIn(machine, group))) return true;
+function isRelated(machine: MachineInfo, other: MachineInfo, snapshot: Snapshot): boolean {
+  if ([...machine.near, ...machine.far].some(({ group }) => snapshot.isIn(group, other))) return true;
+  if (other.far.some(({ group }) => snapshot.isIn(group, machine))) return true;
   const rules = machine.spec.topologySpreadConstraints ?? [];
-  if (rules.some((rule) => isIn(other, machineGroup(rule, machine)))) return true;
+  if (rules.some((rule) => snapshot.isIn(machineGroup(rule, machine), other))) return true;
   if (machine.namespace !== other.namespace) return false;
   const disks = new Set((other.spec.volumes ?? []).flatMap(({ virtualDisk }) => virtualDisk ?? []));
   // A disk that is not made yet will be where its first machine is, and a clone where its source is.
   return disks.size > 0 && (machine.spec.volumes ?? []).some(({ virtualDisk }) => virtualDisk !== undefined);
-}
-
-function isIn({ namespace, labels }: MachineInfo, { namespaces, selector }: MachineGroup): boolean {
-  return namespaces.includes(namespace) && matchesSelector(selector, labels);
 }
 
 /** Whether a machine depends on one of the objects, what its disks are made from and pools included. */

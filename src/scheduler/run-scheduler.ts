@@ -1,6 +1,7 @@
 import { MigrationTargets } from './migration-targets.ts';
 import { Scheduler } from './scheduler.ts';
 import { Snapshot } from './snapshot.ts';
+import { openNamespaces } from './watch-namespaces.ts';
 import { PodWatch } from './watch-pods.ts';
 import type { Hypervisor } from '../api/hypervisor.ts';
 import { resourceOfKind } from '../api/kinds.ts';
@@ -125,7 +126,17 @@ export async function placeMachines(
   const running = [recorder.run(signal), ...all.map((one) => one.run(signal))];
   // Nothing is decided before everything is known.
   try {
-    const [pods] = await Promise.all([PodWatch.open(client, logger, signal), ...all.map((one) => one.synced(signal))]);
+    const [pods, namespaces] = await Promise.all([
+      PodWatch.open(client, logger, signal),
+      openNamespaces(client, logger, signal),
+      ...all.map((one) => one.synced(signal)),
+    ]);
+    snapshot.seesNamespaces = namespaces !== undefined;
+    if (namespaces !== undefined) {
+      running.push(namespaces.run(signal));
+      await namespaces.synced(signal);
+      namespaces.onChange((change) => scheduler.onNamespace(change));
+    }
     if (pods !== undefined) {
       running.push(pods.run(signal));
       await pods.synced(signal);

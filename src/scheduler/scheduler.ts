@@ -130,6 +130,17 @@ export class Scheduler {
     this.#wake();
   }
 
+  /** Takes a change of a namespace over: rules may select it by its labels. */
+  onNamespace(change: CacheChange<KubeObject>): void {
+    if (change.type === 'resync') return;
+    const { snapshot } = this.#options;
+    const { name = '', labels = {} } = change.object.metadata;
+    const matters = change.type === 'deleted' ? snapshot.deleteNamespace(name) : snapshot.setNamespace(name, labels);
+    if (!matters) return;
+    this.#changes.addNamespaces();
+    this.#wake();
+  }
+
   /** Disks, images, pools or networks changed: machines that name them may find a node now. */
   onNamed(kind: NamedKind, { object }: { readonly object: KubeObject }): void {
     this.#failures.clear();

@@ -1,5 +1,5 @@
-import { bucketsOf, LabelIndex, machineBuckets } from './label-index.ts';
-import { matchesSelector } from './label-match.ts';
+import { bucketsOf, isInGroup, LabelIndex, machineBuckets } from './label-index.ts';
+import { matchesSelector, type Labels } from './label-match.ts';
 import type { MachineGroup, MachineInfo, MachineTerm } from './machine-info.ts';
 import { NodeInfo } from './node-info.ts';
 import type { Amounts } from './amounts.ts';
@@ -51,6 +51,12 @@ export class Snapshot {
   /** Machines that are gone for good, while an allocation still names them. */
   readonly #gone = new Set<string>();
   readonly #pods = new Map<string, Amounts>();
+  /** The labels of namespaces, also of those that only machines tell of. */
+  readonly #namespaces = new Map<string, Labels>();
+  /** Whether namespaces are known by their labels; where not, what selects them by labels cannot be decided. */
+  seesNamespaces = true;
+  /** Whether a rule ever selected namespaces by labels. */
+  #selectsNamespaces = false;
   #version = 0;
 
   constructor(surroundings: Surroundings) {
@@ -135,6 +141,37 @@ export class Snapshot {
     node.touch();
   }
 
+  /** Adds or updates a namespace; says whether that may matter to a machine. */
+  setNamespace(name: string, labels: Labels): boolean {
+    const next = namespaceLabels(name, labels);
+    if (JSON.stringify(next) === JSON.stringify(this.#namespaces.get(name))) return false;
+    this.#namespaces.set(name, next);
+    return this.#onNamespaces();
+  }
+
+  /** Takes a namespace out; says whether that may matter to a machine. */
+  deleteNamespace(name: string): boolean {
+    // The last of its machines may still be there.
+    if (this.#byBucket.has(name)) return this.setNamespace(name, {});
+    return this.#namespaces.delete(name) && this.#onNamespaces();
+  }
+
+  /** Whether a machine is one of a group. */
+  isIn(group: MachineGroup, { namespace, labels }: MachineInfo): boolean {
+    return isInGroup(group, namespace, labels, this.#labelsOf(namespace));
+  }
+
+  #labelsOf(namespace: string): Labels {
+    return this.#namespaces.get(namespace) ?? namespaceLabels(namespace, {});
+  }
+
+  #onNamespaces(): boolean {
+    if (!this.#selectsNamespaces) return false;
+    this.#version += 1;
+    this.#counts.deleteSelecting();
+    return true;
+  }
+
   /** Placed machines whose node does not exist. */
   homeless(): readonly MachineInfo[] {
     return [...this.#placed.values()].filter(({ node }) => !this.nodes.has(node)).map(({ machine }) => machine);
@@ -171,13 +208,16 @@ export class Snapshot {
     this.#placed.set(uid, { machine, node: nodeName });
     this.nodes.get(nodeName)?.machines.set(uid, machine);
     this.#touch(uid, nodeName);
-    for (const bucket of machineBuckets(machine.namespace, machine.labels)) {
+    const { namespace, labels } = machine;
+    if (!this.#namespaces.has(namespace)) this.#namespaces.set(namespace, namespaceLabels(namespace, {}));
+    for (const bucket of machineBuckets(namespace, labels)) {
       const members = this.#byBucket.get(bucket);
       if (members === undefined) this.#byBucket.set(bucket, new Set([uid]));
       else members.add(uid);
     }
-    for (const counts of this.#counts.matching(machine.namespace, machine.labels)) add(counts, nodeName, 1);
+    for (const counts of this.#counts.matching(namespace, labels, this.#labelsOf(namespace))) add(counts, nodeName, 1);
     for (const term of machine.far) {
+      this.#selectsNamespaces ||= term.group.namespaceSelector !== undefined;
       const id = `${term.topologyKey}\n${term.group.id}`;
       let holders = this.#far.get(id);
       if (holders === undefined) {
@@ -208,7 +248,8 @@ export class Snapshot {
       members?.delete(uid);
       if (members?.size === 0) this.#byBucket.delete(bucket);
     }
-    for (const counts of this.#counts.matching(machine.namespace, machine.labels)) add(counts, node, -1);
+    const { namespace, labels } = machine;
+    for (const counts of this.#counts.matching(namespace, labels, this.#labelsOf(namespace))) add(counts, node, -1);
     for (const term of machine.far) {
       const id = `${term.topologyKey}\n${term.group.id}`;
       const holders = this.#far.get(id);
@@ -246,7 +287,7 @@ export class Snapshot {
     const known = this.#counts.get(group.id);
     if (known !== undefined) return known;
     const counts = new Map<string, number>();
-    for (const bucket of bucketsOf(group)) {
+    for (const bucket of bucketsOf({ ...group, namespaces: this.#namespacesOf(group) })) {
       for (const uid of this.#byBucket.get(bucket) ?? []) {
         const placed = this.#placed.get(uid);
         if (placed !== undefined && matchesSelector(group.selector, placed.machine.labels)) add(counts, placed.node, 1);
@@ -259,7 +300,15 @@ export class Snapshot {
 
   /** The anti-affinity of placed machines that keeps a machine away. */
   farFrom(machine: MachineInfo): readonly FarHolders[] {
-    return this.#far.matching(machine.namespace, machine.labels);
+    return this.#far.matching(machine.namespace, machine.labels, this.#labelsOf(machine.namespace));
+  }
+
+  #namespacesOf({ namespaces, namespaceSelector }: MachineGroup): readonly string[] {
+    if (namespaceSelector === undefined) return namespaces;
+    this.#selectsNamespaces = true;
+    const all = new Set(namespaces);
+    for (const [name, labels] of this.#namespaces) if (matchesSelector(namespaceSelector, labels)) all.add(name);
+    return [...all];
   }
 
   /** The nodes on which placed machines use a disk. */
@@ -295,4 +344,9 @@ function add(counts: Map<string, number>, name: string, delta: 1 | -1): void {
   const next = (counts.get(name) ?? 0) + delta;
   if (next > 0) counts.set(name, next);
   else counts.delete(name);
+}
+
+/** Every namespace has its name for a label, whatever else it has. */
+function namespaceLabels(name: string, labels: Labels): Labels {
+  return { ...labels, 'kubernetes.io/metadata.name': name };
 }

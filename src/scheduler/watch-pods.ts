@@ -1,14 +1,11 @@
 import { accumulate, type Amounts } from './amounts.ts';
+import { canList } from './can-list.ts';
 import { slimPod, type SlimPod } from './pod-requests.ts';
-import { backoffMs, reconnectBackoff } from '../base/backoff.ts';
-import { systemClock } from '../base/clock.ts';
-import { toError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { Informer } from '../kube/informer.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
 import { objectKey } from '../kube/object.ts';
 import { builtin } from '../kube/resource-type.ts';
-import { isNotFound, statusOf } from '../kube/status-error.ts';
 
 /** More pods than this are an error that is told again and again: Kubernetes itself is made for 150,000. */
 const maxPods = 200_000;
@@ -46,28 +43,15 @@ export class PodWatch {
   }
 
   /**
-   * Looks whether there are pods to follow: the API server of `virtctl standalone` has none, and one whose RBAC does not
-   * let them be seen is told of once. Asks until it is known.
+   * Looks whether there are pods to follow: the API server of `virtctl standalone` has none.
    *
    * @throws the signal's reason.
    */
   static async open(client: KubeClient, logger: Logger, signal: AbortSignal): Promise<PodWatch | undefined> {
-    const pods = client.resource(builtin.pods);
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        await pods.list({ limit: 1, fieldSelector, signal });
-        return new PodWatch(client, logger);
-      } catch (error) {
-        signal.throwIfAborted();
-        if (isNotFound(error)) return undefined;
-        if (statusOf(error)?.code === 403) {
-          logger.warn('may not see pods: what they take is not subtracted', { error: toError(error) });
-          return undefined;
-        }
-        logger.warn('cannot list pods, trying again', { error: toError(error) });
-        await systemClock.sleep(backoffMs(reconnectBackoff, attempt, Math.random), signal);
-      }
-    }
+    const source = client.resource(builtin.pods);
+    const otherwise = 'what they take is not subtracted';
+    const isThere = await canList({ source, fieldSelector, what: 'pods', otherwise, logger }, signal);
+    return isThere ? new PodWatch(client, logger) : undefined;
   }
 
   run(signal: AbortSignal): Promise<void> {

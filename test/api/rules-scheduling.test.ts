@@ -75,6 +75,12 @@ describe('rules that speak of other machines', () => {
     ]);
   });
 
+  it('may select namespaces', () => {
+    const expression = (values: string[]) => [{ key: 'team', operator: 'In', values }];
+    expect(problems(affinity({ namespaceSelector: { matchExpressions: expression(['red']) } }))).toEqual([]);
+    expect(problems(affinity({ namespaceSelector: { matchExpressions: expression([]) } }))).toHaveLength(2);
+  });
+
   it('want machines with the value of a label or with another, not both', () => {
     expect(problems(affinity({ labelSelector, matchLabelKeys: ['a'], mismatchLabelKeys: ['b'] }))).toEqual([]);
     const at = [

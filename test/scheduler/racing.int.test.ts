@@ -1,6 +1,10 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { VirtualMachine } from '../../src/api/virtual-machine.ts';
+import type { VirtualMachine, VirtualMachineSpec } from '../../src/api/virtual-machine.ts';
 import { silentLogger } from '../../src/base/logger.ts';
+import { accessManifests } from '../../src/commands/install/access-rules.ts';
+import type { KubeObject } from '../../src/kube/object.ts';
 import { builtin } from '../../src/kube/resource-type.ts';
 import type { Pod } from '../../src/scheduler/pod-requests.ts';
 import { placeMachines } from '../../src/scheduler/run-scheduler.ts';
@@ -106,6 +110,98 @@ describe('schedulers on a real kube-apiserver', () => {
     } finally {
       stop.abort(new Error('the test is over'));
       await running;
+      cluster.close();
+    }
+  });
+
+  it('follow the labels of namespaces with the rights of an installation, and say so when they may not', async () => {
+    const cluster = await PlacementCluster.open(api.kubeconfigPath);
+    const limitedPath = join(api.folder, 'limited.kubeconfig');
+    const text = await readFile(api.kubeconfigPath, 'utf8');
+    await writeFile(limitedPath, text.replaceAll(api.adminToken, api.nobodyToken));
+    const limited = await PlacementCluster.open(limitedPath);
+    const authorization = { group: 'rbac.authorization.k8s.io', version: 'v1', namespaced: false };
+    const roles = cluster.client.resource<KubeObject>({
+      ...authorization,
+      kind: 'ClusterRole',
+      plural: 'clusterroles',
+    });
+    const bindings = { ...authorization, kind: 'ClusterRoleBinding', plural: 'clusterrolebindings' };
+    const ours = accessManifests().filter(({ metadata }) => metadata.name === 'virtctl-scheduler');
+    const role = ours.find(({ kind }) => kind === 'ClusterRole') as unknown as KubeObject & {
+      rules: { resources: string[] }[];
+    };
+    const binding = ours.find(({ kind }) => kind === 'ClusterRoleBinding') as KubeObject;
+    const subjects = [{ apiGroup: authorization.group, kind: 'User', name: 'nobody' }];
+    await cluster.client.resource<KubeObject>(bindings).apply({ ...binding, subjects } as KubeObject);
+    await roles.apply({
+      ...role,
+      rules: role.rules.filter(({ resources }) => !resources.includes('namespaces')),
+    } as KubeObject);
+
+    const namespaces = cluster.client.resource<KubeObject>(builtin.namespaces);
+    const team = (name: string) => ({
+      apiVersion: 'v1',
+      kind: 'Namespace',
+      metadata: { name: 'neighbours', labels: { team: name } },
+    });
+    await namespaces.apply(team('red'));
+    await cluster.addNodes(['shared']);
+    const machines = cluster.client.resource<VirtualMachine>(resourceOf('VirtualMachine'));
+    const make = (namespace: string, spec: VirtualMachineSpec) =>
+      machines.create({
+        apiVersion: 'virtctl.dev/v1alpha1',
+        kind: 'VirtualMachine',
+        metadata: { name: 'apart', namespace },
+        spec: { domain: { memory: { unit: 'MiB', value: 64 } }, ...spec },
+      });
+    await make('neighbours', { nodeName: 'shared' });
+    const term = {
+      topologyKey: 'kubernetes.io/hostname',
+      labelSelector: {},
+      namespaceSelector: { matchLabels: { team: 'red' } },
+    };
+    await make('default', {
+      nodeSelector: { 'kubernetes.io/hostname': 'shared' },
+      affinity: { vmAntiAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [term] } },
+    });
+    const machine = (): Promise<VirtualMachine> => machines.get({ namespace: 'default', name: 'apart' });
+    const told = async (): Promise<string> =>
+      (await machine()).status?.conditions?.find(({ type }) => type === 'Scheduled')?.message ?? '';
+    const whileRunning = async (identity: string, task: () => Promise<unknown>): Promise<void> => {
+      const stop = new AbortController();
+      let token = 0;
+      const newToken = (): string => `${identity}-${(token += 1)}`;
+      const running = placeMachines({ client: limited.client, identity, newToken, logger: silentLogger }, stop.signal);
+      try {
+        await task();
+      } finally {
+        stop.abort(new Error('the test is over'));
+        await running;
+      }
+    };
+    try {
+      await whileRunning('blind', () =>
+        expect.poll(told, { timeout: 60_000 }).toContain('if the scheduler might list namespaces'),
+      );
+      await roles.apply(role);
+      // An authorizer learns of its rules a moment later.
+      const list = (): Promise<boolean> =>
+        limited.client
+          .resource<KubeObject>(builtin.namespaces)
+          .listAll({})
+          .then(
+            () => true,
+            () => false,
+          );
+      await expect.poll(list, { timeout: 60_000 }).toBe(true);
+      await whileRunning('seeing', async () => {
+        await expect.poll(told, { timeout: 60_000 }).toContain('1 with a machine that it must be far from');
+        await namespaces.apply(team('blue'));
+        await expect.poll(async () => (await machine()).spec.nodeName, { timeout: 60_000 }).toBe('shared');
+      });
+    } finally {
+      limited.close();
       cluster.close();
     }
   });

@@ -64,6 +64,8 @@ const clusterRules: Readonly<Record<Part, readonly Rule[]>> = {
     ours(['virtualmachines/status', 'virtualmachineoperations/status'], ['patch']),
     { apiGroups: [''], resources: ['namespaces'], verbs: ['get'], resourceNames: [systemNamespace] },
     { apiGroups: [''], resources: ['pods', 'nodes'], verbs: read },
+    // Affinity may select namespaces by their labels.
+    { apiGroups: [''], resources: ['namespaces'], verbs: ['list', 'watch'] },
     events,
   ],
   controller: [

@@ -1,5 +1,4 @@
-import { matchesSelector } from '../label-match.ts';
-import type { MachineInfo, MachineTerm } from '../machine-info.ts';
+import type { MachineTerm } from '../machine-info.ts';
 import type { Filter } from '../plugin.ts';
 import type { Snapshot } from '../snapshot.ts';
 
@@ -8,10 +7,13 @@ import type { Snapshot } from '../snapshot.ts';
  * where one is that it must be far from, nor where one is that must be far from it.
  */
 export const machineAffinity: Filter = (machine, snapshot) => {
+  if (!snapshot.seesNamespaces && [...machine.near, ...machine.far].some(asksForLabels)) {
+    return () => ({ reason: 'that would do if the scheduler might list namespaces, as namespaceSelector asks for' });
+  }
   const near = machine.near.map((term) => {
     const values = occupied(term, snapshot);
     // The first machine of a group that is to be together may go anywhere; those on nodes without the key are no company.
-    return { key: term.topologyKey, values, isFirst: isOwn(term, machine) && values.size === 0 };
+    return { key: term.topologyKey, values, isFirst: values.size === 0 && snapshot.isIn(term.group, machine) };
   });
   const far = machine.far.map((term) => ({ key: term.topologyKey, values: occupied(term, snapshot) }));
   for (const { term, nodes } of snapshot.farFrom(machine)) {
@@ -34,6 +36,12 @@ export const machineAffinity: Filter = (machine, snapshot) => {
   };
 };
 
+/** Whether a term selects namespaces by labels; an empty selector stands for all. */
+function asksForLabels({ group: { namespaceSelector } }: MachineTerm): boolean {
+  const { matchLabels = {}, matchExpressions = [] } = namespaceSelector ?? {};
+  return Object.keys(matchLabels).length + matchExpressions.length > 0;
+}
+
 /** The topology domains in which a machine of a term's group is. */
 export function occupied({ group, topologyKey }: MachineTerm, snapshot: Snapshot): ReadonlySet<string> {
   return topologyValues(snapshot.countsOf(group).keys(), topologyKey, snapshot);
@@ -47,8 +55,4 @@ function topologyValues(names: Iterable<string>, key: string, { nodes }: Snapsho
     if (value !== undefined) values.add(value);
   }
   return values;
-}
-
-function isOwn({ group }: MachineTerm, machine: MachineInfo): boolean {
-  return group.namespaces.includes(machine.namespace) && matchesSelector(group.selector, machine.labels);
 }
