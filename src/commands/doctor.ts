@@ -13,12 +13,18 @@ interface DoctorFlags extends LocalFlags {
   readonly output?: 'json';
 }
 
+const exitCodes = `Exit codes:
+  0  no check failed; there may be warnings, which leave machines running
+  1  a check failed (FAIL): machines cannot run, or cannot be managed, until it is mended
+  2  the command line is wrong`;
+
 /** `virtctl doctor`: looks at this node and at the control plane, and says for each fault how to mend it. */
 export function configure(command: Command, context: Context): void {
   command
     .addOption(new Option('--only <part>', 'look at one of the two only').choices(['node', 'control-plane']))
     .addOption(new Option('-o, --output <format>', 'for programs').choices(['json']));
   addLocalOptions(command);
+  command.addHelpText('after', `\n${exitCodes}`);
   addExamples(command, [
     ['Everything', 'virtctl doctor'],
     ['A host before it becomes a node', 'virtctl doctor --only node'],
@@ -53,7 +59,9 @@ async function examine(context: Context, flags: DoctorFlags): Promise<readonly N
   };
   if (flags.only !== 'control-plane') {
     const { nodeChecks } = await import('./doctor/node-checks.ts');
-    const node = nodeChecks(localUri(context, flags));
+    const { openLibvirt } = await import('../libvirt/libvirt.ts');
+    const uri = localUri(context, flags);
+    const node = nodeChecks(uri, (signal) => openLibvirt(uri, { signal }));
     try {
       await runAll('node', node.checks);
     } finally {
@@ -62,13 +70,13 @@ async function examine(context: Context, flags: DoctorFlags): Promise<readonly N
   }
   if (flags.only !== 'node') {
     const { controlPlaneChecks } = await import('./doctor/control-plane-checks.ts');
-    const plane = controlPlaneChecks(async () => {
+    const plane = controlPlaneChecks(async (onServerTime) => {
       const [{ selectConnection }, { KubeClient }] = await Promise.all([
         import('../kube/connection.ts'),
         import('../kube/kube-client.ts'),
       ]);
       const { env, home, cwd } = context;
-      return new KubeClient(await selectConnection({ ...flags, env, home, cwd }));
+      return new KubeClient(await selectConnection({ ...flags, env, home, cwd }), { onServerTime });
     }, context.now);
     try {
       await runAll('control-plane', plane.checks);

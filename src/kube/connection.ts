@@ -106,13 +106,13 @@ function fromKubeconfig(config: Kubeconfig, source: string, options: ConnectionO
   const known = [...config.contexts.keys()].sort().join(', ');
   if (name === undefined) {
     throw new UsageError(`${source} has no current context`, {
-      hint: known === '' ? 'it holds no context at all' : `choose one with --context: ${known}`,
+      hint: known === '' ? 'it holds no context at all: name another with --kubeconfig' : `choose one with --context: ${known}`,
     });
   }
   const context = config.contexts.get(name);
   if (context === undefined) {
     throw new UsageError(`there is no context "${name}" in ${source}`, {
-      hint: known === '' ? 'it holds no context at all' : `it has ${known}`,
+      hint: known === '' ? 'it holds no context at all: name another with --kubeconfig' : `it has ${known}`,
     });
   }
   const cluster = config.clusters.get(context.cluster);

@@ -67,6 +67,7 @@ export class KubeClient {
       maxRetries: options.maxRetries ?? 5,
       useSocket: options.useSocket ?? false,
       onWarning: options.onWarning,
+      onServerTime: options.onServerTime,
     });
   }
 

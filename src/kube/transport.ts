@@ -48,6 +48,8 @@ export interface TransportOptions {
   readonly useSocket: boolean;
   /** Is told what the server warns of in an answer, such as an unknown field or a deprecated version. */
   readonly onWarning?: ((text: string) => void) | undefined;
+  /** Is told the server's clock with each answer: wall-clock milliseconds, in whole seconds. */
+  readonly onServerTime?: ((time: number) => void) | undefined;
 }
 
 const retryBackoff: BackoffPolicy = { initialMs: 100, maxMs: 5_000, factor: 2, jitter: 0.5 };
@@ -116,6 +118,7 @@ export class Transport {
         const text = await readText(response, this.#options.maxResponseBytes, what, signal);
         const body = parseBody(text);
         this.#passWarningsOn(response);
+        this.#passTimeOn(response);
         if (isSuccess(response)) return body;
         throw this.#statusError(response, body, what);
       }),
@@ -307,6 +310,12 @@ export class Transport {
     for (const [, text] of decoded.matchAll(/299 \S+ "((?:[^"\\]|\\.)*)"/g)) {
       if (text !== undefined) onWarning(text.replace(/\\(.)/g, '$1'));
     }
+  }
+
+  /** `Date` (RFC 9110, 6.6.1): Go's server and Node's both send it. */
+  #passTimeOn(response: IncomingMessage): void {
+    const time = Date.parse(response.headers.date ?? '');
+    if (!Number.isNaN(time)) this.#options.onServerTime?.(time);
   }
 
   #statusError(response: IncomingMessage, body: unknown, what: string): VirtctlError {

@@ -17,38 +17,71 @@ interface Lease extends KubeObject {
   readonly spec?: { readonly renewTime?: string; readonly leaseDurationSeconds?: number };
 }
 
+/** An entry of metadata.managedFields. */
+interface ManagedFields {
+  readonly time?: string;
+  readonly fieldsV1?: Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>;
+}
+
 /** A clock that is off by more makes certificates and leases fail. */
 const maxSkewMs = 5000;
 
-/** The checks of the API server. `open` connects; it is called once. */
+/** Connects, and has every answer's time told. */
+export type OpenApi = (onServerTime: (time: number) => void) => Promise<KubeClient>;
+
+/**
+ * The checks of the API server.
+ *
+ * @param open Called once.
+ * @param now This host's clock, in wall-clock milliseconds.
+ */
 export function controlPlaneChecks(
-  open: () => Promise<KubeClient>,
+  open: OpenApi,
   now: () => number,
 ): { readonly checks: readonly Check[]; readonly close: () => void } {
   let client: KubeClient | undefined;
-  const withClient =
-    (work: (client: KubeClient, signal: AbortSignal) => Promise<Finding>): Check['run'] =>
-    async (signal) =>
-      client === undefined ? { status: 'skip', message: 'needs the API server' } : work(client, signal);
+  // How far the server's clock is ahead of this host's, to a second and the way of an answer.
+  let aheadMs = 0;
+  const withClient = (
+    name: string,
+    fix: string,
+    work: (client: KubeClient, signal: AbortSignal) => Promise<Finding>,
+  ): Check => ({
+    name,
+    fix,
+    run: async (signal) =>
+      client === undefined ? { status: 'skip', message: 'needs the API server' } : work(client, signal),
+  });
   const checks: Check[] = [
     {
       name: 'API server is reachable',
+      fix: 'name the right one with --kubeconfig and --context, or start one here: virtctl standalone',
       async run(signal) {
-        const opened = await open();
-        const { gitVersion } = await opened.version({ signal });
-        client = opened;
-        return { status: 'ok', message: gitVersion };
+        const opened = await open((time) => (aheadMs = time - now()));
+        try {
+          const { gitVersion } = await opened.version({ signal });
+          client = opened;
+          return { status: 'ok', message: gitVersion };
+        } finally {
+          if (client === undefined) opened.close();
+        }
       },
     },
-    { name: 'kinds are installed and current', run: withClient(checkKinds) },
-    { name: 'executors are alive', run: withClient((one, signal) => checkLeases(one, now(), signal)) },
-    { name: 'domains have their machines', run: withClient(checkOrphans) },
+    withClient('kinds are installed and current', installKinds, checkKinds),
+    withClient('clocks agree', clockFix, (one, signal) => checkClocks(one, aheadMs, signal)),
+    withClient('executors are alive', executorFix, (one, signal) => checkLeases(one, now() + aheadMs, signal)),
+    withClient('domains have their machines', orphanFix, checkOrphans),
   ];
   return { checks, close: () => client?.close() };
 }
 
+const installKinds = 'virtctl crd | kubectl apply --server-side -f -';
+const clockFix = 'synchronise the clocks, as with chrony: apt-get install chrony';
+const executorFix = 'systemctl status virtctl-executor, on that node; its guests run on meanwhile';
+const orphanFix = 'virtctl recover, on that node; or virsh undefine what nobody needs';
+
 async function checkKinds(client: KubeClient, signal: AbortSignal): Promise<Finding> {
-  const fix = 'virtctl crd | kubectl apply --server-side -f -';
+  const fix = installKinds;
   let served: ReadonlySet<string>;
   try {
     served = new Set((await client.discover(apiVersion, { signal })).map(({ kind }) => kind));
@@ -96,32 +129,65 @@ async function checkOrphans(client: KubeClient, signal: AbortSignal): Promise<Fi
   return {
     status: 'warn',
     message: `the machines of these domains are gone: ${message.join('; ')}`,
-    fix: 'virtctl recover, on that node; or virsh undefine what nobody needs',
+    fix: orphanFix,
   };
 }
 
-async function checkLeases(client: KubeClient, now: number, signal: AbortSignal): Promise<Finding> {
+/** A lease's times. */
+interface Beat {
+  readonly name: string;
+  /** By the node's clock, in wall-clock milliseconds; not a number where it never was. */
+  readonly renewed: number;
+  /** By the API server's clock, when it stored that; not a number where it does not say. */
+  readonly stored: number;
+  readonly limitMs: number;
+}
+
+async function listBeats(client: KubeClient, signal: AbortSignal): Promise<readonly Beat[]> {
   const { items } = await client.resource<Lease>(builtin.leases).listAll({ namespace: leaseNamespace, signal });
-  if (items.length === 0) {
+  return items.map(({ metadata, spec }) => {
+    const entries = (metadata.managedFields ?? []) as readonly ManagedFields[];
+    // Who labels a lease keeps no node alive.
+    const renewals = entries.filter(({ fieldsV1 }) => fieldsV1?.['f:spec']?.['f:renewTime'] !== undefined);
+    return {
+      name: metadata.name ?? '',
+      renewed: Date.parse(spec?.renewTime ?? ''),
+      stored: Math.max(...renewals.map(({ time }) => Date.parse(time ?? '')), Number.NEGATIVE_INFINITY),
+      limitMs: (spec?.leaseDurationSeconds ?? 40) * 1000,
+    };
+  });
+}
+
+/** What both clocks said of the same renewal tells them apart, whatever this host's own says. */
+async function checkClocks(client: KubeClient, aheadMs: number, signal: AbortSignal): Promise<Finding> {
+  const off = [{ name: 'this host', ms: -aheadMs }];
+  for (const { name, renewed, stored } of await listBeats(client, signal)) {
+    if (Number.isFinite(stored) && Number.isFinite(renewed)) off.push({ name, ms: renewed - stored });
+  }
+  const wrong = off.filter(({ ms }) => Math.abs(ms) > maxSkewMs);
+  if (wrong.length === 0) {
+    return { status: 'ok', message: `${off.map(({ name }) => name).join(', ')} and the API server` };
+  }
+  const message = wrong.map(({ name, ms }) => {
+    return `${name} is ${Math.round(Math.abs(ms) / 1000)} s ${ms > 0 ? 'ahead of' : 'behind'} the API server`;
+  });
+  return { status: 'warn', message: message.join('; '), fix: clockFix };
+}
+
+/** @param now The API server's clock, in wall-clock milliseconds. */
+async function checkLeases(client: KubeClient, now: number, signal: AbortSignal): Promise<Finding> {
+  const beats = await listBeats(client, signal);
+  if (beats.length === 0) {
     return { status: 'warn', message: 'there is none', fix: 'virtctl executor --node-name NAME, on each node' };
   }
-  const ages = items.map((lease) => ({
-    name: lease.metadata.name ?? '',
-    age: now - Date.parse(lease.spec?.renewTime ?? ''),
-    limit: (lease.spec?.leaseDurationSeconds ?? 40) * 1000,
-  }));
-  const future = ages.filter(({ age }) => age < -maxSkewMs);
-  if (future.length > 0) {
-    const message = future
-      .map(({ name, age }) => `${name} is ${Math.round(-age / 1000)} s ahead of this host`)
-      .join('; ');
-    return { status: 'warn', message: `clocks differ: ${message}`, fix: 'synchronise the clocks, as with chrony' };
-  }
-  const dead = ages.filter(({ age, limit }) => !(age <= limit));
+  const ages = beats.map(({ name, renewed, stored, limitMs }) => {
+    // A node whose clock is ahead would otherwise live on for as long after its executor died.
+    return { name, limitMs, ageMs: now - (Number.isFinite(stored) ? stored : renewed) };
+  });
+  const dead = ages.filter(({ ageMs, limitMs }) => !(ageMs <= limitMs));
   if (dead.length === 0) return { status: 'ok', message: ages.map(({ name }) => name).join(', ') };
-  return {
-    status: 'warn',
-    message: dead.map(({ name, age }) => `${name} was last heard of ${Math.round(age / 1000)} s ago`).join('; '),
-    fix: 'systemctl status virtctl-executor, on that node; its guests run on meanwhile',
-  };
+  const message = dead.map(({ name, ageMs }) =>
+    Number.isNaN(ageMs) ? `${name} was never heard of` : `${name} was last heard of ${Math.round(ageMs / 1000)} s ago`,
+  );
+  return { status: 'warn', message: message.join('; '), fix: executorFix };
 }

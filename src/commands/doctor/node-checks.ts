@@ -5,41 +5,89 @@ import { join } from 'node:path';
 import type { Check, Finding } from './check.ts';
 import { oneLine } from './check.ts';
 import { formatBytesRounded } from '../../api/quantity.ts';
-import { kvmDeviceProblem } from '../../executor/hypervisor/kvm-device.ts';
-import { probeKvm } from '../../executor/hypervisor/kvm-probe.ts';
-import { isNotFound } from '../../libvirt/errors.ts';
+import { kvmDeviceProblem, type KvmDeviceProblem } from '../../executor/hypervisor/kvm-device.ts';
+import { probeKvm, type KvmProbe } from '../../executor/hypervisor/kvm-probe.ts';
+import { ConnectionError, isNotFound } from '../../libvirt/errors.ts';
 import type { Libvirt } from '../../libvirt/libvirt.ts';
-import { openLibvirt } from '../../libvirt/libvirt.ts';
 
 /** The oldest libvirt and QEMU that machines are tested with. */
 const oldest = { libvirt: [8, 0, 0], qemu: [6, 2, 0] } as const;
 const lowSpaceBytes = 2 * 2 ** 30;
 const lowSpaceShare = 0.05;
 
-/** The checks of this host. They share one connection, which the last one closes. */
-export function nodeChecks(uri: string): { readonly checks: readonly Check[]; readonly close: () => Promise<void> } {
+/** What of the host itself is looked at; tests give others. */
+export interface HostProbes {
+  readonly kvmDevice: () => Promise<KvmDeviceProblem | undefined>;
+  readonly kvm: (libvirt: Libvirt, signal: AbortSignal) => Promise<KvmProbe>;
+  /** Where programs may be. */
+  readonly programFolders: readonly string[];
+}
+
+const thisHost: HostProbes = {
+  kvmDevice: () => kvmDeviceProblem(),
+  async kvm(libvirt, signal) {
+    const folder = join(tmpdir(), `virtctl-doctor-${randomBytes(4).toString('hex')}`);
+    try {
+      return await probeKvm(libvirt, { folder, id: randomBytes(4).toString('hex'), signal });
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  },
+  programFolders: ['/usr/bin', '/usr/sbin', '/bin', '/sbin', '/usr/local/bin', '/usr/local/sbin'],
+};
+
+/**
+ * The checks of this host. They share one connection.
+ *
+ * @param open Connects to the libvirt at `uri`; called once.
+ */
+export function nodeChecks(
+  uri: string,
+  open: (signal: AbortSignal) => Promise<Libvirt>,
+  host = thisHost,
+): { readonly checks: readonly Check[]; readonly close: () => Promise<void> } {
   let connected: Libvirt | undefined;
-  const withLibvirt =
-    (work: (libvirt: Libvirt, signal: AbortSignal) => Promise<Finding>): Check['run'] =>
-    async (signal) =>
-      connected === undefined ? { status: 'skip', message: 'needs libvirt' } : work(connected, signal);
+  const withLibvirt = (
+    name: string,
+    fix: string,
+    work: (libvirt: Libvirt, signal: AbortSignal) => Promise<Finding>,
+  ): Check => ({
+    name,
+    fix,
+    run: async (signal) =>
+      connected === undefined ? { status: 'skip', message: 'needs libvirt' } : work(connected, signal),
+  });
   const checks: Check[] = [
     {
       name: 'libvirt is reachable',
+      fix: installLibvirt,
       async run(signal) {
-        connected = await openLibvirt(uri, { signal });
+        try {
+          connected = await open(signal);
+        } catch (error) {
+          if (!(error instanceof ConnectionError)) throw error;
+          return { status: 'fail', message: oneLine(error.message), fix: installLibvirt };
+        }
         return { status: 'ok', message: `${uri} on ${await connected.node.hostname({ signal })}` };
       },
     },
-    { name: 'versions', run: withLibvirt(checkVersions) },
-    { name: 'KVM works', run: withLibvirt(checkKvm) },
-    { name: 'processor and memory', run: withLibvirt(checkResources) },
-    { name: 'storage pool "default"', run: withLibvirt(checkDefaultPool) },
-    { name: 'space in the pools', run: withLibvirt(checkSpace) },
-    { name: 'programs beside libvirt', run: checkPrograms },
+    withLibvirt('versions', lookAtDaemon, checkVersions),
+    withLibvirt('KVM works', lookAtDaemon, (one, signal) => checkKvm(one, host, signal)),
+    withLibvirt('processor and memory', lookAtDaemon, checkResources),
+    withLibvirt('storage pool "default"', lookAtDaemon, checkDefaultPool),
+    withLibvirt('space in the pools', 'virsh pool-refresh, or virsh pool-destroy what is gone', checkSpace),
+    {
+      name: 'programs beside libvirt',
+      fix: 'see that this user may look into /usr/bin',
+      run: () => checkPrograms(host.programFolders),
+    },
   ];
   return { checks, close: async () => connected?.close() };
 }
+
+const installLibvirt =
+  'systemctl start libvirtd (or virtqemud), or apt-get install libvirt-daemon-system; --connect says where it is';
+const lookAtDaemon = 'journalctl -u libvirtd (or virtqemud) tells more';
 
 async function checkVersions(libvirt: Libvirt, signal: AbortSignal): Promise<Finding> {
   const libvirtVersion = await libvirt.node.libvirtVersion({ signal });
@@ -64,24 +112,19 @@ function isOlder(version: string, least: readonly number[]): boolean {
   return false;
 }
 
-async function checkKvm(libvirt: Libvirt, signal: AbortSignal): Promise<Finding> {
+async function checkKvm(libvirt: Libvirt, host: HostProbes, signal: AbortSignal): Promise<Finding> {
   const emulation = "or set spec.allowEmulation on the node's Hypervisor and accept slow guests";
-  const device = await kvmDeviceProblem();
+  const device = await host.kvmDevice();
   if (device?.problem === 'missing') {
     return { status: 'warn', message: device.message, fix: `${device.fix}; ${emulation}` };
   }
-  const folder = join(tmpdir(), `virtctl-doctor-${randomBytes(4).toString('hex')}`);
-  try {
-    const { usable, message } = await probeKvm(libvirt, { folder, id: randomBytes(4).toString('hex'), signal });
-    if (usable && device === undefined) return { status: 'ok', message };
-    if (usable) return { status: 'warn', message: `${message}, but ${device?.message ?? ''}`, fix: device?.fix ?? '' };
-    const words = `/dev/kvm is there, but guests cannot run: ${oneLine(message)}`;
-    if (device !== undefined) return { status: 'warn', message: `${words}; ${device.message}`, fix: device.fix };
-    const fix = `enable virtualisation in the firmware, or nested virtualisation on the outer host; ${emulation}`;
-    return { status: 'warn', message: words, fix };
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  const { usable, message } = await host.kvm(libvirt, signal);
+  if (usable && device === undefined) return { status: 'ok', message };
+  if (usable) return { status: 'warn', message: `${message}, but ${device?.message ?? ''}`, fix: device?.fix ?? '' };
+  const words = `/dev/kvm is there, but guests cannot run: ${oneLine(message)}`;
+  if (device !== undefined) return { status: 'warn', message: `${words}; ${device.message}`, fix: device.fix };
+  const fix = `enable virtualisation in the firmware, or nested virtualisation on the outer host; ${emulation}`;
+  return { status: 'warn', message: words, fix };
 }
 
 async function checkResources(libvirt: Libvirt, signal: AbortSignal): Promise<Finding> {
@@ -127,9 +170,9 @@ const programs: Readonly<Record<string, { readonly use: string; readonly package
   dnsmasq: { use: 'NAT and isolated networks', package: 'dnsmasq-base' },
 };
 
-async function checkPrograms(): Promise<Finding> {
+async function checkPrograms(folders: readonly string[]): Promise<Finding> {
   const missing: string[] = [];
-  for (const program of Object.keys(programs)) if (!(await isInstalled(program))) missing.push(program);
+  for (const program of Object.keys(programs)) if (!(await isInstalled(program, folders))) missing.push(program);
   if (missing.length === 0) return { status: 'ok', message: Object.keys(programs).join(', ') };
   return {
     status: 'warn',
@@ -138,8 +181,8 @@ async function checkPrograms(): Promise<Finding> {
   };
 }
 
-async function isInstalled(program: string): Promise<boolean> {
-  for (const folder of ['/usr/bin', '/usr/sbin', '/bin', '/sbin', '/usr/local/bin', '/usr/local/sbin']) {
+async function isInstalled(program: string, folders: readonly string[]): Promise<boolean> {
+  for (const folder of folders) {
     try {
       await access(join(folder, program), constants.X_OK);
       return true;
