@@ -21,6 +21,9 @@ import type { StoragePool } from '../model/types.gen.ts';
 /** The annotation that asks for a look at the volumes now: any text that was not there before, as the time. */
 export const refreshAnnotation = 'virtctl.dev/refresh';
 
+/** The annotation that has a pool with `active: false` stopped although guests run on what is in it: `true`. */
+export const forceStopAnnotation = 'virtctl.dev/force-stop';
+
 /** The schema of a VirtualPool's spec. */
 export const virtualPoolSpec = object(
   'What is wanted.',
@@ -31,7 +34,7 @@ export const virtualPoolSpec = object(
       'Whether all nodes see the same volumes in it (NFS, Ceph, iSCSI …). false when left out: each node has its own.',
     ),
     autostart: boolean('Whether libvirt starts it with the node. true when left out.'),
-    active: boolean('Whether it is started. true when left out.'),
+    active: boolean('Whether it is started; it is not stopped while guests run on what is in it. true when left out.'),
     build: words(
       'Whether what it is made of (folder, file system, volume group) is made. IfMissing never overwrites; Overwrite ' +
         'does, once. IfMissing when left out.',
@@ -113,7 +116,7 @@ export const virtualPoolConditions = {
   Ready: 'Ready',
   /** It is as spec says on every node. */
   Synchronized: 'Synchronized',
-  /** Deleting it waits: something is in it. */
+  /** Deleting or stopping it waits: something is in it, or runs on it. */
   InUse: 'InUse',
 } as const;
 

@@ -1,8 +1,10 @@
 import { Option, type Command } from 'commander';
-import { virtualPoolKind } from '../api/kinds.ts';
-import { refreshAnnotation, type VirtualPool } from '../api/virtual-pool.ts';
+import { virtualDiskKind, virtualImageKind, virtualPoolKind } from '../api/kinds.ts';
+import type { VirtualDisk } from '../api/virtual-disk.ts';
+import type { VirtualImage } from '../api/virtual-image.ts';
+import { forceStopAnnotation, refreshAnnotation, type VirtualPool } from '../api/virtual-pool.ts';
 import { toKubernetesMicroTime } from '../base/clock.ts';
-import { ConflictError, FailedError, NotFoundError } from '../base/errors.ts';
+import { ConflictError, FailedError, ForbiddenError, NotFoundError } from '../base/errors.ts';
 import { addBooleanFlag } from '../cli/boolean-flags.ts';
 import type { Context } from '../cli/context.ts';
 import { parseDuration } from '../cli/duration.ts';
@@ -12,6 +14,7 @@ import { resourceTypeOf } from '../cli/machine-verb.ts';
 import { forEachReported } from '../cli/resources/resource-options.ts';
 import { waitForObject } from '../cli/wait-for-object.ts';
 import { writeResult } from '../cli/write-result.ts';
+import type { KubeClient } from '../kube/kube-client.ts';
 import type { ResourceClient } from '../kube/resource-client.ts';
 
 interface PoolFlags extends KubeFlags {
@@ -32,9 +35,11 @@ interface PoolVerb {
 export function configure(command: Command, context: Context): void {
   command.usage('start|stop|refresh|autostart NAME... [options]');
   add(command, context, 'start', 'start pools', () => activity(true));
-  add(command, context, 'stop', 'stop pools, and keep them stopped; what is in them stays', () =>
-    activity(false),
-  ).option('--force', 'also while disks or images are in them');
+  add(command, context, 'stop', 'stop pools, and keep them stopped; what is in them stays', ({ force }) =>
+    activity(false, force === true),
+  )
+    .option('--force', 'also while disks or images are in them, and guests run on them')
+    .addHelpText('after', '\nWithout --force, a pool that guests run on is stopped once they are off.');
   add(command, context, 'refresh', 'look for volumes that came or went', () => refresh(context)).addHelpText(
     'after',
     '\nEvery pool is looked at each spec.refreshIntervalSeconds anyway.',
@@ -66,7 +71,7 @@ function add(
     await withKubeClient(context, flags, async (client) => {
       const pools = client.resource<VirtualPool>(resourceTypeOf(virtualPoolKind));
       await forEachReported(context, names, (one) =>
-        apply(context, pools, one.replace(/^[^/]+\//, ''), verbOf(flags), flags),
+        apply(context, client, pools, one.replace(/^[^/]+\//, ''), verbOf(flags), flags),
       );
     });
   });
@@ -74,6 +79,7 @@ function add(
 
 async function apply(
   context: Context,
+  client: KubeClient,
   pools: ResourceClient<VirtualPool>,
   name: string,
   verb: PoolVerb,
@@ -83,7 +89,7 @@ async function apply(
   const pool = await pools.get({ name }, { signal });
   const users = pool.status?.usedBy ?? 0;
   if (verb.done === 'stopped' && users > 0 && flags.force !== true) {
-    throw new ConflictError(`vpool/${name}: ${users} disks and images are in it`, {
+    throw new ConflictError(`vpool/${name}: ${await contentOf(client, name, users, signal)} in it`, {
       hint: 'machines that run go on with what they have open, but none can start; give --force',
     });
   }
@@ -95,6 +101,12 @@ async function apply(
     const settled = (now: VirtualPool | undefined): boolean => {
       if (now === undefined || now.metadata.uid !== uid) throw new NotFoundError(`vpool/${name} was deleted meanwhile`);
       const lines = now.status?.nodes ?? [];
+      const waiting = lines.find(({ message }) => message?.startsWith('stop waits') === true);
+      if (waiting !== undefined && verb.done === 'stopped' && flags.force !== true) {
+        throw new ConflictError(`vpool/${name}: ${waiting.message ?? ''}`, {
+          hint: `it is stopped once they are off; --force stops it now, 'virtctl pool start ${name}' calls it off`,
+        });
+      }
       const failed = lines.find(
         ({ message, observedGeneration }) => message !== undefined && observedGeneration === generation,
       );
@@ -108,10 +120,39 @@ async function apply(
   await writeResult(context, `vpool/${name} ${verb.done}\n`);
 }
 
-function activity(active: boolean): PoolVerb {
+/** Names at most this many of what is in a pool. */
+const maxNames = 5;
+
+/** What is in a pool, with who has it, as `VirtualDisk shop/root (of VirtualMachine web) is`. */
+async function contentOf(client: KubeClient, pool: string, count: number, signal: AbortSignal): Promise<string> {
+  try {
+    const kinds = [virtualDiskKind, virtualImageKind].map(async (kind) => {
+      const { items } = await client
+        .resource<VirtualDisk | VirtualImage>(resourceTypeOf(kind))
+        .listAll({ namespace: undefined, signal });
+      return items
+        .filter(({ spec }) => (spec.pool ?? 'default') === pool)
+        .map(({ metadata, status }) => {
+          const users = (status?.usedBy ?? []).map((one) => `${one.kind} ${one.name}`).join(', ');
+          return `${kind.kind} ${metadata.namespace ?? ''}/${metadata.name ?? ''}${users === '' ? '' : ` (of ${users})`}`;
+        })
+        .sort();
+    });
+    const all = (await Promise.all(kinds)).flat();
+    const more = all.length - maxNames;
+    const named = all.slice(0, maxNames).join(', ') + (more > 0 ? ` and ${more} more` : '');
+    if (all.length > 0) return `${named} ${all.length === 1 ? 'is' : 'are'}`;
+  } catch (error) {
+    // Who may stop pools need not be allowed to see everybody's disks.
+    if (!(error instanceof ForbiddenError)) throw error;
+  }
+  return `${count} disks and images are`;
+}
+
+function activity(active: boolean, force = false): PoolVerb {
   const states = active ? ['running', 'degraded'] : ['inactive'];
   return {
-    patch: () => ({ spec: { active } }),
+    patch: () => ({ spec: { active }, metadata: { annotations: { [forceStopAnnotation]: force ? 'true' : null } } }),
     holds: ({ status }) => (status?.nodes ?? []).every(({ state = '' }) => states.includes(state)),
     done: active ? 'started' : 'stopped',
   };

@@ -22,7 +22,12 @@ import { domainsInPool } from '../virtual-disk/disk-users.ts';
 import { mergePatchOf } from '../status-patch.ts';
 import { memberAt, textOf } from '../virtual-machine/same-value.ts';
 import { formatBytes, parseQuantity } from '../../api/quantity.ts';
-import { refreshAnnotation, type VirtualPool, type VirtualPoolStatus } from '../../api/virtual-pool.ts';
+import {
+  forceStopAnnotation,
+  refreshAnnotation,
+  type VirtualPool,
+  type VirtualPoolStatus,
+} from '../../api/virtual-pool.ts';
 import { toKubernetesTime } from '../../base/clock.ts';
 import { parseObjectKey, refOf } from '../../kube/object.ts';
 import { isNotFound as isObjectGone } from '../../kube/status-error.ts';
@@ -39,6 +44,7 @@ type NodeLine = NonNullable<VirtualPoolStatus['nodes']>[number];
 
 const defaultRefreshSeconds = 300;
 const waitsWord = 'deletion waits for ';
+const stopWaitsWord = 'stop waits for ';
 /** Building a file system or a volume group takes its time. */
 const buildTimeoutMs = 30 * 60_000;
 
@@ -77,6 +83,7 @@ export class PoolReconciler {
       if (afterMs === undefined) throw outcome.problem;
       return { requeueAfterMs: afterMs };
     }
+    if (isWaiting(outcome.line)) return { requeueAfterMs: waitMs };
     return { requeueAfterMs: (pool.spec.refreshIntervalSeconds ?? defaultRefreshSeconds) * 1000 };
   }
 
@@ -89,6 +96,7 @@ export class PoolReconciler {
     let there: Pool | undefined;
     let drift: readonly string[] = [];
     let problem: StorageProblem | undefined;
+    let waitsFor: readonly string[] = [];
     try {
       there = await findPool(libvirt.pools.byName(poolName(pool), options));
       const auth = await during('DefineFailed', () => ensurePoolSecret(this.#context, given, signal));
@@ -96,7 +104,7 @@ export class PoolReconciler {
       if (there === undefined) {
         there = await during('DefineFailed', () => libvirt.pools.defineXml(poolXml(pool, undefined), options));
       } else drift = await this.#putRight(pool, there, mine, signal);
-      await this.#power(pool, there, mine, signal);
+      waitsFor = await this.#power(pool, there, mine, signal);
       const autostart = pool.spec.autostart ?? true;
       const isPersistent = await there.isPersistent(options);
       if (isPersistent && (await there.autostart(options)) !== autostart) {
@@ -108,7 +116,7 @@ export class PoolReconciler {
       if (isPassing(error, signal)) throw error;
       problem = problemOf(error, 'StartFailed', `pool ${poolName(pool)} on node ${nodeName}`);
     }
-    const line = await this.#describe(pool, there, problem, signal);
+    const line = await this.#describe(pool, there, { problem, waitsFor }, signal);
     return { line, drift, problem };
   }
 
@@ -137,13 +145,22 @@ export class PoolReconciler {
     return [];
   }
 
-  async #power(pool: VirtualPool, there: Pool, mine: NodeLine | undefined, signal: AbortSignal): Promise<void> {
+  /** @returns The domains that it is not stopped under: what is in it may be cut off from their guests (iSCSI). */
+  async #power(
+    pool: VirtualPool,
+    there: Pool,
+    mine: NodeLine | undefined,
+    signal: AbortSignal,
+  ): Promise<readonly string[]> {
     const isActive = await there.isActive({ signal });
     if (pool.spec.active === false) {
-      if (isActive) await during('StartFailed', () => there.destroy({ signal }));
-      return;
+      if (!isActive) return [];
+      const isForced = pool.metadata.annotations?.[forceStopAnnotation] === 'true';
+      const domains = isForced ? [] : await this.#domainsIn(pool, true, signal);
+      if (domains.length === 0) await during('StartFailed', () => there.destroy({ signal }));
+      return domains;
     }
-    if (isActive) return;
+    if (isActive) return [];
     const { build = 'IfMissing' } = pool.spec;
     const type = pool.spec.pool?.type ?? '';
     const isOverwrite = build === 'Overwrite' && mine?.uuid === undefined && carefulBuild.has(type);
@@ -152,7 +169,7 @@ export class PoolReconciler {
     }
     try {
       await there.start({ signal });
-      return;
+      return [];
     } catch (error) {
       if (build === 'Never' || isOverwrite || isPassing(error, signal)) {
         throw isPassing(error, signal) ? error : problemOf(error, 'StartFailed', `pool ${there.name}`);
@@ -161,6 +178,7 @@ export class PoolReconciler {
     const careful = carefulBuild.has(type) ? { noOverwrite: true } : {};
     await during('BuildFailed', () => there.build({ ...careful, signal, timeoutMs: buildTimeoutMs }));
     await during('StartFailed', () => there.start({ signal }));
+    return [];
   }
 
   async #refresh(pool: VirtualPool, there: Pool, mine: NodeLine | undefined, signal: AbortSignal): Promise<void> {
@@ -183,15 +201,17 @@ export class PoolReconciler {
   async #describe(
     pool: VirtualPool,
     there: Pool | undefined,
-    problem: StorageProblem | undefined,
+    { problem, waitsFor }: { readonly problem: StorageProblem | undefined; readonly waitsFor: readonly string[] },
     signal: AbortSignal,
   ): Promise<NodeLine> {
     const { nodeName } = this.#context;
     const { generation } = pool.metadata;
-    const message = problem === undefined ? {} : { message: problem.message };
+    const waits = waitsFor.length === 0 ? undefined : `${stopWaitsWord}${namesOf(waitsFor)} on node ${nodeName}`;
+    const told = problem?.message ?? waits;
+    const message = told === undefined ? {} : { message: told };
     const asked = pool.metadata.annotations?.[refreshAnnotation];
     const seen =
-      problem === undefined && generation !== undefined
+      told === undefined && generation !== undefined
         ? { observedGeneration: generation, ...(asked === undefined ? {} : { refreshedFor: asked }) }
         : {};
     if (there === undefined) return { nodeName, state: 'absent', ...message };
@@ -239,11 +259,12 @@ export class PoolReconciler {
   /** Who is in the pool on this node: objects, else domains of libvirt that have its volumes or files. */
   async #usersHere(pool: VirtualPool, signal: AbortSignal): Promise<string[]> {
     const objects = this.#inUseBy(pool, this.#context.nodeName);
-    return objects.length > 0 ? objects : this.#domainsIn(pool, signal);
+    return objects.length > 0 ? objects : this.#domainsIn(pool, false, signal);
   }
 
-  async #domainsIn(pool: VirtualPool, signal: AbortSignal): Promise<string[]> {
-    const names = await domainsInPool(libvirtOf(this.#context), poolName(pool), false, signal);
+  /** @param active Those that run; else all. */
+  async #domainsIn(pool: VirtualPool, active: boolean, signal: AbortSignal): Promise<string[]> {
+    const names = await domainsInPool(libvirtOf(this.#context), poolName(pool), active, signal);
     return names.map((name) => `domain ${name}`);
   }
 
@@ -261,7 +282,7 @@ export class PoolReconciler {
     }
     if (mine !== undefined) {
       // Told in the node's line, since every node sees its own domains only.
-      const domains = await this.#domainsIn(pool, signal);
+      const domains = await this.#domainsIn(pool, false, signal);
       if (domains.length > 0) {
         const line = { ...mine, message: `${waitsWord}${namesOf(domains)} on node ${mine.nodeName}` };
         await this.#report(pool, line, { line }, signal);
@@ -441,9 +462,9 @@ async function during<T>(reason: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Whether a line says that the node's domains hold the pool's deletion up. */
-function isWaiting({ message }: NodeLine): boolean {
-  return message?.startsWith(waitsWord) === true;
+/** Whether a line says that the node's domains hold the pool's deletion or stop up. */
+function isWaiting({ message = '' }: NodeLine): boolean {
+  return message.startsWith(waitsWord) || message.startsWith(stopWaitsWord);
 }
 
 function without(line: NodeLine): NodeLine {

@@ -21,7 +21,7 @@ import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
-import { refreshAnnotation, type VirtualPool } from '../../api/virtual-pool.ts';
+import { forceStopAnnotation, refreshAnnotation, type VirtualPool } from '../../api/virtual-pool.ts';
 import type { Clock } from '../../base/clock.ts';
 import { toError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
@@ -189,8 +189,8 @@ export class StorageAgent {
   #watch(): void {
     this.#pools.onChange((change) => {
       const { object } = change;
-      if (isNews(change) || isOtherAnnotation(change, refreshAnnotation))
-        this.#poolController.enqueue(objectKey(object));
+      const isAsked = [refreshAnnotation, forceStopAnnotation].some((name) => isOtherAnnotation(change, name));
+      if (isNews(change) || isAsked) this.#poolController.enqueue(objectKey(object));
       for (const disk of this.#disks.list()) {
         if (poolOf(disk) === object.metadata.name && disk.status?.path === undefined) {
           this.#diskController.enqueue(objectKey(disk));

@@ -43,8 +43,10 @@ export function changesOf(before: Conditions, after: Conditions): Change[] {
       case 'Synchronized':
         if (status === 'False') return [{ type: 'Warning', reason, note: message }];
         return old?.status === 'False' ? [{ type: 'Normal', reason, note: 'it is as spec says again' }] : [];
-      case 'InUse':
-        return status === 'True' && message !== '' ? [{ type: 'Normal', reason: 'DeletionWaits', note: message }] : [];
+      case 'InUse': {
+        const word = message.startsWith('stop ') ? 'StopWaits' : 'DeletionWaits';
+        return status === 'True' && message !== '' ? [{ type: 'Normal', reason: word, note: message }] : [];
+      }
       case 'Resizing':
         return message === '' ? [] : [{ type: 'Warning', reason, note: message }];
       default:
