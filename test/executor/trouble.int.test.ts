@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
@@ -105,6 +105,33 @@ describe('what can go wrong with a machine', () => {
     expect(await node.log()).not.toContain('correct horse');
     await node.delete('seeded');
     await expect(readFile(image)).rejects.toThrow('ENOENT');
+  });
+
+  it('says what helps where libvirtd was killed before a start had a process, and goes on when that was done', async () => {
+    await node.create('cut', guestMachine(node, guest, 'cut', { agent: false }));
+    await untilBoots(node, 'cut', 1);
+    const pid = await node.libvirtd.exec('cat', '/run/libvirt/qemu/default.cut.pid');
+    await node.libvirtd.signal('KILL');
+    await node.libvirtd.exec('kill', '-9', pid.trim());
+    const note = join(node.libvirtd.dir, 'run/qemu/default.cut.xml');
+    const running = await readFile(note, 'utf8');
+    const starting = running
+      .replace(/<domstatus [^>]*>/, "<domstatus state='paused' reason='starting up' pid='0'>")
+      .replace(/<monitor [^>]*>/, "$& <job type='none' async='start' flags='0x4'/>")
+      .replace(/<(\w+):boot [^]*?<\/\1:boot>/, '');
+    expect(starting).not.toContain('boot/1');
+    await writeFile(note, starting);
+    await node.libvirtd.start({ keepNotes: true });
+    const stuck = await node.until('cut', (vm) => node.condition(vm, 'Ready').reason === 'StartNotEnding');
+    expect(stuck.status?.printableStatus).toBe('Starting');
+    expect(node.condition(stuck, 'Ready').message).toContain('remove /run/libvirt/qemu/default.cut.xml');
+
+    await node.libvirtd.signal('KILL');
+    await rm(note);
+    await node.libvirtd.start({ keepNotes: true });
+    await untilBoots(node, 'cut', 2);
+    await node.untilStatus('cut', 'Running');
+    await node.delete('cut');
   });
 
   it('does not touch a domain of somebody else that has its name', async () => {
