@@ -1,7 +1,9 @@
 /** What an executor knows of the cluster: informers over the kinds that it acts on, and what it looks up in them. */
+import type { DomainOwner } from './hypervisor/find-orphans.ts';
 import type { Allocation } from './hypervisor/hypervisor-keeper.ts';
 import {
   isFinished,
+  isOwnerOf,
   openOperations,
   slimMachine,
   slimOperation,
@@ -93,9 +95,15 @@ export class ExecutorCaches {
     return new Set([...this.machines.byIndex('uuid', uuid), ...this.machines.byIndex('domain', name)]);
   }
 
-  /** Whether there is such a machine; undefined while that is not known. */
-  isMachine(namespace: string, name: string): boolean | undefined {
-    return this.machines.health().synced ? this.machines.get(`${namespace}/${name}`) !== undefined : undefined;
+  /** Whether it is known which machines there are. */
+  get knowsMachines(): boolean {
+    return this.machines.health().synced;
+  }
+
+  /** Whether there is the machine that a domain was made for. */
+  isOwned(owner: DomainOwner): boolean {
+    const machine = this.machines.get(`${owner.namespace}/${owner.name}`);
+    return machine !== undefined && isOwnerOf(machine, owner);
   }
 
   /** What this node's machines take of it. */

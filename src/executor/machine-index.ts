@@ -105,6 +105,14 @@ export function slimMachine(object: KubeObject): SlimMachine {
   };
 }
 
+/** Whether it is the machine that a domain was made for: one that was made anew under its name is another. */
+export function isOwnerOf(
+  { metadata, spec }: SlimMachine,
+  { uid, domainUuid }: { readonly uid: string; readonly domainUuid: string },
+): boolean {
+  return metadata.uid === uid || spec.uuid === domainUuid;
+}
+
 /** What is kept of an operation. */
 export function slimOperation(object: KubeObject): SlimOperation {
   const { apiVersion, kind, metadata, spec, status } = object as VirtualMachineOperation;

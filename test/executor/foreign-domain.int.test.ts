@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { commandLine } from '../support/command-line.ts';
 import { startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
 import { guestMachine } from '../support/guest-machine.ts';
 import { testGuest, type Guest } from '../support/guest.ts';
@@ -25,6 +26,35 @@ describe('whose a domain is', () => {
     await writeFile(path, `<domain type='qemu'><name>${name}</name><memory unit='MiB'>64</memory>${os}</domain>`);
     await virsh('define', path);
   }
+
+  it('is told where its object went without it and was made anew, with what brings it back', async () => {
+    await node.create('lost', guestMachine(node, guest, 'lost', { agent: false }));
+    const { metadata, status } = await node.untilStatus('lost', 'Running');
+    const { id, uuid } = status?.domain ?? {};
+    await node.stopExecutor();
+    const ref = { namespace: node.namespace, name: 'lost' };
+    await node.machines.mergePatch(ref, { metadata: { finalizers: null } });
+    await node.delete('lost');
+    await node.create('lost', guestMachine(node, guest, 'lost', { agent: false }));
+    await node.startExecutor();
+    const vm = await node.until('lost', (one) => node.condition(one, 'Synchronized').reason === 'ForeignDomain');
+    expect(vm.metadata.uid).not.toBe(metadata.uid);
+    const { message } = node.condition(vm, 'Synchronized');
+    expect(message).toContain(`"default.lost" (${uuid ?? ''}) of this node was made for an earlier VirtualMachine`);
+    expect(message).toContain('virtctl delete vm lost -n default, then virtctl recover --node node-1');
+    await expect
+      .poll(async () => (await node.hypervisors.get({ name: node.name })).status?.orphans, { timeout: 120_000 })
+      .toMatchObject([{ domain: 'default.lost', uuid, namespace: 'default', name: 'lost', running: true }]);
+    // As the message says.
+    await node.delete('lost');
+    const here = ['--kubeconfig', node.kubeconfig, '--connect', node.libvirtd.uri];
+    const recovered = await commandLine(['recover', '--node', node.name, ...here]);
+    expect(recovered).toMatchObject({ exitCode: 0 });
+    const back = await node.untilStatus('lost', 'Running');
+    expect(back.status?.domain).toMatchObject({ id, uuid });
+    await node.patch('lost', { terminationGracePeriodSeconds: 0 });
+    await node.delete('lost');
+  });
 
   it('is told by its UUID, also when somebody renamed it and gave its name to another', async () => {
     await node.create('web', guestMachine(node, guest, 'web', { agent: false, runStrategy: 'Manual' }));

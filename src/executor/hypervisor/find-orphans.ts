@@ -1,6 +1,7 @@
 /**
  * Domains that carry our mark, and whose machine is gone: its object was deleted behind our back, or the control plane was
- * lost. They are only told of: `virtctl recover` brings their objects back, and nobody else touches them.
+ * lost. There may be another machine of its name by now, which has another UUID and nothing to do with the domain. They are
+ * only told of: `virtctl recover` brings their objects back, and nobody else touches them.
  */
 import { machineNamespace } from '../virtual-machine/domain-metadata.ts';
 import type { LibvirtCallOptions } from '../virtual-machine/domain-view.ts';
@@ -13,26 +14,35 @@ import { maxReportedBytes } from '../../xml/reader.ts';
 /** A domain without its machine, as status tells of it. */
 export type Orphan = NonNullable<HypervisorStatus['orphans']>[number];
 
+/** What a domain's mark says of its machine, and the UUID of the domain. */
+export interface DomainOwner {
+  readonly namespace: string;
+  readonly name: string;
+  /** That of the machine's object when the mark was written. */
+  readonly uid: string;
+  readonly domainUuid: string;
+}
+
 /** No more are told; the count in status is of all. */
 export const maxToldOrphans = 256;
 
 /**
  * Finds the orphans among a node's domains, sorted by name.
  *
- * @param isMachine Whether there is a VirtualMachine of this namespace and name.
- * @param ownNames Names of domains that machines of this node have: their marks need not be read.
+ * @param isOwned Whether there is the VirtualMachine that a mark names.
+ * @param ownUuids UUIDs of the domains that machines of this node have: their marks need not be read.
  */
 export async function findOrphans(
   domains: readonly Domain[],
-  ownNames: ReadonlySet<string>,
-  isMachine: (namespace: string, name: string) => boolean,
+  ownUuids: ReadonlySet<string>,
+  isOwned: (owner: DomainOwner) => boolean,
   options: LibvirtCallOptions,
 ): Promise<Orphan[]> {
   const found: Orphan[] = [];
   for (const domain of domains) {
-    if (ownNames.has(domain.name)) continue;
+    if (ownUuids.has(domain.uuid)) continue;
     const owner = await ownerOf(domain, options);
-    if (owner === undefined || isMachine(owner.namespace, owner.name)) continue;
+    if (owner === undefined || isOwned(owner)) continue;
     found.push({
       domain: domain.name,
       uuid: domain.uuid,
@@ -45,15 +55,13 @@ export async function findOrphans(
 }
 
 /** The machine that a domain's mark names; undefined where it has none. */
-async function ownerOf(
-  domain: Domain,
-  options: LibvirtCallOptions,
-): Promise<{ readonly namespace: string; readonly name: string } | undefined> {
+async function ownerOf(domain: Domain, options: LibvirtCallOptions): Promise<DomainOwner | undefined> {
   try {
     const xml = await domain.metadata({ type: 'element', uri: machineNamespace, ...options });
     const { attributes } = parseElement(xml, { maxBytes: maxReportedBytes });
     const [namespace, name] = [attributes.get('namespace'), attributes.get('name')];
-    return namespace === undefined || name === undefined ? undefined : { namespace, name };
+    if (namespace === undefined || name === undefined) return undefined;
+    return { namespace, name, uid: attributes.get('uid') ?? '', domainUuid: domain.uuid };
   } catch (error) {
     // It has none, is gone meanwhile, or its driver knows no metadata.
     if (isNotFound(error) || error instanceof LibvirtError) return undefined;

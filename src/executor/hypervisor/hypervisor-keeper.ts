@@ -4,7 +4,7 @@
  *
  *   connected ──▶ facts (once a connection) ──▶ KVM probe (cached) ──▶ status ──▶ every 5 min, or on a change
  */
-import { findOrphans, maxToldOrphans } from './find-orphans.ts';
+import { findOrphans, maxToldOrphans, type DomainOwner } from './find-orphans.ts';
 import { readInventory, type HostInventory } from './host-inventory.ts';
 import { kvmDeviceProblem } from './kvm-device.ts';
 import { probeKvm, type KvmProbe, type KvmProbeOptions } from './kvm-probe.ts';
@@ -44,10 +44,12 @@ export interface HypervisorKeeperOptions {
   readonly hypervisors: ResourceClient<Hypervisor>;
   readonly libvirt: () => Libvirt | undefined;
   readonly allocation: () => Allocation;
-  /** Names of the domains of this node's machines. */
+  /** UUIDs of the domains of this node's machines. */
   readonly ownDomains: () => ReadonlySet<string>;
-  /** Whether there is a VirtualMachine of this namespace and name; undefined while nobody knows. */
-  readonly isMachine: (namespace: string, name: string) => boolean | undefined;
+  /** Whether it is known by now which machines there are. */
+  readonly knowsMachines: () => boolean;
+  /** Whether there is the VirtualMachine that a domain was made for. */
+  readonly isOwned: (owner: DomainOwner) => boolean;
   readonly record: (event: EventRecord) => void;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -242,15 +244,10 @@ export class HypervisorKeeper {
     all: readonly Domain[],
     options: LibvirtCallOptions,
   ): Promise<Pick<HypervisorStatus, 'orphans'>> {
-    const { ownDomains, isMachine, record } = this.#options;
+    const { ownDomains, knowsMachines, isOwned, record } = this.#options;
     // Before the machines are known, all would be orphans.
-    if (isMachine('', '') === undefined) return {};
-    const found = await findOrphans(
-      all,
-      ownDomains(),
-      (namespace, name) => isMachine(namespace, name) !== false,
-      options,
-    );
+    if (!knowsMachines()) return {};
+    const found = await findOrphans(all, ownDomains(), isOwned, options);
     this.#orphans = found.length;
     const before = new Set((object.status?.orphans ?? []).map(({ uuid }) => uuid));
     const orphans = found.slice(0, maxToldOrphans);
