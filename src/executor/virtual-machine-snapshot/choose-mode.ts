@@ -6,6 +6,7 @@
  * a running guest inside whether it is asked for or not. Ours: one machine has snapshots of one sort at a time, since an
  * internal snapshot of a file that others lie over cannot be reverted to without destroying them.
  */
+import type { NvramState } from './not-kept.ts';
 import { StorageProblem } from '../virtual-pool/storage-context.ts';
 
 /** A disk of a domain, as far as snapshots have to know it. */
@@ -26,7 +27,7 @@ export interface SnapshotDisk {
 }
 
 /** What is wanted of a snapshot, and of what. */
-export interface ModeInput {
+export interface ModeInput extends NvramState {
   readonly mode: 'Auto' | 'Internal' | 'External';
   readonly memory: boolean;
   readonly disks: readonly SnapshotDisk[];
@@ -39,7 +40,6 @@ export interface ModeInput {
   readonly othersToo?: boolean;
   /** Whether it runs, or is paused. */
   readonly isRunning: boolean;
-  readonly hasNvram: boolean;
   /** The sort of the snapshots that the machine has. */
   readonly existing: 'Internal' | 'External' | undefined;
 }
@@ -110,12 +110,14 @@ export function chooseMode(input: ModeInput): ChosenMode {
 }
 
 function automatic(
-  { existing, isRunning }: ModeInput,
+  { existing, isRunning, hasNvram }: ModeInput,
   memory: boolean,
   notInternal: string | undefined,
   notExternal: string | undefined,
 ): 'Internal' | 'External' {
   if (existing !== undefined) return existing;
+  // With an internal one, which is possible while it is off, none could be taken any more while it runs.
+  if (hasNvram && notExternal === undefined) return 'External';
   // Without memory a running guest need not stand still while an internal snapshot writes it.
   if (isRunning && !memory && notExternal === undefined) return 'External';
   if (notInternal === undefined) return 'Internal';
@@ -123,13 +125,13 @@ function automatic(
 }
 
 function whyNotInternal(
-  { hasNvram, isRunning }: ModeInput,
+  { hasNvram, hasFlash, isRunning }: ModeInput,
   taken: readonly SnapshotDisk[],
   leftOut: readonly SnapshotDisk[],
 ): string | undefined {
   const other = taken.find(({ format }) => format !== 'qcow2');
   if (other !== undefined) return `disk ${other.target} is ${other.format}, not qcow2`;
-  if (hasNvram && isRunning) return "the firmware's NVRAM is a raw file";
+  if (hasFlash || (hasNvram && isRunning)) return "the firmware's NVRAM is a raw file";
   if (taken.length === 0) return 'there is no disk to put it in';
   if (leftOut[0] !== undefined) return `disk ${leftOut[0].target} cannot be left out of it`;
   return undefined;

@@ -16,7 +16,7 @@ import { finishSnapshot, quiescedNote } from './finish-snapshot.ts';
 import { fileExists } from './image-files.ts';
 import type { WorkState } from './long-work.ts';
 import { disksOfDomain, disksOfMachine } from './machine-disks.ts';
-import { notKept } from './not-kept.ts';
+import { notKept, nvramOf } from './not-kept.ts';
 import { checkQuiesce, isAgentTrouble, thaw } from './quiesce.ts';
 import { machineKeyOf, reportSnapshot, type SnapshotContext, type SnapshotDiskStatus } from './snapshot-context.ts';
 import { fileKey, overlayPath, removeBegun } from './snapshot-files.ts';
@@ -24,7 +24,6 @@ import { snapshotXml, wishesOf } from './snapshot-xml.ts';
 import { StorageProblem, isOutOfSpace } from '../virtual-pool/storage-context.ts';
 import { devicesOf, type DomainView } from '../virtual-machine/domain-view.ts';
 import { isAgentConnected } from '../virtual-machine/power.ts';
-import { memberAt } from '../virtual-machine/same-value.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
 import { LibvirtError } from '../../libvirt/errors.ts';
@@ -144,7 +143,7 @@ async function begin(
       ...wishes,
       disks: disksOfDomain(domain, machine, virtualDisks),
       isRunning,
-      hasNvram: memberAt(domain, 'os', 'nvram') !== undefined || memberAt(domain, 'os', 'loader', 'type') === 'pflash',
+      ...nvramOf(domain),
       existing: sortOf(input.others),
     });
     checkQuiesce(snapshot, chosen, view);

@@ -27,6 +27,7 @@ const input = (more: Partial<ModeInput> = {}): ModeInput => ({
   perDisk: [],
   isRunning: true,
   hasNvram: false,
+  hasFlash: false,
   existing: undefined,
   ...more,
 });
@@ -96,6 +97,16 @@ describe('the mode of a snapshot', () => {
     expect(chooseMode(input({ memory: true, disks: [disk(), raw] }))).toMatchObject({ mode: 'External', memory: true });
     expect(chooseMode(input({ memory: true, hasNvram: true }))).toMatchObject({ mode: 'External' });
     expect(chooseMode(input({ isRunning: false, disks: [raw] }))).toMatchObject({ mode: 'External' });
+  });
+
+  it('is External where the firmware has NVRAM also while the machine is off, so that one can be taken while it runs', () => {
+    const off = { isRunning: false, hasNvram: true };
+    expect(chooseMode(input(off))).toMatchObject({ mode: 'External' });
+    expect(chooseMode(input({ ...off, mode: 'Internal' }))).toMatchObject({ mode: 'Internal' });
+    expect(chooseMode(input({ ...off, existing: 'Internal' }))).toMatchObject({ mode: 'Internal' });
+    expect(chooseMode(input({ ...off, disks: [scratch] }))).toMatchObject({ mode: 'Internal' });
+    // libvirt refuses it for a definition that names the flash itself.
+    expect(() => chooseMode(input({ ...off, hasFlash: true, mode: 'Internal' }))).toThrow(/NVRAM is a raw file/);
   });
 
   it('is Internal where a path of spec could not follow, and says that the memory is kept', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { notKept } from '../../../src/executor/virtual-machine-snapshot/not-kept.ts';
+import { notKept, nvramOf } from '../../../src/executor/virtual-machine-snapshot/not-kept.ts';
 
 describe('what a snapshot leaves out', () => {
   const os = { nvram: { value: '/var/lib/libvirt/qemu/nvram/web_VARS.fd' } };
@@ -17,6 +17,16 @@ describe('what a snapshot leaves out', () => {
   it('is the NVRAM also before libvirt has chosen a file for it', () => {
     expect(notKept({ os: { firmware: 'efi' } }, true)).toEqual(["the firmware's variables (NVRAM)"]);
     expect(notKept({ os: { loader: { type: 'pflash' } } }, true)).toEqual(["the firmware's variables (NVRAM)"]);
+  });
+
+  it('is the same NVRAM that decides the sort of a snapshot', () => {
+    expect(nvramOf({ os: { firmware: 'efi' } })).toEqual({ hasNvram: true, hasFlash: false });
+    expect(nvramOf({ os })).toEqual({ hasNvram: true, hasFlash: false });
+    expect(nvramOf({ os: { firmware: 'efi', loader: { type: 'pflash' } } })).toEqual({
+      hasNvram: true,
+      hasFlash: true,
+    });
+    expect(nvramOf({ os: { firmware: 'bios' } })).toEqual({ hasNvram: false, hasFlash: false });
   });
 
   it('does not name a TPM of the host, which has its own state', () => {
