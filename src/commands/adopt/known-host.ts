@@ -46,11 +46,23 @@ export async function readNodes(client: KubeClient, signal: AbortSignal): Promis
   return (await client.resource<Hypervisor>(resourceTypeOf(hypervisorKind)).listAll({ signal })).items;
 }
 
-/** @throws ConflictError when the libvirt that was reached is another node's. */
+/**
+ * Makes sure that a libvirt is that of a node, by the UUID of the host: domains of another host must not become its machines.
+ *
+ * @param uuid That of the host, as {@link hostUuid} gives it.
+ * @throws ConflictError when it is another node's, or one of the two does not say which host it is.
+ */
 export function assertSameHost(node: Hypervisor, uuid: string, uri: string): void {
+  const name = node.metadata.name ?? '';
   const known = node.status?.nodeInfo?.systemUUID?.toLowerCase() ?? '';
-  if (known === '' || uuid === '' || known === uuid) return;
-  throw new ConflictError(`the libvirt at ${uri} is not that of node ${node.metadata.name ?? ''}`, {
+  if (known === '') {
+    throw new ConflictError(`node ${name} has not told which host it is: its executor was never connected to libvirt`, {
+      hint: `start it there first: virtctl executor --node-name ${name}`,
+    });
+  }
+  if (known === uuid) return;
+  const what = uuid === '' ? 'does not say which host it is' : `is not that of node ${name}`;
+  throw new ConflictError(`the libvirt at ${uri} ${what}`, {
     hint: 'run this on the node, or say with --connect where its libvirt is',
   });
 }
