@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { stat, type FileHandle } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { PartFile } from './part-file.ts';
 import { virtualDiskKind, virtualImageKind } from '../../api/kinds.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
@@ -48,6 +49,11 @@ export async function downloadVolume(
   }
   const there = target === undefined ? undefined : await kindOf(target);
   if (there === 'folder') throw new UsageError(`${file} is a folder`, { hint: 'name the file in it' });
+  if (there === 'other') {
+    throw new UsageError(`${file} is no file, and is not replaced by one`, {
+      hint: 'give "-" for the file, and send stdout there',
+    });
+  }
   if (there !== undefined && flags.force !== true) {
     throw new ConflictError(`${target ?? file} exists already`, { hint: 'give --force to overwrite it' });
   }
@@ -65,7 +71,7 @@ export async function downloadVolume(
         context.stderr.write(`${found.label} written to stdout (${bytes} bytes, ${checksum})\n`);
         return;
       }
-      const { bytes, checksum } = await receive(context, volume, target, found);
+      const { bytes, checksum } = await receive(context, volume, target, found, flags.force === true);
       await writeResult(context, `${found.label} written to ${file} (${bytes} bytes, ${checksum})\n`);
     }),
   );
@@ -114,38 +120,36 @@ async function receive(
   volume: Volume,
   target: string,
   { label, checksum: wanted }: Found,
+  isForced: boolean,
 ): Promise<{ bytes: number; checksum: string }> {
   const { signal } = context;
-  const part = `${target}.part`;
   const { allocationBytes } = await volume.info({ physical: true, signal });
   const algorithm = algorithmOf(wanted);
   const hash = createHash(algorithm);
   const bar = await startTransferBar(context, label, allocationBytes);
   try {
-    const file = await open(part, 'w', 0o600);
-    let bytes: number;
+    const part = await PartFile.create(target);
     try {
-      bytes = await volume.download(
+      const bytes = await volume.download(
         async (piece) => {
           if (piece.type === 'hole') hashZeros(hash, piece.length);
           else {
             hash.update(piece.data);
-            await writeAll(file, piece.data, piece.position);
+            await writeAll(part.handle, piece.data, piece.position);
           }
         },
         { sparse: true, onProgress: bar.onProgress, signal },
       );
       // A hole at the end has written nothing.
-      await file.truncate(bytes);
-      await file.sync();
-    } finally {
-      await file.close();
+      await part.handle.truncate(bytes);
+      const checksum = compared(`${algorithm}:${hash.digest('hex')}`, wanted, label);
+      await part.keep(isForced);
+      return { bytes, checksum };
+    } catch (error) {
+      await part.discard();
+      throw error;
     }
-    const checksum = compared(`${algorithm}:${hash.digest('hex')}`, wanted, label);
-    await rename(part, target);
-    return { bytes, checksum };
   } catch (error) {
-    await rm(part, { force: true });
     if ((error as NodeJS.ErrnoException).code === 'ENOSPC') {
       throw new FailedError(`there is no space left for ${target}`, { cause: error, hint: 'nothing of it was kept' });
     }
@@ -209,15 +213,16 @@ function hashZeros(hash: ReturnType<typeof createHash>, length: number): void {
   for (let left = length; left > 0; left -= zeros.length) hash.update(zeros.subarray(0, Math.min(left, zeros.length)));
 }
 
-async function writeAll(file: Awaited<ReturnType<typeof open>>, data: Buffer, position: number): Promise<void> {
+async function writeAll(file: FileHandle, data: Buffer, position: number): Promise<void> {
   for (let at = 0; at < data.length;) {
     at += (await file.write(data, at, data.length - at, position + at)).bytesWritten;
   }
 }
 
-async function kindOf(path: string): Promise<'file' | 'folder' | undefined> {
+async function kindOf(path: string): Promise<'file' | 'folder' | 'other' | undefined> {
   try {
-    return (await stat(path)).isDirectory() ? 'folder' : 'file';
+    const there = await stat(path);
+    return there.isDirectory() ? 'folder' : there.isFile() ? 'file' : 'other';
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
