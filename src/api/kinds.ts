@@ -74,6 +74,7 @@ export const virtualMachineKind: KindInfo = {
     column('Strategy', '.spec.runStrategy', 'When it runs.', 1),
     column('IP', '.status.interfaces[*].ips[0]', 'Its addresses.', 1),
     condition('Restart', 'RestartRequired', 'Whether changes wait for the next start.', 1),
+    column('Drift', '.status.drift[*].path', 'What somebody changed behind its back.', 1),
     column('Domain', '.status.domain.name', 'The name of its domain.', 1),
   ],
 };

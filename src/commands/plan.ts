@@ -26,8 +26,11 @@ interface PlanFlags extends JudgeFlags {
   readonly forceConflicts?: boolean;
 }
 
-/** `object`: only the object changes, not the domain; `unknown`: libvirt was not asked. */
-type Effect = PlannedEffect | 'object' | 'unknown';
+/**
+ * `object`: only the object changes, not the domain; `unknown`: libvirt was not asked; `drift`: somebody changed it behind
+ * our back, and it is left so.
+ */
+type Effect = PlannedEffect | 'object' | 'unknown' | 'drift';
 
 /** What would become of one object. */
 interface ObjectPlan {
@@ -51,6 +54,7 @@ const effectWords: Readonly<Record<Effect, string>> = {
   refused: 'refused by libvirt',
   object: 'at once',
   unknown: 'not judged',
+  drift: 'left as it is (driftPolicy: Report)',
 };
 
 /** `virtctl plan -f`: what `apply` would bring about, for every field, without changing anything. */
@@ -133,9 +137,22 @@ async function planObject(
   const fields = changes.map((change) => ({ ...change, effect: effectOnObject(change) }));
   const machine = after as VirtualMachine;
   const judgement = await judge.judge(machine);
-  const judged = judgement.plan === undefined ? fields : [...fields.filter(isOfObject), ...judgement.plan.fields];
-  const isChanged = judged.length > 0 || fields.length > 0;
+  const isTold = fields.length === 0 ? driftOf(before as VirtualMachine | undefined) : () => false;
+  const ofDomain = judgement.plan?.fields.map((field) =>
+    isTold(field) ? { ...field, effect: 'drift' as const } : field,
+  );
+  const judged = ofDomain === undefined ? fields : [...fields.filter(isOfObject), ...ofDomain];
+  const isChanged = judged.some(({ effect }) => effect !== 'drift') || fields.length > 0;
   return { ...plan, action: isNew ? 'create' : isChanged ? 'change' : 'none', fields: judged, ...remarks(judgement) };
+}
+
+/** What of the domain the executor only tells of, as long as nobody changes the spec. */
+function driftOf(machine: VirtualMachine | undefined): (field: FieldChange) => boolean {
+  const { status, metadata } = machine ?? {};
+  const isSettled = status?.observedGeneration === metadata?.generation;
+  if (machine?.spec.driftPolicy !== 'Report' || !isSettled) return () => false;
+  const waiting = new Set(status?.restartRequired?.map(({ path }) => path));
+  return ({ path }) => !waiting.has(path);
 }
 
 function remarks({ plan, note }: Judgement): Pick<ObjectPlan, 'refusal' | 'notReady' | 'note'> {

@@ -319,4 +319,30 @@ describe('why a machine does not run', () => {
       );
     });
   });
+
+  describe('of which something was changed behind our back', () => {
+    const drift = [{ path: 'title', from: '"other"', to: '"mine"' }];
+    const drifted = { drift, conditions: [{ type: 'Synchronized', status: 'False', reason: 'Drifted' }] };
+    const told = 'changed behind our back, and left so: title (is "other", spec has "mine")';
+
+    it('says what is left so, and how it is put right', () => {
+      const { summary, chain, fix } = diagnose(facts({ status: drifted }));
+      expect(summary).toBe('Running');
+      expect(chain.at(-1)).toEqual({ about: 'drift', status: 'waiting', message: told });
+      expect(fix).toBe(`kubectl patch vm web -n shop --type merge -p '{"spec":{"driftPolicy":"Enforce"}}'`);
+    });
+
+    it('tells of what waits for a restart too, and mends that first', () => {
+      const { chain, fix } = diagnose(facts({ status: { ...drifted, restartRequired: [{ path: 'memory' }] } }));
+      expect(chain.slice(-2).map(({ about }) => about)).toEqual(['changes', 'drift']);
+      expect(fix).toBe('virtctl restart web -n shop');
+    });
+
+    it('says nothing of what was put right', () => {
+      const conditions = [{ type: 'Synchronized', status: 'True', reason: 'DriftCorrected' }];
+      const { chain, fix } = diagnose(facts({ status: { drift, conditions } }));
+      expect(chain.map(({ about }) => about)).not.toContain('drift');
+      expect(fix).toBeUndefined();
+    });
+  });
 });

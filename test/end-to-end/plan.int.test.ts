@@ -149,4 +149,39 @@ describe('virtctl plan and diff', () => {
     expect(result.status).toBe(8);
     expect(result.stderr).toContain('spec.runStrategy');
   });
+
+  it('leaves what somebody changed where it is only to tell, as get, describe and why do, until it is to enforce', async () => {
+    // As many processors as it has by now: an emulated guest gives none back.
+    const domain = { title: 'mine', vcpu: { value: 4, current: 2 } };
+    const report = manifest('web', domain, { driftPolicy: 'Report' });
+    expect(await call(['apply', '-f', '-'], report)).toMatchObject({ status: 0 });
+    await node.untilObserved('web');
+    await node.libvirtd.virsh('desc', 'default.web', '--config', '--title', 'other');
+    await node.until('web', (one) => node.condition(one, 'Synchronized').reason === 'Drifted', 'drift');
+    const inactive = (): Promise<string> => node.libvirtd.virsh('dumpxml', '--inactive', 'default.web');
+
+    expect((await call(['get', 'vm', 'web', '-o', 'wide'])).stdout).toMatch(/\bDRIFT\b[^]*\btitle\b/);
+    expect((await call(['describe', 'vm', 'web'])).stdout).toMatch(
+      /Changed behind our back:\n +FIELD +NOW +SPEC\n +title +"other" +"mine"\n/,
+    );
+    expect((await call(['why', 'web'])).stdout).toMatch(/left so: title \(is "other", spec has "mine"\)[^]*Enforce/);
+    expect(await plan(report)).toMatchObject({ action: 'none', fields: [{ path: 'title', effect: 'drift' }] });
+    expect(await call(['diff', '-f', '-'], report)).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/unchanged\n +title +"other" → "mine" +left as it is/) as string,
+    });
+    expect(await call(['apply', '-f', '-'], report)).toMatchObject({ status: 0 });
+    expect(await inactive()).toContain('<title>other</title>');
+
+    const enforce = manifest('web', domain, { driftPolicy: 'Enforce' });
+    const { fields } = await plan(enforce);
+    expect(fields.map(({ path, effect }) => [path, effect])).toEqual([
+      ['spec.driftPolicy', 'object'],
+      ['title', 'definition'],
+    ]);
+    expect(await call(['apply', '-f', '-'], enforce)).toMatchObject({ status: 0 });
+    await expect.poll(inactive, { timeout: 120_000 }).toContain('<title>mine</title>');
+    await node.until('web', (one) => node.condition(one, 'Synchronized').status === 'True', 'put right');
+    expect((await call(['diff', '-f', '-'], enforce)).stdout).toBe('virtualmachine.virtctl.dev/web unchanged\n');
+  });
 });

@@ -62,10 +62,26 @@ export function diagnose(facts: Facts): Diagnosis {
   if (waiting.length > 0) {
     const fields = waiting.map(({ path, message }) => (message === undefined ? path : `${path} (${message})`));
     chain.push({ about: 'changes', status: 'waiting', message: `for the next start: ${fields.join(', ')}` });
-    const fix = `virtctl restart ${nameOf(machine)} ${namespaceFlag(machine)}`;
-    return { summary: summaryOf(machine, undefined), chain, fix };
   }
-  return { summary: summaryOf(facts.machine, undefined), chain, fix: undefined };
+  const drifted = driftLink(machine);
+  if (drifted !== undefined) chain.push(drifted);
+  const restart = `virtctl restart ${nameOf(machine)} ${namespaceFlag(machine)}`;
+  const enforce = `kubectl patch vm ${nameOf(machine)} ${namespaceFlag(machine)} --type merge -p '{"spec":{"driftPolicy":"Enforce"}}'`;
+  const fix = waiting.length > 0 ? restart : drifted === undefined ? undefined : enforce;
+  return { summary: summaryOf(machine, undefined), chain, fix };
+}
+
+/** What somebody changed behind our back and was left so. */
+function driftLink({ status }: VirtualMachine): Link | undefined {
+  const drift = status?.drift ?? [];
+  if (drift.length === 0 || findCondition(status, 'Synchronized')?.reason !== 'Drifted') return undefined;
+  const fields = drift.map(({ path, from, to, message }) => {
+    const values =
+      from === undefined && to === undefined ? [] : [`is ${from ?? 'nothing'}, spec has ${to ?? 'nothing'}`];
+    const said = [...values, ...(message === undefined ? [] : [message])].join('; ');
+    return said === '' ? path : `${path} (${said})`;
+  });
+  return { about: 'drift', status: 'waiting', message: `changed behind our back, and left so: ${fields.join(', ')}` };
 }
 
 function stepsFor(machine: VirtualMachine): readonly Step[] {
