@@ -22,12 +22,14 @@ export function addKubeOptions(command: Command): void {
  * Runs `work` with a client of the API server that the flags and the environment name, and closes it after. The client
  * is loaded here, so that help and completion do not pay for it.
  *
+ * @param isExpected Which of the server's warnings are no news to the user.
  * @throws UsageError for what cannot be a namespace; as selectConnection, and whatever `work` throws.
  */
 export async function withKubeClient<T>(
   context: Context,
   flags: KubeFlags,
   work: (client: KubeClient) => Promise<T>,
+  isExpected: (warning: string) => boolean = () => false,
 ): Promise<T> {
   assertNamespaceName(flags.namespace);
   const [{ selectConnection }, { KubeClient }] = await Promise.all([
@@ -36,7 +38,7 @@ export async function withKubeClient<T>(
   ]);
   const { env, home, cwd } = context;
   const connection = await selectConnection({ ...flags, env, home, cwd });
-  const client = new KubeClient(connection, { onWarning: warner(context), useSocket: true });
+  const client = new KubeClient(connection, { onWarning: warner(context, isExpected), useSocket: true });
   try {
     return await work(client);
   } finally {
@@ -48,10 +50,10 @@ export async function withKubeClient<T>(
 const maxWarnings = 100;
 
 /** Shows each of the server's warnings once, as kubectl does. */
-function warner(context: Context): (text: string) => void {
+function warner(context: Context, isExpected: (warning: string) => boolean): (text: string) => void {
   const shown = new Set<string>();
   return (text) => {
-    if (shown.has(text) || shown.size >= maxWarnings) return;
+    if (shown.has(text) || shown.size >= maxWarnings || isExpected(text)) return;
     shown.add(text);
     // One line, and nothing that steers the terminal.
     // eslint-disable-next-line no-control-regex -- control characters are what is taken out

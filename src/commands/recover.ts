@@ -6,7 +6,9 @@ import type { Context } from '../cli/context.ts';
 import { addExamples } from '../cli/examples.ts';
 import { addKubeOptions, withKubeClient, type KubeFlags } from '../cli/kube-options.ts';
 import { localUri } from '../cli/local-domain.ts';
+import { assertObjectName } from '../cli/object-name.ts';
 import { addDryRunOption, type DryRun } from '../cli/resources/resource-options.ts';
+import type { KubeClient } from '../kube/kube-client.ts';
 
 interface RecoverFlags extends KubeFlags {
   readonly node?: string;
@@ -18,7 +20,7 @@ interface RecoverFlags extends KubeFlags {
 /** `virtctl recover`: makes the objects of a lost control plane again, from the marks in the domains of hosts. */
 export function configure(command: Command, context: Context): void {
   command
-    .option('--node <name>', "the node's name; that of its Hypervisor, else this host's, when left out")
+    .option('--node <name>', "the node's name; that of its Hypervisor when left out")
     .option('-c, --connect <uri...>', 'the libvirt of a node, or of several; else LIBVIRT_DEFAULT_URI, qemu:///system')
     .addOption(new Option('-o, --output <format>', 'how to print what is made').choices(['yaml', 'json', 'name']));
   addDryRunOption(command);
@@ -31,13 +33,16 @@ export function configure(command: Command, context: Context): void {
   command.action(async (flags: RecoverFlags) => {
     const uris = flags.connect ?? [localUri(context, {})];
     if (uris.length > 1 && flags.node !== undefined) throw new UsageError('give --node with one --connect only');
-    await withKubeClient(context, flags, async (client) => {
+    if (flags.node !== undefined) assertObjectName(flags.node);
+    const work = async (client: KubeClient): Promise<void> => {
       const opened = await openHosts(context, client, uris, flags.node);
       try {
         await recoverHosts(context, client, opened, flags);
       } finally {
         await Promise.all(opened.hosts.map(({ libvirt }) => libvirt.close()));
       }
-    });
+    };
+    // What an object names is made after it, or told of at the end.
+    await withKubeClient(context, flags, work, (warning) => /: there is no \w+ "[^"]*"( in \S+)? yet$/.test(warning));
   });
 }

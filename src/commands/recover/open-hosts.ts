@@ -1,4 +1,3 @@
-import { hostname } from 'node:os';
 import { assertSameHost, hostUuid, readNodes } from '../adopt/known-host.ts';
 import type { Hypervisor } from '../../api/hypervisor.ts';
 import { ConflictError, FailedError } from '../../base/errors.ts';
@@ -42,7 +41,7 @@ export async function openHosts(
     try {
       const libvirt = await openLibvirt(uri, { signal });
       try {
-        const node = nodeAt(nodes, await hostUuid(libvirt, signal), given, uri, uris.length > 1);
+        const node = nodeAt(nodes, await hostUuid(libvirt, signal), given, uri);
         const same = hosts.find((one) => one.node.name === node.name);
         if (same !== undefined) throw new ConflictError(`${uri} and ${same.uri} are both node ${node.name}`);
         hosts.push({ uri, libvirt, node, inventory: new HostInventory(libvirt, signal) });
@@ -60,24 +59,45 @@ export async function openHosts(
   return { hosts, failures };
 }
 
-/** The node whose libvirt was reached. Its Hypervisor may be lost, too: its executor makes it again. */
-function nodeAt(
+/**
+ * The node whose libvirt was reached: the one that is given, else the one whose Hypervisor says so. It is never guessed:
+ * machines that a node has which there is not are nobody's.
+ *
+ * @param uuid The host's; empty where its libvirt does not tell.
+ * @param given The node's name. Its Hypervisor may be lost, too: its executor makes it again.
+ * @throws ConflictError when it is another node's, or may be that of several; FailedError when nobody knows whose it is.
+ */
+export function nodeAt(
   nodes: readonly Hypervisor[],
   uuid: string,
   given: string | undefined,
   uri: string,
-  isOneOfSeveral: boolean,
 ): AdoptingNode {
-  const found =
-    given === undefined
-      ? nodes.find(({ status }) => status?.nodeInfo?.systemUUID?.toLowerCase() === uuid)
-      : nodes.find(({ metadata }) => metadata.name === given);
-  if (found !== undefined) assertSameHost(found, uuid, uri);
-  else if (isOneOfSeveral) {
+  const named = nodes.find(({ metadata }) => metadata.name === given);
+  if (named !== undefined) {
+    assertSameHost(named, uuid, uri);
+    return asNode(named);
+  }
+  const owners = nodes.filter(({ status }) => uuid !== '' && status?.nodeInfo?.systemUUID?.toLowerCase() === uuid);
+  const [own] = owners;
+  const names = owners.map(({ metadata }) => metadata.name ?? '').join(' and ');
+  if (given !== undefined) {
+    if (own === undefined) return { name: given, labels: { 'kubernetes.io/hostname': given } };
+    throw new ConflictError(`the libvirt at ${uri} is that of node ${names}, not of ${given}`);
+  }
+  if (own === undefined) {
     throw new FailedError(`no Hypervisor is that of ${uri}`, {
-      hint: 'start its executor first, or give it alone, with its --node',
+      hint: 'start its executor first, or give it alone, and say with --node which node it is',
     });
   }
-  const name = found?.metadata.name ?? given ?? hostname();
-  return { name, labels: found?.metadata.labels ?? { 'kubernetes.io/hostname': name } };
+  if (owners.length > 1) {
+    throw new ConflictError(`the nodes ${names} have the same host UUID: ${uri} may be each of them`, {
+      hint: 'give it alone, and say with --node which node it is',
+    });
+  }
+  return asNode(own);
+}
+
+function asNode({ metadata: { name = '', labels } }: Hypervisor): AdoptingNode {
+  return { name, labels: labels ?? { 'kubernetes.io/hostname': name } };
 }
