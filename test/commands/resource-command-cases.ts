@@ -249,7 +249,7 @@ export function resourceCommandCases(start: () => Promise<CaseServer>, hasRights
       const all = lines(await ok(['get', 'virtualmachines.virtctl.dev', '-A', '-l', 'app=a', '--no-headers']));
       expect(all.filter(([where]) => where === ns).map((cells) => cells[1])).toEqual(['a']);
       const wide = await ok(['get', 'vms', '-n', ns, '-o', 'wide', '--show-labels']);
-      expect(wide).toMatch(/STRATEGY\s+IP\s+RESTART\s+DOMAIN\s+LABELS\n.*Always\s+10\.0\.0\.1\s+app=a/);
+      expect(wide).toMatch(/STRATEGY\s+IP\s+RESTART\s+DRIFT\s+DOMAIN\s+LABELS\n.*Always\s+10\.0\.0\.1\s+app=a/);
     });
 
     it('names what is not there, ends with 3, and prints the rest', async () => {
