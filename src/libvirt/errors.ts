@@ -120,6 +120,9 @@ const has = (error: unknown, codes: readonly number[]): error is LibvirtError =>
 /** The domain, network, pool, volume, snapshot… does not exist. */
 export const isNotFound = (error: unknown): error is LibvirtError => has(error, notFoundCodes);
 
+/** The domain does not exist; it may have a moment ago. */
+export const isDomainMissing = (error: unknown): error is LibvirtError => has(error, [ErrorCode.NO_DOMAIN]);
+
 /** An object of that name or UUID exists already. */
 export const isAlreadyExists = (error: unknown): error is LibvirtError =>
   has(error, existsCodes) || (has(error, [ErrorCode.OPERATION_FAILED]) && saysExists.test(error.message));

@@ -5,7 +5,7 @@ import { messageOf, readMachineDomain, retryMs, tellEvent, type Round } from './
 import { tellDrift } from './tell-drift.ts';
 import { domainName, type FieldChange } from '../../api/virtual-machine.ts';
 import { InvalidInputError } from '../../base/errors.ts';
-import { isNotFound, LibvirtError } from '../../libvirt/errors.ts';
+import { isDomainMissing, isNotFound, LibvirtError } from '../../libvirt/errors.ts';
 
 /** libvirt has a running domain without a definition, a transient one; a define makes it persistent and leaves the guest alone. */
 const undefinedBehindOurBack: FieldChange = {
@@ -48,7 +48,8 @@ export async function defineMachine(round: Round): Promise<void> {
         tellEvent(round, 'Normal', 'Defined', 'Define', `defined the domain ${domainName(machine)}`);
     } else if (drift?.needed === 'mark') round.view = await refreshMark(machine, wanted, view, options);
   } catch (error) {
-    if (!(error instanceof LibvirtError) && !(error instanceof InvalidInputError)) throw error;
+    const isRefused = error instanceof LibvirtError || error instanceof InvalidInputError;
+    if (!isRefused || isDomainMissing(error)) throw error;
     round.trouble = error;
     round.wanted = undefined;
     round.requeueAfterMs = retryMs;

@@ -5,13 +5,14 @@ import { countFailure } from './crash-backoff.ts';
 import { readDomain } from './domain-view.ts';
 import { failureNotes, failuresOf, lastEnd } from './failure-notes.ts';
 import { holdFiles } from './hold-files.ts';
+import { explainMissingFile } from './missing-file.ts';
 import { NotReadyError } from './not-ready-error.ts';
 import { noticeEnd } from './notice-end.ts';
 import { powerAction } from './power-policy.ts';
 import { beginStart, beginStop, continueStart, continueStop, destroy } from './power.ts';
 import { renewVolumes } from './renew-volumes.ts';
 import { lookAgain, messageOf, tellEvent, type Round } from './round.ts';
-import { LibvirtError } from '../../libvirt/errors.ts';
+import { isDomainMissing, LibvirtError } from '../../libvirt/errors.ts';
 
 /** How soon files that somebody works on are looked at again, in milliseconds. */
 const busyMs = 500;
@@ -111,8 +112,9 @@ async function startMachine(round: Round, isNew: boolean): Promise<void> {
     tellEvent(round, 'Normal', 'Started', 'Start', 'the machine was started');
     noticeEnd(round);
   } catch (error) {
-    if (!(error instanceof LibvirtError)) throw error;
-    const message = messageOf(error);
+    // One that was undefined meanwhile is no start that failed: it is defined anew, and the start goes on.
+    if (!(error instanceof LibvirtError) || isDomainMissing(error)) throw error;
+    const message = explainMissingFile(messageOf(error), machine, round.parts.nodeName) ?? messageOf(error);
     const now = clock.now();
     const failures = failureNotes(countFailure(failuresOf(status), 0, now, message));
     await status.note({ power: { bootStep: null }, failures });

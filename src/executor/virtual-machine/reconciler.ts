@@ -24,6 +24,7 @@ import { adoptBoot, changeLive } from './change-live.ts';
 import { defineMachine } from './define-machine.ts';
 import { deleteMachine, machineFinalizer } from './delete-machine.ts';
 import { isForeign, tellForeign } from './foreign-domain.ts';
+import { readDomain } from './domain-view.ts';
 import { isHeldByStart, tellEndlessStart } from './endless-start.ts';
 import { GuestRequests } from './guest-requests.ts';
 import { keepPower } from './keep-power.ts';
@@ -43,6 +44,7 @@ import type { VirtualMachine } from '../../api/virtual-machine.ts';
 import { toError, UnreachableError } from '../../base/errors.ts';
 import { parseObjectKey } from '../../kube/object.ts';
 import { isConflict } from '../../kube/status-error.ts';
+import { isDomainMissing } from '../../libvirt/errors.ts';
 import type { ReconcileContext, ReconcileResult } from '../../reconcile/controller.ts';
 import { addFinalizer, hasFinalizer, isBeingDeleted } from '../../reconcile/finalizers.ts';
 
@@ -107,7 +109,7 @@ export class MachineReconciler {
         await tellEndlessStart(round);
         return { requeueAfterMs: round.requeueAfterMs };
       }
-      if (!isConflict(error)) {
+      if (!isConflict(error) && !(await isGoneMeanwhile(round, error))) {
         this.#tellFailure(found, error, signal);
         throw error;
       }
@@ -121,6 +123,17 @@ export class MachineReconciler {
     if (signal.aborted || error instanceof UnreachableError) return;
     const note = `failed, and is tried again: ${toError(error).message}`;
     this.#options.record({ regarding: machine, type: 'Warning', reason: 'ReconcileFailed', action: 'Reconcile', note });
+  }
+}
+
+/** Whether the domain that was read at the beginning was undefined since: the next reconcile sees none, and goes on from there. */
+async function isGoneMeanwhile(round: Round | undefined, error: unknown): Promise<boolean> {
+  if (round?.view === undefined || !isDomainMissing(error)) return false;
+  try {
+    return (await readDomain(round.view.domain, round.options)) === undefined;
+  } catch {
+    // What went wrong first is told.
+    return false;
   }
 }
 
