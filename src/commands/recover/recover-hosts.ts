@@ -137,7 +137,8 @@ async function recoverOne(recovery: Recovery, domains: readonly MarkedDomain[]):
   if (adoption === undefined) return false;
   const { machine, settled, notes, missing, volumes } = await recoverMachine(adoption, view, mark);
   const call = { signal, timeoutMs: 30_000 };
-  const kept = await recoverSnapshots(known, mark, volumes, host.node.name, view, call);
+  const home = { machine: mark, volumes, nodeName: host.node.name, inventory: host.inventory };
+  const kept = await recoverSnapshots(known, home, view, call);
   await namespaces.ensure(mark.namespace);
   const snapshots = await makeSnapshots(client, maker, kept.snapshots, options.dryRun, signal);
   const stored = await makeAll();

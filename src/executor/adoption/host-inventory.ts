@@ -2,7 +2,7 @@
 import type { LibvirtCallOptions } from '../virtual-machine/domain-view.ts';
 import { memberAt, textOf, type DataObject } from '../virtual-machine/same-value.ts';
 import { analyse, type OverlayEntry } from '../../analyser/analyse.ts';
-import { isNotFound } from '../../libvirt/errors.ts';
+import { isInvalidState, isNotFound, LibvirtError } from '../../libvirt/errors.ts';
 import type { Libvirt } from '../../libvirt/libvirt.ts';
 import type { Volume } from '../../libvirt/objects/volume.ts';
 import { maxReportedBytes } from '../../xml/reader.ts';
@@ -23,6 +23,8 @@ export interface HostVolume {
   readonly name: string;
   readonly path: string;
   readonly format: string;
+  /** The file that it lies over, if any. */
+  readonly backing?: { readonly path: string; readonly format: string } | undefined;
 }
 
 /** See the head of this file. */
@@ -32,6 +34,7 @@ export class HostInventory {
   readonly #pools = new Map<string, Promise<HostDocument>>();
   readonly #networks = new Map<string, Promise<HostDocument | undefined>>();
   readonly #volumes = new Map<string, Promise<HostVolume | undefined>>();
+  readonly #refreshed = new Map<string, Promise<void>>();
 
   constructor(libvirt: Libvirt, signal: AbortSignal) {
     this.#libvirt = libvirt;
@@ -57,9 +60,42 @@ export class HostInventory {
       const { value } = read(await volume.xml(this.#options));
       const format = textOf(memberAt(value, 'target', 'format', 'type'));
       const path = await volume.path(this.#options);
-      return { pool: volume.pool, name: volume.name, path, format: format === '' ? 'raw' : format };
+      const below = textOf(memberAt(value, 'backingStore', 'path'));
+      const backing = { path: below, format: textOf(memberAt(value, 'backingStore', 'format', 'type')) || 'raw' };
+      return {
+        ...{ pool: volume.pool, name: volume.name, path, format: format === '' ? 'raw' : format },
+        ...(below === '' ? {} : { backing }),
+      };
     } catch (error) {
       if (isNotFound(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Has libvirt look once what is in a pool: files come and go without it, by snapshots and merges. */
+  refresh(pool: string): Promise<void> {
+    return remember(this.#refreshed, pool, async () => {
+      try {
+        await (await this.#libvirt.pools.byName(pool, this.#options)).refresh(this.#options);
+      } catch (error) {
+        // A volume is being made or filled there: what libvirt knows already has to do.
+        if (!isInvalidState(error) && !/asynchronous jobs/.test(String(error))) throw error;
+      }
+      this.#volumes.clear();
+    });
+  }
+
+  /**
+   * Why the memory of a guest cannot be read from a file.
+   *
+   * @returns libvirt's words; undefined where it can.
+   */
+  async memoryProblem(path: string): Promise<string | undefined> {
+    try {
+      await this.#libvirt.domains.savedXml(path, this.#options);
+      return undefined;
+    } catch (error) {
+      if (error instanceof LibvirtError) return error.message;
       throw error;
     }
   }

@@ -3,7 +3,8 @@
  * (passwords), or from the host (the volumes and networks that it names).
  */
 import { diskObject, networkObject, type AdoptionContext } from './host-objects.ts';
-import type { RecoveredVolume } from './recover-snapshots.ts';
+import { machineVolumes, type MachineVolume } from './machine-volumes.ts';
+import type { RecoveredVolume } from './kept-snapshot.ts';
 import type { MachineMark } from '../virtual-machine/domain-metadata.ts';
 import { devicesOf, type DomainView } from '../virtual-machine/domain-view.ts';
 import { matchEntries } from '../virtual-machine/list-identity.ts';
@@ -84,39 +85,19 @@ function settledOf(runStrategy: RunStrategy, view: DomainView): RecoveredMachine
   return { status: { power, lastStop: { reason: word } }, runStrategy };
 }
 
-interface KnownVolume {
-  readonly entry: Volume;
-  /** Where it is, as the definition says; undefined where that has no such disk. */
-  readonly path: string | undefined;
-  /** Its device in the guest, as `vda`; empty where it is not known. */
-  readonly target: string;
-}
-
-/** Each volume with the disk that it became. */
-function volumesOf(volumes: readonly Volume[], mark: MachineMark, view: DomainView, notes: string[]): KnownVolume[] {
-  const applied = devicesOf(mark.applied, 'disk');
-  const inSpec = memberAt(mark.spec, 'domain', 'devices', 'disk');
-  const before = isList(inSpec) ? inSpec.length : 0;
-  const isComplete = applied.length === before + volumes.length;
-  return volumes.map((volume, index): KnownVolume => {
-    const target = volume.target?.dev;
-    const disk = isComplete
-      ? applied[before + index]
-      : applied.find((one) => target !== undefined && memberAt(one, 'target', 'dev') === target);
-    const now = devicesOf(view.inactive, 'disk').find(
-      (one) => textOf(memberAt(one, 'target', 'dev')) === textOf(memberAt(disk, 'target', 'dev')),
-    );
-    const path = pathOf(now ?? disk);
-    const device = textOf(memberAt(now ?? disk, 'target', 'dev'));
-    if (!isLost(volume)) return { entry: volume, path, target: device };
+/** Each volume with the disk that it became; what is lost as the file that it is. */
+function volumesOf(volumes: readonly Volume[], mark: MachineMark, view: DomainView, notes: string[]): MachineVolume[] {
+  return machineVolumes(volumes, mark, view.inactive).map((volume): MachineVolume => {
+    const { entry, disk, path } = volume;
+    if (!isLost(entry)) return volume;
     if (path === undefined || disk === undefined) {
-      notes.push(`volume ${volume.name}: what cloud-init was given is lost`);
-      return { entry: volume, path, target: device };
+      notes.push(`volume ${entry.name}: what cloud-init was given is lost`);
+      return volume;
     }
     notes.push(
-      `volume ${volume.name}: what cloud-init was given is only in ${path} on the node, which it is from now on`,
+      `volume ${entry.name}: what cloud-init was given is only in ${path} on the node, which it is from now on`,
     );
-    return { entry: asFile(volume, disk, path), path, target: device };
+    return { ...volume, entry: asFile(entry, disk, path) };
   });
 }
 
@@ -148,15 +129,10 @@ function isLost({ cloudInit }: Volume): boolean {
   return [userData, networkData, metaData].includes(lost);
 }
 
-function pathOf(disk: DataObject | undefined): string | undefined {
-  const text = textOf(memberAt(disk, 'source', 'file') ?? memberAt(disk, 'source', 'dev'));
-  return text === '' ? undefined : text;
-}
-
 /** The disks and networks that a machine names and nobody has any more, from what its domain has. */
 async function findObjects(
   context: AdoptionContext,
-  spec: Omit<VirtualMachine['spec'], 'volumes'> & { readonly volumes: readonly KnownVolume[] },
+  spec: Omit<VirtualMachine['spec'], 'volumes'> & { readonly volumes: readonly MachineVolume[] },
   { namespace, applied }: MachineMark,
   view: DomainView,
   notes: string[],

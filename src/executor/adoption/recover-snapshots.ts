@@ -1,25 +1,24 @@
 /**
- * The VirtualMachineSnapshots of a machine whose objects are lost, from what libvirt keeps of them. Those inside of the
- * disks come back whole. An external one is told of only: which VirtualDisks are to follow when its files are merged is not
- * known any more. So is one that virsh took, which is known by having no description; with one it is not told from ours.
+ * The VirtualMachineSnapshots of a machine whose objects are lost, from what libvirt keeps of them. One whose files are gone
+ * is told of only. So is one that virsh took, which is known by having no description; with one it is not told from ours.
  */
-import { devicesOf, type DomainView, type LibvirtCallOptions } from '../virtual-machine/domain-view.ts';
-import { isList, memberAt, textOf, type Data, type DataObject } from '../virtual-machine/same-value.ts';
-import { snapshotFinalizer } from '../virtual-machine-snapshot/drop-snapshot.ts';
+import type { HostInventory } from './host-inventory.ts';
+import { keptDisks, snapshotObject, type KeptSnapshot, type RecoveredVolume } from './kept-snapshot.ts';
 import type { KnownObjects } from './known-objects.ts';
-import type { SnapshotDiskStatus } from '../virtual-machine-snapshot/snapshot-context.ts';
+import { devicesOf, type DomainView, type LibvirtCallOptions } from '../virtual-machine/domain-view.ts';
+import { memberAt, textOf, type DataObject } from '../virtual-machine/same-value.ts';
+import { sourcePath } from '../virtual-machine-snapshot/machine-disks.ts';
 import { analyse } from '../../analyser/analyse.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
-import { toKubernetesTime } from '../../base/clock.ts';
 import type { Snapshot } from '../../libvirt/objects/domain-snapshots.ts';
 import { maxReportedBytes } from '../../xml/reader.ts';
 
-/** A disk of the machine by its device in the guest. */
-export interface RecoveredVolume {
-  /** The name in spec.volumes. */
-  readonly name: string;
-  readonly target: string;
-  readonly virtualDisk: string | undefined;
+/** Whose snapshots are recovered, and where. */
+export interface SnapshotsHome {
+  readonly machine: { readonly namespace: string; readonly name: string };
+  readonly volumes: readonly RecoveredVolume[];
+  readonly nodeName: string;
+  readonly inventory: HostInventory;
 }
 
 /** The snapshots of one machine. */
@@ -30,14 +29,6 @@ export interface RecoveredSnapshots {
   readonly notes: readonly string[];
 }
 
-/** What libvirt has of a snapshot. */
-export interface KeptSnapshot {
-  readonly name: string;
-  /** Its description, parsed. */
-  readonly value: DataObject;
-  readonly isCurrent: boolean;
-}
-
 /**
  * Reads the snapshots of a machine's domain.
  *
@@ -45,12 +36,12 @@ export interface KeptSnapshot {
  */
 export async function recoverSnapshots(
   known: KnownObjects,
-  machine: { readonly namespace: string; readonly name: string },
-  volumes: readonly RecoveredVolume[],
-  nodeName: string,
-  { domain }: DomainView,
+  home: SnapshotsHome,
+  view: DomainView,
   options: LibvirtCallOptions & { readonly signal: AbortSignal },
 ): Promise<RecoveredSnapshots> {
+  const { machine, volumes, nodeName } = home;
+  const { domain } = view;
   const snapshots: VirtualMachineSnapshot[] = [];
   const notes: string[] = [];
   const virshs: string[] = [];
@@ -64,19 +55,65 @@ export async function recoverSnapshots(
       virshs.push(one.name);
       continue;
     }
-    const isCurrent = await one.isCurrent(options);
+    const kept = { name: one.name, value, isCurrent: await one.isCurrent(options) };
+    const found = await findFiles(home, view, kept);
+    if (found.problem !== undefined) notes.push(`snapshot "${one.name}" ${found.problem}`);
+    if (found.kept === undefined) continue;
     const objectName = known.snapshotName(machine, domain.uuid, one.name);
-    const made = snapshotObject(machine, volumes, nodeName, { name: one.name, value, isCurrent }, objectName);
-    if (made === undefined) {
-      notes.push(`snapshot "${one.name}" is in files of its own: libvirt has it, no object will`);
-      continue;
-    }
+    const made = snapshotObject(machine, volumes, nodeName, found.kept, objectName);
     known.add(made);
     objectNames.set(one.name, objectName);
     snapshots.push(made);
   }
   if (virshs.length > 0) notes.push(`its snapshots stay virsh's alone: ${virshs.join(', ')}`);
   return { snapshots: snapshots.map((one) => withParent(one, objectNames)), notes };
+}
+
+/** Looks where the files of an external snapshot are; `kept` is left out where its disks are gone. */
+async function findFiles(
+  { machine, volumes, inventory }: SnapshotsHome,
+  view: DomainView,
+  kept: KeptSnapshot,
+): Promise<{ readonly kept?: KeptSnapshot; readonly problem?: string }> {
+  const external = keptDisks(machine, volumes, kept.value).filter(({ mode }) => mode === 'External');
+  const active = new Set(
+    [view.inactive, view.live].flatMap((domain) => devicesOf(domain, 'disk').map((disk) => sourcePath(disk))),
+  );
+  if (external.length > 0) {
+    for (const path of [...active, ...external.map((disk) => disk.path ?? '')]) {
+      const volume = path === '' ? undefined : await inventory.volumeAt(path);
+      if (volume !== undefined) await inventory.refresh(volume.pool);
+    }
+  }
+  const frozen = new Map<string, { readonly path: string; readonly format: string }>();
+  for (const { target, path = '', format = 'raw', overlay = '' } of external) {
+    const file = await frozenFile(inventory, { path, format }, overlay);
+    const where = `disk ${target}, ${path === '' ? 'of no file' : path}`;
+    if (file === undefined)
+      return { problem: `is not brought back: its ${where}, is in no pool of this host that runs` };
+    if (active.has(file.path)) return { problem: `is not brought back: its ${where}, is written to again` };
+    frozen.set(target, file);
+  }
+  const memory = kept.value['memory'];
+  if (textOf(memberAt(memory, 'snapshot')) !== 'external') return { kept: { ...kept, frozen } };
+  const lost = await inventory.memoryProblem(textOf(memberAt(memory, 'file')));
+  if (lost === undefined) return { kept: { ...kept, frozen } };
+  if (external.length === 0) return { problem: `is not brought back: ${lost}` };
+  return { kept: { ...kept, frozen, isMemoryLost: true }, problem: `is brought back without its memory: ${lost}` };
+}
+
+/**
+ * The file with the old state of a disk. Where an older snapshot was merged it has another name than libvirt noted: it is
+ * what the file lies over that was made when the snapshot was taken.
+ */
+async function frozenFile(
+  inventory: HostInventory,
+  noted: { readonly path: string; readonly format: string },
+  overlay: string,
+): Promise<{ readonly path: string; readonly format: string } | undefined> {
+  if (noted.path !== '' && (await inventory.volumeAt(noted.path)) !== undefined) return noted;
+  const below = overlay === '' ? undefined : (await inventory.volumeAt(overlay))?.backing;
+  return below === undefined || (await inventory.volumeAt(below.path)) === undefined ? undefined : below;
 }
 
 async function read(snapshot: Snapshot, signal: AbortSignal): Promise<DataObject> {
@@ -91,67 +128,4 @@ function withParent(
   const parent = snapshot.status?.parent;
   if (parent === undefined) return snapshot;
   return { ...snapshot, status: { ...snapshot.status, parent: objectNames.get(parent) ?? parent } };
-}
-
-/** The object of a snapshot that is kept inside of the disks; undefined for any other. Its parent is by its name at libvirt. Pure. */
-export function snapshotObject(
-  { namespace, name }: { readonly namespace: string; readonly name: string },
-  volumes: readonly RecoveredVolume[],
-  nodeName: string,
-  { name: snapshotName, value, isCurrent }: KeptSnapshot,
-  objectName: string,
-): VirtualMachineSnapshot | undefined {
-  const domainDisks = devicesOf(asObject(value['domain']), 'disk');
-  const listed = memberAt(value, 'disks', 'disk');
-  const disks = (isList(listed) ? listed : []).map((disk): SnapshotDiskStatus => {
-    const target = textOf(memberAt(disk, 'name'));
-    const before = domainDisks.find((one) => textOf(memberAt(one, 'target', 'dev')) === target);
-    const volume = volumes.find((one) => one.target === target);
-    return {
-      target,
-      mode: modes[textOf(memberAt(disk, 'snapshot'))] ?? 'External',
-      path: textOf(memberAt(before, 'source', 'file')),
-      format: textOf(memberAt(before, 'driver', 'type')) || 'raw',
-      ...(volume === undefined ? {} : { name: volume.name }),
-      ...(volume?.virtualDisk === undefined ? {} : { virtualDisk: volume.virtualDisk }),
-    };
-  });
-  const inMemory = textOf(memberAt(value, 'memory', 'snapshot'));
-  if (inMemory === 'external' || disks.some(({ mode }) => mode === 'External')) return undefined;
-  const takenMs = Number(textOf(value['creationTime'])) * 1000;
-  const creationTime = toKubernetesTime(takenMs);
-  const parent = textOf(memberAt(value, 'parent', 'name'));
-  const description = textOf(value['description']);
-  const memory = inMemory === 'internal';
-  return {
-    apiVersion: 'virtctl.dev/v1alpha1',
-    kind: 'VirtualMachineSnapshot',
-    metadata: { namespace, name: objectName, finalizers: [snapshotFinalizer] },
-    spec: {
-      virtualMachine: name,
-      mode: 'Internal',
-      ...(memory ? { memory } : {}),
-      // The one that it is given without a description of its own.
-      ...(description === '' || description.startsWith('VirtualMachineSnapshot ') ? {} : { description }),
-    },
-    status: {
-      phase: 'Ready',
-      nodeName,
-      name: snapshotName,
-      mode: 'Internal',
-      memory,
-      domainState: textOf(value['state']),
-      creationTime,
-      ...(parent === '' ? {} : { parent }),
-      current: isCurrent,
-      disks,
-      conditions: [{ type: 'Ready', status: 'True', reason: 'Taken', lastTransitionTime: creationTime }],
-    },
-  };
-}
-
-const modes: Readonly<Record<string, 'None' | 'Internal'>> = { no: 'None', internal: 'Internal' };
-
-function asObject(value: Data | undefined): DataObject | undefined {
-  return typeof value === 'object' && value !== null && !isList(value) ? value : undefined;
 }

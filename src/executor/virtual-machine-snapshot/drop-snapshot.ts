@@ -3,11 +3,12 @@ import { removeFile } from './image-files.ts';
 import { mergeDisk, mergeRetryMs } from './merge-layers.ts';
 import { isMade, reportSnapshot, type SnapshotContext } from './snapshot-context.ts';
 import { hasJob } from './domain-job.ts';
+import { forgetAtLibvirt } from './snapshot-at-libvirt.ts';
 import type { StepResult } from './take-snapshot.ts';
 import type { DomainView } from '../virtual-machine/domain-view.ts';
 import { isOutOfSpace, StorageProblem } from '../virtual-pool/storage-context.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
-import { isNotFound, LibvirtError } from '../../libvirt/errors.ts';
+import { LibvirtError } from '../../libvirt/errors.ts';
 import type { Libvirt } from '../../libvirt/libvirt.ts';
 import { hasFinalizer, removeFinalizer } from '../../reconcile/finalizers.ts';
 
@@ -21,9 +22,6 @@ export interface DropInput {
   readonly view: DomainView | undefined;
   readonly signal: AbortSignal;
 }
-
-/** An internal snapshot's clusters are freed one by one, in milliseconds. */
-const deleteMs = 110_000;
 
 /** Does the next steps of a deletion. */
 export async function dropSnapshot(
@@ -87,21 +85,6 @@ export async function dropSnapshot(
       context.record({ regarding: snapshot, type: 'Warning', reason, action: 'DeleteSnapshot', note });
     }
     return { hold: false, requeueAfterMs: problem.reason === 'InUse' ? 5_000 : mergeRetryMs };
-  }
-}
-
-/** Internal: with its data. External: its data is merged already, and libvirt only has to forget it. */
-async function forgetAtLibvirt(
-  { status }: VirtualMachineSnapshot,
-  { domain }: DomainView,
-  signal: AbortSignal,
-): Promise<void> {
-  try {
-    const there = await domain.snapshots.byName(status?.name ?? '', { signal });
-    if (status?.mode === 'Internal') await there.delete({ signal, timeoutMs: deleteMs });
-    else await there.delete({ metadataOnly: true, signal });
-  } catch (error) {
-    if (!isNotFound(error)) throw error;
   }
 }
 

@@ -3,7 +3,7 @@
  *
  *   VirtualMachineSnapshot ─▶ the machine's key ─▶ its reconcile ─▶ keep ─┬▶ take-snapshot
  *                                                                       │   └▶ find-made, finish-snapshot
- *                                                                       ├▶ drop-snapshot ─▶ merge-layers
+ *                                                                       ├▶ drop-snapshot ─▶ merge-layers, snapshot-at-libvirt
  *                                                                       └▶ snapshot-tree (parent, current)
  *   VirtualMachineOperation Revert ─▶ operate ─▶ virtual-machine-operation/verbs/revert ─▶ revert-snapshot
  *                                     └▶ prepare-revert, revert-files, revert-start

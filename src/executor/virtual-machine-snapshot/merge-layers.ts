@@ -27,6 +27,7 @@ import {
 } from './image-files.ts';
 import { definedPath, liveChain, setActiveFile } from './machine-disks.ts';
 import { machineKeyOf, reportSnapshot, type SnapshotContext, type SnapshotDiskStatus } from './snapshot-context.ts';
+import { forgetAtLibvirt, tellFilesToLibvirt } from './snapshot-at-libvirt.ts';
 import { sizesOf } from './snapshot-size.ts';
 import type { StepResult } from './take-snapshot.ts';
 import { devicesOf, type DomainView } from '../virtual-machine/domain-view.ts';
@@ -137,6 +138,8 @@ async function plan(
     over.find(({ path }) => live.includes(path)) ?? over.find(({ path }) => active.includes(path)) ?? over[0];
   const pulled = over.find((file) => file !== kept);
   if (pulled !== undefined) return pull(context, snapshot, pulled, frozen, signal);
+  // From here on it is no point in time any more: nobody shall find it at libvirt when objects are lost.
+  if (view !== undefined) await forgetAtLibvirt(snapshot, view, signal);
   const merge = { target: disk.target, from: kept?.path ?? '', into: frozen.path, stage: 'Committing' as const };
   await noteMerge(context, snapshot, merge, signal);
   return { isDone: false, hold: false, requeueAfterMs: 0 };
@@ -332,7 +335,7 @@ async function settle(
   frozen: File,
   members: readonly File[],
   own: VirtualDisk,
-  { libvirt, others, signal }: MergeInput,
+  { libvirt, view, others, signal }: MergeInput,
 ): Promise<MergeProgress> {
   if (await fileExists(from)) {
     for (const file of await filesOver(from, members, signal)) await repointImage(file.path, frozen, signal);
@@ -341,6 +344,10 @@ async function settle(
     const disks = other.status?.disks ?? [];
     if (!disks.some(({ path }) => path === from)) continue;
     const moved = disks.map((one) => (one.path === from ? { ...one, path: into, format: frozen.format } : one));
+    if (view !== undefined && other.spec.virtualMachine === snapshot.spec.virtualMachine) {
+      const files = moved.filter(({ path }) => path === into);
+      await tellFilesToLibvirt(view, other.status?.name ?? '', files, signal);
+    }
     const sizes = await sizesOf({ ...other.status, disks: moved }, signal);
     await reportSnapshot(context, other, { status: { size: undefined, ...sizes } }, signal);
   }
