@@ -181,6 +181,22 @@ describe('why a machine does not run', () => {
       'virtctl logs web',
     ],
     [
+      'a file of the host that is not there',
+      facts({
+        status: {
+          printableStatus: 'CrashLoopBackOff',
+          domain: { state: 'shutoff' },
+          failures: {
+            count: 1,
+            message: 'volume data: there is no file /srv/a.raw on node a; a hostPath has to be there (Cannot access …)',
+          },
+        },
+      }),
+      'guest',
+      'volume data: there is no file /srv/a.raw on node a;',
+      'ls -l /srv/a.raw, on a; then virtctl start web',
+    ],
+    [
       'paused',
       facts({ status: { printableStatus: 'Paused', domain: { state: 'paused', reason: 'user' } } }),
       'guest',

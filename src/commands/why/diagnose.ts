@@ -303,7 +303,9 @@ const power: Step = ({ machine, now }) => {
     const wait = Math.max(0, Math.round((Date.parse(failures.nextAttemptAt ?? '') - now) / 1000));
     const next = Number.isNaN(wait) ? '' : `; next attempt in ${wait} s`;
     const message = `it failed ${failures.count} times: ${failures.message ?? 'no reason given'}${next}`;
-    return { about, status: 'broken', message, fix: `${logs}; then ${restart} to try at once` };
+    const missing = /there is no file (\/\S*) on node (\S+?)(?:;| any more)/.exec(failures.message ?? '');
+    const first = missing === null ? logs : `ls -l ${missing[1] ?? ''}, on ${missing[2] ?? ''}`;
+    return { about, status: 'broken', message, fix: `${first}; then ${restart} to try at once` };
   }
   const ready = findCondition(status, 'Ready');
   if (ready?.reason === 'StartNotEnding') {

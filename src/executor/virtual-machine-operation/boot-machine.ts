@@ -1,5 +1,6 @@
-import type { OperationRun } from './operation-run.ts';
+import { OperationFailedError, type OperationRun } from './operation-run.ts';
 import { beginStart, continueStart, type StartContext, type StartOptions } from '../virtual-machine/power.ts';
+import { explainMissingFile } from '../virtual-machine/missing-file.ts';
 import type { DomainView } from '../virtual-machine/domain-view.ts';
 import { LibvirtError } from '../../libvirt/errors.ts';
 
@@ -21,10 +22,10 @@ export interface Boot extends Pick<StartContext, 'wanted' | 'startedFor'> {
  *
  * @returns undefined when it was started; otherwise after how many milliseconds to look again, since something else is
  * being done with one of its disks, which status then says.
- * @throws LibvirtError when libvirt refuses to start it.
+ * @throws LibvirtError when libvirt refuses to start it; OperationFailedError when a file of a volume is not there.
  */
 export async function bootMachine(run: OperationRun, boot: Boot): Promise<number | undefined> {
-  const { status, now, options, holdFiles } = run.context;
+  const { status, now, options, holdFiles, nodeName } = run.context;
   const hold = holdFiles();
   if (hold.busy !== undefined) {
     const message = `waits: ${hold.busy}`;
@@ -48,7 +49,9 @@ export async function bootMachine(run: OperationRun, boot: Boot): Promise<number
     return undefined;
   } catch (error) {
     if (error instanceof LibvirtError && status.power.boot === id) await status.note({ power: { bootStep: null } });
-    throw error;
+    const missing =
+      error instanceof LibvirtError ? explainMissingFile(error.message, status.machine, nodeName) : undefined;
+    throw missing === undefined ? error : new OperationFailedError('LibvirtError', missing);
   } finally {
     hold.release();
   }

@@ -12,6 +12,7 @@ import { powerAction } from './power-policy.ts';
 import { beginStart, beginStop, continueStart, continueStop, destroy } from './power.ts';
 import { renewVolumes } from './renew-volumes.ts';
 import { lookAgain, messageOf, tellEvent, type Round } from './round.ts';
+import { FailedError } from '../../base/errors.ts';
 import { isDomainMissing, LibvirtError } from '../../libvirt/errors.ts';
 
 /** How soon files that somebody works on are looked at again, in milliseconds. */
@@ -109,16 +110,17 @@ async function startMachine(round: Round, isNew: boolean): Promise<void> {
           options,
         },
       )) ?? (await readDomain(view.domain, options));
+    // One that has ended already is noticed by the report.
     tellEvent(round, 'Normal', 'Started', 'Start', 'the machine was started');
-    noticeEnd(round);
   } catch (error) {
     // One that was undefined meanwhile is no start that failed: it is defined anew, and the start goes on.
     if (!(error instanceof LibvirtError) || isDomainMissing(error)) throw error;
-    const message = explainMissingFile(messageOf(error), machine, round.parts.nodeName) ?? messageOf(error);
+    const missing = explainMissingFile(messageOf(error), machine, round.parts.nodeName);
+    const message = missing ?? messageOf(error);
     const now = clock.now();
     const failures = failureNotes(countFailure(failuresOf(status), 0, now, message));
     await status.note({ power: { bootStep: null }, failures });
-    round.trouble = error;
+    round.trouble = missing === undefined ? error : new FailedError(missing, { cause: error });
     round.requeueAfterMs = Math.max(1_000, (Date.parse(failures.nextAttemptAt ?? '') || now) - now + 10);
     tellEvent(round, 'Warning', 'StartFailed', 'Start', message);
   } finally {
