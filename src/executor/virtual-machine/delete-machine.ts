@@ -7,16 +7,21 @@
  * Each clean-up may be done again: the executor may be killed after any of them.
  */
 import { deleteDomain } from './delete-domain.ts';
+import type { LibvirtCallOptions } from './domain-view.ts';
 import { stopMachine } from './keep-power.ts';
 import { isForeign } from './foreign-domain.ts';
 import { lookAgain, messageOf, retryMs, tellEvent, type Round } from './round.ts';
 import { machineUuid } from '../../api/machine-uuid.ts';
 import { domainName } from '../../api/virtual-machine.ts';
-import { LibvirtError } from '../../libvirt/errors.ts';
+import { isNotFound, LibvirtError } from '../../libvirt/errors.ts';
+import type { Domain } from '../../libvirt/objects/domain.ts';
 import { removeFinalizer } from '../../reconcile/finalizers.ts';
 
 /** What keeps a machine's object until its domain is gone. */
 export const machineFinalizer = 'virtctl.dev/domain';
+
+/** A guest that somebody started while it was being deleted is looked at this soon, in milliseconds. */
+const startedMs = 20;
 
 /** One thing that goes with a machine; may be done again. A LibvirtError that it throws is told, and it is tried again. */
 export type CleanUp = (round: Round) => Promise<void>;
@@ -63,6 +68,11 @@ export async function deleteMachine(round: Round): Promise<void> {
     if (view !== undefined) {
       for (const cleanUp of beforeUndefine) await cleanUp(round);
       await deleteDomain(view.domain, round.options);
+      if (await isActive(view.domain, round.options)) {
+        await tellTerminating(round, 'the guest was started meanwhile, and is shut down first');
+        lookAgain(round, startedMs);
+        return;
+      }
     }
     if (hasFiles) for (const cleanUp of afterUndefine) await cleanUp(round);
   } catch (error) {
@@ -76,6 +86,16 @@ export async function deleteMachine(round: Round): Promise<void> {
   const note = isOthers ? `the domain ${name} is not the machine's, and stays` : `the domain ${name} is gone`;
   tellEvent(round, 'Normal', 'Deleted', 'Delete', note);
   await removeFinalizer(round.parts.machines, status.machine, machineFinalizer, signal);
+}
+
+/** Whether it runs without a definition now: it was off when it was looked at, and was started before it was undefined. */
+async function isActive(domain: Domain, options: LibvirtCallOptions): Promise<boolean> {
+  try {
+    return await domain.isActive(options);
+  } catch (error) {
+    if (isNotFound(error)) return false;
+    throw error;
+  }
 }
 
 /** A function, because the compiler does not know that a stop reads the domain again. */
