@@ -235,6 +235,21 @@ describe('volumes of machines on real libvirt', () => {
     await node.delete('reader');
   });
 
+  it('says which file of the host is missing, and starts once it is there', async () => {
+    const path = join(node.libvirtd.dir, 'absent.raw');
+    await machine('bereft', [{ name: 'data', hostPath: { path } }]);
+    const words = `volume data: there is no file ${path} on node node-1; a hostPath has to be there before the start`;
+    const told = await node.until('bereft', (vm) => (node.condition(vm, 'Ready').message ?? '').includes(words));
+    expect(told.status?.failures?.message).toContain(words);
+    expect((await node.operate('bereft', 'Start')).status).toMatchObject({
+      phase: 'Failed',
+      message: expect.stringContaining(words) as string,
+    });
+    await writeFile(path, Buffer.alloc(MiB));
+    expect((await node.operate('bereft', 'Start')).status).toMatchObject({ phase: 'Succeeded' });
+    await node.delete('bereft');
+  });
+
   it('plugs disks in and out by the list and by commands, and moves no other disk for it', async () => {
     await Promise.all(['root2', 'one', 'two'].map((name) => disk(name)));
     await machine('plug', [{ name: 'root', virtualDisk: 'root2' }]);
