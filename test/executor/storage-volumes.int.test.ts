@@ -237,7 +237,7 @@ describe('volumes of machines on real libvirt', () => {
 
   it('says which file of the host is missing, and starts once it is there', async () => {
     const path = join(node.libvirtd.dir, 'absent.raw');
-    await machine('bereft', [{ name: 'data', hostPath: { path } }]);
+    await machine('bereft', [{ name: 'data', hostPath: { path } }], { terminationGracePeriodSeconds: 0 });
     const words = `volume data: there is no file ${path} on node node-1; a hostPath has to be there before the start`;
     const told = await node.until('bereft', (vm) => (node.condition(vm, 'Ready').message ?? '').includes(words));
     expect(told.status?.failures?.message).toContain(words);
