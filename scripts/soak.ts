@@ -38,6 +38,10 @@ const soaks: Readonly<Record<string, () => Promise<Soak>>> = {
     const { killRun } = await import('../test/support/kill-executor.ts');
     return (log) => killRun(100, Math.random, log);
   },
+  'libvirtd-kill': async () => {
+    const { killRun } = await import('../test/support/kill-executor.ts');
+    return (log) => killRun(100, Math.random, log, 'executor and libvirtd');
+  },
   'executor-scale': async () => {
     const { scaleRun } = await import('../test/support/scale-executor.ts');
     return (log) => scaleRun(500, 60_000, log);

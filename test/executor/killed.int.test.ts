@@ -24,6 +24,17 @@ describe('faults', () => {
     },
   );
 
+  // The ones that libvirt takes longest for; `npm run soak -- libvirtd-kill` takes all.
+  it.each([
+    ['create', 60],
+    ['restart', 90],
+    ['save', 30],
+    ['revert', 120],
+  ] as const)('nor does one that is killed with libvirtd: %s, killed after %i ms', async (story, killAfterMs) => {
+    const told = tellStory(node, guest, story, `${story}-both`, killAfterMs, 'executor and libvirtd');
+    await expect(told).resolves.toMatchObject({ story });
+  });
+
   it('a killed libvirtd is reconnected, and no guest is touched', async () => {
     await node.create('steady', guestMachine(node, guest, 'steady', { agent: false }));
     await untilBoots(node, 'steady', 1);

@@ -1,7 +1,7 @@
 /**
  * The executor killed with SIGKILL at random moments of a story, and what must hold afterwards: the machine is as it is
  * wanted, every operation is over and was done once, and the guest's boots are those that were asked for and no more.
- * `npm run soak -- executor-kill` runs it a hundred times, the tests a tenth. Migrations, which take two nodes, have a soak
+ * `npm run soak -- executor-kill` runs it a hundred times, the tests a tenth; `libvirtd-kill` kills libvirtd with it. Migrations, which take two nodes, have a soak
  * of their own, `migration-faults`.
  */
 import { bootsOf, guestMachine, untilBoots } from './guest-machine.ts';
@@ -33,6 +33,9 @@ export const stories = [
 
 /** One of {@link stories}. */
 export type Story = (typeof stories)[number];
+
+/** Who is killed: the executor, or with it libvirtd, whose answers are lost then. */
+export type Victims = 'executor' | 'executor and libvirtd';
 
 /** What came of a story; throws when something that must hold does not. */
 export interface StoryResult {
@@ -90,6 +93,7 @@ const plots: Readonly<Record<Exclude<Story, 'create' | 'delete' | SnapshotStory>
  *
  * @param name A name that no machine has had.
  * @param killAfterMs How long after the story's beginning.
+ * @param victims Who is killed.
  */
 export async function tellStory(
   node: ExecutorNode,
@@ -97,11 +101,14 @@ export async function tellStory(
   story: Story,
   name: string,
   killAfterMs: number,
+  victims: Victims = 'executor',
 ): Promise<StoryResult> {
   const killed = async <T>(act: () => Promise<T>): Promise<T> => {
     const acted = await act();
     await new Promise((resolve) => setTimeout(resolve, killAfterMs));
-    await node.stopExecutor('SIGKILL');
+    const withLibvirtd = victims === 'executor and libvirtd';
+    await Promise.all([node.stopExecutor('SIGKILL'), withLibvirtd ? node.libvirtd.signal('KILL') : undefined]);
+    if (withLibvirtd) await node.libvirtd.start();
     await node.startExecutor();
     return acted;
   };
@@ -187,7 +194,12 @@ export interface KillRun {
  *
  * @param random As Math.random.
  */
-export async function killRun(count: number, random: () => number, log: (line: string) => void): Promise<KillRun> {
+export async function killRun(
+  count: number,
+  random: () => number,
+  log: (line: string) => void,
+  victims: Victims = 'executor',
+): Promise<KillRun> {
   const guest = await testGuest();
   const node = await startExecutorNode();
   const failures: string[] = [];
@@ -197,7 +209,7 @@ export async function killRun(count: number, random: () => number, log: (line: s
       const story = stories[index % stories.length] ?? 'create';
       const killAfterMs = Math.floor(random() * (index % 3 === 0 ? 400 : 100));
       try {
-        const result = await tellStory(node, guest, story, `victim-${index}`, killAfterMs);
+        const result = await tellStory(node, guest, story, `victim-${index}`, killAfterMs, victims);
         boots += result.boots;
         log(`${index + 1}/${count} ${story}, killed after ${killAfterMs} ms: as it should be`);
       } catch (error) {
