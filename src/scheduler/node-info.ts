@@ -53,6 +53,8 @@ export class NodeInfo {
   allocation: Allocation;
   /** What pods of a kubelet on the same host request. */
   pods: Amounts = {};
+  /** Entries of the object that had this name before, until they are written into this one. */
+  #inherited: Allocation = new Map();
   #fingerprint: string;
   #used: Amounts | undefined;
   readonly #isGone: (uid: string) => boolean;
@@ -70,13 +72,34 @@ export class NodeInfo {
   /** Takes a newer object over; says whether anything but the allocation changed. */
   update(hypervisor: Hypervisor): boolean {
     this.hypervisor = hypervisor;
-    this.allocation = parseAllocation(hypervisor.metadata.annotations);
+    this.allocation = this.#withInherited(parseAllocation(hypervisor.metadata.annotations));
     this.#used = undefined;
     const next = fingerprint(hypervisor);
     if (next === this.#fingerprint) return false;
     this.#fingerprint = next;
     this.traits = readTraits(hypervisor);
     return true;
+  }
+
+  get inherited(): Allocation {
+    return this.#inherited;
+  }
+
+  /** Takes over what was reserved on the object that had this name before. */
+  inherit(entries: Allocation): void {
+    this.#inherited = new Map([...this.#inherited, ...entries]);
+    this.allocation = this.#withInherited(this.allocation);
+    this.#used = undefined;
+  }
+
+  /** Inherited entries were written into this object, or found to be dead. */
+  disinherit(entries: Allocation): void {
+    if (entries.size === 0) return;
+    this.#inherited = new Map([...this.#inherited].filter(([uid, entry]) => entries.get(uid) !== entry));
+  }
+
+  #withInherited(own: Allocation): Allocation {
+    return this.#inherited.size === 0 ? own : new Map([...this.#inherited, ...own]);
   }
 
   /** What is placed changed. */

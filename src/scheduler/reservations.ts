@@ -8,6 +8,9 @@
  * elsewhere, which no bind with an older resourceVersion survives; or has no node, is not about to get this one, and was
  * given a new resourceVersion after the entry was read, which refuses every bind that was decided before. One that was made
  * for a machine that is to move here stays as long as the operation that moves it goes on.
+ *
+ * A Hypervisor that is deleted takes its entries with it, not the binds that they were made for: whoever saw it counts them
+ * on the one of the same name that comes after it, and writes them there.
  */
 import { allocationAnnotation, formatAllocation, type Allocation, type AllocationEntry } from './allocation.ts';
 import { prepareTest } from './select-node.ts';
@@ -130,7 +133,7 @@ export class Reservations {
       if (snapshot.isGone(uid)) kept.delete(uid);
       else if (this.#mayBeDead(uid, node.name) && (await this.#isDead(uid, entry, node.name, signal))) kept.delete(uid);
     }
-    return kept.size === entries.size ? undefined : kept;
+    return kept.size === entries.size && node.inherited.size === 0 ? undefined : kept;
   }
 
   #mayBeDead(uid: string, nodeName: string): boolean {
@@ -191,20 +194,30 @@ export class Reservations {
       const node = snapshot.nodes.get(name);
       if (node === undefined) return false;
       const { resourceVersion, uid } = node.hypervisor.metadata;
+      const { inherited } = node;
       const next = await change(node);
       if (next === undefined) return false;
       const annotations = { [allocationAnnotation]: formatAllocation(next) };
       try {
         const metadata = { resourceVersion, uid, annotations };
         const written = await hypervisors.mergePatch({ name }, { metadata }, { signal });
+        if (snapshot.nodes.get(name)?.hypervisor.metadata.uid !== uid) {
+          // It was written in time to be on the object that is gone by now, and on no other.
+          snapshot.inherit(name, next);
+          this.release(name, signal);
+          return false;
+        }
         this.#expect(name, written.metadata.resourceVersion);
-        if (snapshot.nodes.has(name)) snapshot.setNode(written);
+        node.disinherit(inherited);
+        snapshot.setNode(written);
         return true;
       } catch (error) {
         if (isNotFound(error)) return false;
         if (!isConflict(error)) throw error;
         const fresh = await hypervisors.find({ name }, { signal });
         if (fresh === undefined || !snapshot.nodes.has(name)) return false;
+        // What was reserved on the one before is in its last state, which the watch is about to bring.
+        if (fresh.metadata.uid !== snapshot.nodes.get(name)?.hypervisor.metadata.uid) throw new RemadeError(name);
         onChanged(name, snapshot.setNode(fresh));
       }
     }
@@ -225,6 +238,14 @@ class ContendedError extends Error {
   constructor(node: string) {
     super(`the Hypervisor ${node} was changed by others ${maxConflicts} times in a row`);
     this.name = 'ContendedError';
+  }
+}
+
+/** Another Hypervisor has taken the name, and what was reserved on the one before is not known yet. */
+class RemadeError extends Error {
+  constructor(node: string) {
+    super(`the Hypervisor ${node} was deleted and made anew`);
+    this.name = 'RemadeError';
   }
 }
 

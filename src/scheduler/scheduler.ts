@@ -118,7 +118,7 @@ export class Scheduler {
     const { snapshot } = this.#options;
     const name = change.object.metadata.name ?? '';
     if (change.type === 'deleted') {
-      snapshot.deleteNode(name);
+      snapshot.deleteNode(name, change.object);
       this.#changes.addNode(name, 'place');
       for (const machine of snapshot.machinesOn(name)) this.#untold.set(machine.uid, machine);
     } else {
@@ -416,6 +416,8 @@ export class Scheduler {
     const { snapshot } = this.#options;
     const node = snapshot.nodes.get(name);
     if (node === undefined) return;
+    // Whoever comes to know the node later is to find there what was reserved on the one before it.
+    if (node.inherited.size > 0) this.#release(name);
     for (const uid of node.allocation.keys()) {
       if (snapshot.nodeOf(uid) === name || this.#assumed.has(uid) || this.#isQueued(uid)) continue;
       this.#release(name);

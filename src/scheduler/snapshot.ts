@@ -1,3 +1,4 @@
+import { parseAllocation, type Allocation } from './allocation.ts';
 import { bucketsOf, isInGroup, LabelIndex, machineBuckets } from './label-index.ts';
 import { matchesSelector, type Labels } from './label-match.ts';
 import type { MachineGroup, MachineInfo, MachineTerm } from './machine-info.ts';
@@ -29,6 +30,8 @@ interface FarHolders {
 /** How much of a node is new: nothing but its allocation, what it is, or also where it is among others. */
 export type NodeChange = 'allocation' | 'traits' | 'place';
 
+/** Of more nodes than this that are gone nobody remembers what was reserved there. */
+const maxRemembered = 1_000;
 /** More counted groups than this are forgotten, and counted again when asked for. */
 const maxGroups = 20_000;
 
@@ -51,6 +54,8 @@ export class Snapshot {
   /** Machines that are gone for good, while an allocation still names them. */
   readonly #gone = new Set<string>();
   readonly #pods = new Map<string, Amounts>();
+  /** What was reserved on nodes that are gone: a bind that was on its way then may still come, also after one is made anew. */
+  readonly #remembered = new Map<string, Allocation>();
   /** The labels of namespaces, also of those that only machines tell of. */
   readonly #namespaces = new Map<string, Labels>();
   /** Whether namespaces are known by their labels; where not, what selects them by labels cannot be decided. */
@@ -77,7 +82,8 @@ export class Snapshot {
   /** Adds or updates a node; says how much of it changed. */
   setNode(hypervisor: Hypervisor): NodeChange {
     this.#version += 1;
-    const name = hypervisor.metadata.name ?? '';
+    const { name = '', uid } = hypervisor.metadata;
+    if (this.nodes.has(name) && this.nodes.get(name)?.hypervisor.metadata.uid !== uid) this.deleteNode(name);
     const known = this.nodes.get(name);
     if (known !== undefined) {
       if (known.hypervisor.metadata.resourceVersion === hypervisor.metadata.resourceVersion) return 'allocation';
@@ -92,6 +98,8 @@ export class Snapshot {
     }
     const node = new NodeInfo(hypervisor, (uid) => this.#gone.has(uid));
     node.pods = this.#pods.get(name) ?? {};
+    node.inherit(this.#remembered.get(name) ?? new Map());
+    this.#remembered.delete(name);
     this.nodes.set(name, node);
     this.#order = undefined;
     this.#noteReservations(node);
@@ -99,14 +107,34 @@ export class Snapshot {
     return 'place';
   }
 
-  /** Takes a node out. Its machines stay where they are. */
-  deleteNode(name: string): void {
+  /**
+   * Takes a node out. Its machines stay where they are, and what is reserved there is remembered.
+   *
+   * @param last Its last state, where that is known better.
+   */
+  deleteNode(name: string, last?: Hypervisor): void {
     const node = this.nodes.get(name);
     if (node === undefined) return;
     this.#version += 1;
     this.#forgetReservations(node);
     this.nodes.delete(name);
     this.#order = undefined;
+    this.inherit(name, new Map([...node.allocation, ...parseAllocation(last?.metadata.annotations)]));
+  }
+
+  /** Counts what was reserved on a node's object that is gone, on the one that takes its place, now or later. */
+  inherit(name: string, entries: Allocation): void {
+    if (entries.size === 0) return;
+    const node = this.nodes.get(name);
+    if (node !== undefined) {
+      this.#version += 1;
+      node.inherit(entries);
+      this.#noteReservations(node);
+      return;
+    }
+    this.#remembered.set(name, new Map([...(this.#remembered.get(name) ?? []), ...entries]));
+    const [oldest] = this.#remembered.keys();
+    if (this.#remembered.size > maxRemembered && oldest !== undefined) this.#remembered.delete(oldest);
   }
 
   /** A machine was deleted: its UID never comes back, so what is reserved for it is free. */

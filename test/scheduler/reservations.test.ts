@@ -149,3 +149,79 @@ describe('a reservation', () => {
     for (const one of [first, third]) one.kill();
   });
 });
+
+describe('a Hypervisor that is deleted and made anew', () => {
+  /** One scheduler has room for `m1` on `a`, its bind on the way; another one has seen that. Then `a` is made anew. */
+  async function remade() {
+    const world = new SchedulerWorld();
+    world.addNode('a', '4096Mi');
+    const first = world.start();
+    const second = world.start();
+    world.addMachine('m1', 3500);
+    first.deliver(1);
+    await turn();
+    world.serve(0);
+    await turn();
+    expect([reservedOn(world, 'a'), world.requests.length]).toEqual([['shop/m1'], 1]);
+    world.remake('a');
+    expect(reservedOn(world, 'a')).toEqual([]);
+    return { world, first, second };
+  }
+
+  it('has what was reserved on the one before', async () => {
+    const { world, second } = await remade();
+    world.addMachine('important', 3500, { priority: 10 });
+    // Nothing is heard of m1 here but its reservation; the bind of the other one is still on the way.
+    await world.settleOnly(second, 'm1');
+    expect([reservedOn(world, 'a'), nodeOf(world, 'important')]).toEqual([['shop/m1'], undefined]);
+    await world.settle();
+    expect([nodeOf(world, 'm1'), nodeOf(world, 'important'), world.overcommitted()]).toEqual(['a', undefined, []]);
+  });
+
+  it('gives it back when the bind does not come', async () => {
+    const { world, first, second } = await remade();
+    first.kill();
+    world.requests.length = 0;
+    world.delete('machine', 'm1');
+    world.addMachine('m2', 3500);
+    await world.settleOnly(second);
+    expect([reservedOn(world, 'a'), nodeOf(world, 'm2')]).toEqual([['shop/m2'], 'a']);
+  });
+
+  it('is not booked by who has not heard of what was reserved on the one before', async () => {
+    const { world, second } = await remade();
+    world.addMachine('important', 3500, { priority: 10 });
+    // The machines come at once, while the watch of nodes still tells of the old one.
+    const [lag, rest] = [
+      second.inbox.filter(({ table }) => table === 'node'),
+      second.inbox.filter(({ table }) => table === 'machine'),
+    ];
+    second.inbox.splice(0, second.inbox.length, ...rest);
+    await world.settleOnly(second, 'm1');
+    expect([reservedOn(world, 'a'), nodeOf(world, 'important')]).toEqual([[], undefined]);
+    second.inbox.push(...lag);
+    for (let round = 0; round < 3; round += 1) {
+      await world.settle();
+      await world.clock.advance(30_000);
+    }
+    expect([nodeOf(world, 'm1'), nodeOf(world, 'important'), world.overcommitted()]).toEqual(['a', undefined, []]);
+  });
+
+  it('is not taken for the one before when the answer to a reservation comes late', async () => {
+    const world = new SchedulerWorld();
+    world.addNode('a', '4096Mi');
+    const { deliver, snapshot } = world.start();
+    world.addMachine('m1', 3500);
+    deliver(1);
+    await turn();
+    const [request] = world.requests.splice(0);
+    const old = request?.run();
+    world.remake('a');
+    deliver(3);
+    request?.answer(old);
+    await turn();
+    expect(snapshot.nodes.get('a')?.hypervisor.metadata.uid).toBe(world.nodes.get('a')?.metadata.uid);
+    await world.settle();
+    expect([nodeOf(world, 'm1'), reservedOn(world, 'a')]).toEqual(['a', ['shop/m1']]);
+  });
+});

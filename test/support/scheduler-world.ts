@@ -41,6 +41,8 @@ export class SchedulerWorld {
   readonly direct: boolean;
   /** Machines whose node was changed to another one while they had one. */
   readonly moved: string[] = [];
+  /** Whether a node was ever made anew. */
+  remade = false;
   /** Requests carried out. */
   served = 0;
   #version = 0;
@@ -81,6 +83,16 @@ export class SchedulerWorld {
   ): void {
     const known = this.#table(table).get(name);
     if (known !== undefined) this.#store(table, { ...known, ...edit(known as never) });
+  }
+
+  /** Deletes a node and makes it anew: the name is the same, the UID another, and nothing is reserved there. */
+  remake(name: string): void {
+    const known = this.nodes.get(name);
+    if (known === undefined) return;
+    this.remade = true;
+    this.delete('node', name);
+    const { annotations: _gone, ...metadata } = known.metadata;
+    this.#store('node', { ...known, metadata: { ...metadata, uid: `node-${name}-${this.#version}` } });
   }
 
   delete(table: Table, name: string): void {
