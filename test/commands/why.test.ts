@@ -4,6 +4,7 @@ import type { Hypervisor } from '../../src/api/hypervisor.ts';
 import { validateObject } from '../../src/api/validate.ts';
 import type { Facts } from '../../src/commands/why/diagnose.ts';
 import { diagnose } from '../../src/commands/why/diagnose.ts';
+import { foreignMessage } from '../../src/executor/virtual-machine/foreign-domain.ts';
 
 const now = Date.parse('2026-01-01T00:00:00Z');
 
@@ -151,6 +152,32 @@ describe('why a machine does not run', () => {
       'definition',
       'XML error: bad',
       'virtctl edit vm web',
+    ],
+    [
+      "a domain of its name that is somebody else's",
+      facts({
+        status: {
+          printableStatus: 'Error',
+          conditions: [
+            {
+              ...{ type: 'Synchronized', status: 'False', reason: 'ForeignDomain' },
+              message: foreignMessage(
+                {
+                  apiVersion: 'virtctl.dev/v1alpha1',
+                  kind: 'VirtualMachine',
+                  metadata: { name: 'web', namespace: 'shop' },
+                  spec: {},
+                },
+                { domain: { name: 'shop.web', uuid: 'u' } } as never,
+                'n1',
+              ),
+            },
+          ],
+        },
+      }),
+      'definition',
+      'belongs to somebody else',
+      'virsh domrename shop.web NEW-NAME',
     ],
     ['no KVM', facts({ status: notReady('KVMUnusable', 'no KVM on n1') }), 'definition', 'no KVM', 'virtctl doctor'],
     [

@@ -269,8 +269,11 @@ const definition: Step = ({ machine }) => {
   const about = 'definition';
   const synchronized = findCondition(machine.status, 'Synchronized');
   if (synchronized?.status === 'False' && synchronized.reason !== 'Drifted') {
-    const fix = `virtctl edit vm ${nameOf(machine)} ${namespaceFlag(machine)}`;
-    return { about, status: 'broken', message: wordsOf(synchronized), fix };
+    const edit = `virtctl edit vm ${nameOf(machine)} ${namespaceFlag(machine)}`;
+    // The executor knows whose it is, and says last what mends that.
+    const remedy =
+      synchronized.reason === 'ForeignDomain' ? /.*; (.+)$/s.exec(synchronized.message ?? '')?.[1] : undefined;
+    return { about, status: 'broken', message: wordsOf(synchronized), fix: remedy ?? edit };
   }
   const ready = findCondition(machine.status, 'Ready');
   if (ready?.status === 'False' && ready.reason === 'KVMUnusable') {

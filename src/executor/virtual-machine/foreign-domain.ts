@@ -7,7 +7,7 @@ import type { DomainView } from './domain-view.ts';
 import { retryMs, tellEvent, type Round } from './round.ts';
 import { isObject } from './same-value.ts';
 import { machineUuid } from '../../api/machine-uuid.ts';
-import { domainName, type VirtualMachine } from '../../api/virtual-machine.ts';
+import type { VirtualMachine } from '../../api/virtual-machine.ts';
 
 /**
  * Whether a domain is not the machine's. Its own has its UUID, and no mark or one of it; a machine whose object was lost and
@@ -36,20 +36,18 @@ export async function tellForeign(round: Round, view: DomainView): Promise<void>
   round.requeueAfterMs = retryMs;
 }
 
-/** Whose a foreign domain is, and after the last semicolon the commands that mend it. */
+/** Whose a foreign domain is; what mends that is after the last semicolon. */
 export function foreignMessage(machine: VirtualMachine, { domain, mark }: DomainView, nodeName: string): string {
   const { namespace = 'default', name = '', uid } = machine.metadata;
   const what = `the domain "${domain.name}" (${domain.uuid}) of this node`;
-  const instead =
-    domain.name === domainName(machine) ? `virsh domrename ${domain.name} NEW-NAME, while it is off` : undefined;
-  if (mark === undefined) {
-    return `${what} belongs to somebody else, and is left alone; ${instead ?? `virsh undefine ${domain.uuid}`}`;
-  }
-  if (mark.uid === uid) {
-    return `${what} is a copy of this machine's, with another UUID, and is left alone; ${instead ?? 'virsh undefine it'}`;
-  }
+  // Without the UUID it was found by its name.
+  const rename = `virsh domrename ${domain.name} NEW-NAME, while it is off, on node ${nodeName}`;
+  if (mark === undefined) return `${what} belongs to somebody else, and is left alone; ${rename}`;
+  if (mark.uid === uid) return `${what} is a copy of this machine's, with another UUID, and is left alone; ${rename}`;
   if (mark.namespace !== namespace || mark.name !== name) {
-    return `${what} is that of VirtualMachine ${mark.namespace}/${mark.name}, and is left alone; give this machine another spec.domain.name`;
+    const member = domain.uuid === machineUuid(machine) ? 'uuid' : 'name';
+    const owner = `VirtualMachine ${mark.namespace}/${mark.name}`;
+    return `${what} is that of ${owner}, and is left alone; make this machine anew with another spec.domain.${member}`;
   }
   return (
     `${what} was made for an earlier VirtualMachine ${namespace}/${name}, whose object went without it, and is left alone; ` +
