@@ -3,7 +3,7 @@
  * ephemeral volume of Kubernetes is a claim of its pod (https://kubernetes.io/docs/concepts/storage/ephemeral-volumes/):
  * made by the executor, owned by the machine, and gone with it or with the entry.
  */
-import { apiVersion } from './meta.ts';
+import { apiVersion, type OwnerReference } from './meta.ts';
 import type { VirtualDisk } from './virtual-disk.ts';
 import type { VirtualMachine, Volume } from './virtual-machine.ts';
 
@@ -28,8 +28,8 @@ export function disksOfMachineSpec(machine: Pick<VirtualMachine, 'metadata' | 's
 }
 
 /** The VirtualDisk of an empty disk in a pool, as it is made. */
-export function emptyDiskObject(machine: VirtualMachine, volume: Volume): VirtualDisk {
-  const { name = '', namespace, uid = '' } = machine.metadata;
+export function emptyDiskObject(machine: Named, volume: Volume): VirtualDisk {
+  const { namespace } = machine.metadata;
   const { capacity = '', format, pool } = volume.emptyDisk ?? {};
   return {
     apiVersion,
@@ -38,10 +38,20 @@ export function emptyDiskObject(machine: VirtualMachine, volume: Volume): Virtua
       name: diskOfVolume(machine, volume),
       namespace,
       labels: { [emptyDiskLabel]: 'true' },
-      ownerReferences: [{ apiVersion, kind: 'VirtualMachine', name, uid, controller: true, blockOwnerDeletion: false }],
+      ownerReferences: [emptyDiskOwner(machine)],
     },
     spec: { pool, capacity, ...(format === undefined ? {} : { format }) },
   };
+}
+
+/** What says whose own such a disk is. */
+export function emptyDiskOwner({ metadata: { name = '', uid = '' } }: Named): OwnerReference {
+  return { apiVersion, kind: 'VirtualMachine', name, uid, controller: true, blockOwnerDeletion: false };
+}
+
+/** Whether a VirtualDisk was made again for an empty disk, and is not yet its machine's own. */
+export function isUnownedEmptyDisk(disk: VirtualDisk): boolean {
+  return disk.metadata.labels?.[emptyDiskLabel] === 'true' && ownerOfEmptyDisk(disk) === undefined;
 }
 
 /** The machine whose own a VirtualDisk is: made for its empty disk. */

@@ -1,25 +1,19 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { commandLine, type CommandResult } from '../support/command-line.ts';
-import { ExecutorNode, resourceOf, startExecutorNode } from '../support/executor-node.ts';
+import { resourceOf, startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
 import { bootsOf, guestMachine, untilBoots } from '../support/guest-machine.ts';
 import { testGuest, type Guest } from '../support/guest.ts';
+import { loseControlPlane, type NodeAfterLoss } from '../support/lost-control-plane.ts';
 import { findCondition } from '../../src/api/meta.ts';
 import type { VirtualDisk } from '../../src/api/virtual-disk.ts';
 import type { VirtualNetwork } from '../../src/api/virtual-network.ts';
 import type { VirtualPool } from '../../src/api/virtual-pool.ts';
-import { silentLogger } from '../../src/base/logger.ts';
-import { selectConnection } from '../../src/kube/connection.ts';
-import { KubeClient } from '../../src/kube/kube-client.ts';
 import { builtin } from '../../src/kube/resource-type.ts';
-import { virtctlKinds } from '../../src/standalone/kinds/virtctl-kinds.ts';
-import { startApiServer, type ApiServer } from '../../src/standalone/server.ts';
 
 describe('virtctl recover after the control plane is lost', () => {
   let before: ExecutorNode;
-  let api: ApiServer | undefined;
-  let client: KubeClient | undefined;
+  let loss: NodeAfterLoss | undefined;
   let guest: Guest;
   /** The same node with a new, empty API server. */
   let after: ExecutorNode;
@@ -29,30 +23,9 @@ describe('virtctl recover after the control plane is lost', () => {
     before = await startExecutorNode();
   });
   afterAll(async () => {
-    await (after as ExecutorNode | undefined)?.stopExecutor('SIGKILL');
-    client?.close();
-    await api?.close();
+    await loss?.close();
     await before.close();
   });
-
-  /** Starts an API server that knows nothing, as after the loss of etcd, with the node's executor. */
-  async function loseEverything(): Promise<void> {
-    await before.stopExecutor('SIGKILL');
-    const folder = join(before.libvirtd.dir, 'api-2');
-    await mkdir(folder);
-    api = await startApiServer({
-      folder,
-      definitions: virtctlKinds(),
-      logger: silentLogger,
-      version: '0.0.0-test',
-    });
-    const { kubeconfig } = api;
-    const where = { kubeconfig, env: {}, home: folder, cwd: folder };
-    client = new KubeClient(await selectConnection(where));
-    const port = 20_000 + Math.floor(Math.random() * 20_000);
-    after = new ExecutorNode(before.libvirtd, undefined, client, kubeconfig, before.libvirtd.uri, port);
-    await after.startExecutor();
-  }
 
   const virtctl = (...words: readonly string[]): Promise<CommandResult> =>
     commandLine([...words, '--kubeconfig', after.kubeconfig, '--connect', after.libvirtd.uri]);
@@ -86,6 +59,7 @@ describe('virtctl recover after the control plane is lost', () => {
       spec: {
         volumes: [
           { name: 'data', virtualDisk: 'data' },
+          { name: 'scratch', emptyDisk: { capacity: '8Mi', pool: 'local' } },
           { name: 'seed', cloudInit: { userData: '#cloud-config\npassword: hunter2\n' } },
         ],
         interfaces: [{ name: 'eth0', virtualNetwork: 'front' }],
@@ -107,7 +81,8 @@ describe('virtctl recover after the control plane is lost', () => {
     await before.untilStatus('job', 'Completed');
     const dump = await before.libvirtd.virsh('dumpxml', '--inactive', '--security-info', 'default.web');
 
-    await loseEverything();
+    loss = await loseControlPlane(before);
+    after = loss.node;
     expect((await after.machines.listAll()).items).toEqual([]);
     const orphans = await vi.waitFor(
       async () => {
@@ -179,6 +154,13 @@ describe('virtctl recover after the control plane is lost', () => {
       .resource<VirtualDisk>(resourceOf('VirtualDisk'))
       .get({ namespace: 'default', name: 'data' });
     expect(disk.status).toMatchObject({ phase: 'Ready', volume: 'default.data.qcow2' });
+    const scratch = await after.client
+      .resource<VirtualDisk>(resourceOf('VirtualDisk'))
+      .get({ namespace: 'default', name: 'web-scratch' });
+    expect(scratch).toMatchObject({
+      metadata: { ownerReferences: [{ kind: 'VirtualMachine', name: 'web', uid: again.metadata.uid }] },
+      status: { phase: 'Ready', volume: 'default.web-scratch.qcow2' },
+    });
     expect(await virtctl('recover')).toMatchObject({
       exitCode: 0,
       stdout: '',
@@ -197,6 +179,14 @@ describe('virtctl recover after the control plane is lost', () => {
     await vi.waitFor(async () => expect(await after.eventsOf('job')).toContain('DomainVanished'), { timeout: 120_000 });
     for (const name of ['web', 'job']) await after.delete(name);
     expect(await after.libvirtd.virsh('list', '--all', '--name')).toBe('');
+    // The empty disk was the machine's own; the other one is its user's.
+    await vi.waitFor(
+      async () => {
+        const { items } = await after.client.resource<VirtualDisk>(resourceOf('VirtualDisk')).listAll();
+        expect(items.map(({ metadata }) => metadata.name)).toEqual(['data']);
+      },
+      { timeout: 120_000 },
+    );
   });
 
   /** A definition without our mark, in which the uid and the generation are new. */

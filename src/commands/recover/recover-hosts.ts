@@ -4,6 +4,7 @@
  * of a machine of which two have a domain the one that runs counts.
  */
 import type { OpenedHosts, Host } from './open-hosts.ts';
+import { claimEmptyDisks } from './claim-empty-disks.ts';
 import { claimSnapshots, makeSnapshots } from './make-snapshots.ts';
 import { Namespaces } from './namespaces.ts';
 import { NodesWithPool } from './nodes-with-pool.ts';
@@ -146,6 +147,7 @@ async function recoverOne(recovery: Recovery, domains: readonly MarkedDomain[]):
   noteMissing(recovery.missing, mark, missing);
   if (options.dryRun !== 'none' || stored === undefined) return true;
   await claimSnapshots(client, snapshots, stored, signal);
+  await claimEmptyDisks(client, known.unclaimedEmptyDisks(machine), stored, signal);
   if (settled === undefined) return true;
   const machines = client.resource<VirtualMachine>(resourceTypeOf(virtualMachineKind));
   // In this order: it must not be started for a strategy whose run it had.
@@ -155,7 +157,7 @@ async function recoverOne(recovery: Recovery, domains: readonly MarkedDomain[]):
 }
 
 /**
- * Ends what was interrupted after a machine was made: its snapshots become its own.
+ * Ends what was interrupted after a machine was made: its snapshots and empty disks become its own.
  *
  * @returns Whether there were any.
  */
@@ -165,13 +167,21 @@ async function claimLeft(
   domains: readonly MarkedDomain[],
 ): Promise<boolean> {
   if (!domains.some(({ view }) => hasUuid(machine, view.domain.uuid))) return false;
-  const left = known.unclaimedSnapshots(machine);
-  if (left.length === 0) return false;
-  if (dryRun === 'none') await claimSnapshots(client, left, machine, signal);
+  const snapshots = known.unclaimedSnapshots(machine);
+  const disks = known.unclaimedEmptyDisks(machine);
   const { namespace = '', name = '' } = machine.metadata;
-  const names = left.map(({ metadata }) => metadata.name).join(', ');
-  stderr.write(`vm/${name} in ${namespace}: has its snapshots ${names} now${dryRunNote(dryRun)}\n`);
-  return true;
+  const tell = (what: string, left: readonly KubeObject[]): void => {
+    const names = left.map(({ metadata }) => metadata.name).join(', ');
+    if (left.length > 0)
+      stderr.write(`vm/${name} in ${namespace}: has its ${what} ${names} now${dryRunNote(dryRun)}\n`);
+  };
+  if (dryRun === 'none') {
+    await claimSnapshots(client, snapshots, machine, signal);
+    await claimEmptyDisks(client, disks, machine, signal);
+  }
+  tell('snapshots', snapshots);
+  tell('empty disks', disks);
+  return snapshots.length + disks.length > 0;
 }
 
 /** @throws ConflictError when two of them run: which is the machine is not for a program to say. */

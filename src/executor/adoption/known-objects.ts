@@ -2,6 +2,7 @@
 import { poolName } from '../virtual-pool/pool-definition.ts';
 import { matchesLabels } from '../virtual-pool/selected-nodes.ts';
 import { kubernetesName } from '../../analyser/kubernetes-name.ts';
+import { disksOfMachineSpec, isUnownedEmptyDisk } from '../../api/empty-disk.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import { domainName, type VirtualMachine } from '../../api/virtual-machine.ts';
@@ -91,6 +92,15 @@ export class KnownObjects {
         spec.virtualMachine === name &&
         status?.creationTime !== undefined &&
         status.virtualMachineUID === undefined,
+    );
+  }
+
+  /** The disks that were made again for empty disks of a machine, and are not its own yet. */
+  unclaimedEmptyDisks(machine: VirtualMachine): VirtualDisk[] {
+    const names = new Set(disksOfMachineSpec(machine));
+    return this.#disks.filter(
+      (disk) =>
+        disk.metadata.namespace === machine.metadata.namespace && names.has(nameOf(disk)) && isUnownedEmptyDisk(disk),
     );
   }
 

@@ -5,10 +5,12 @@
 import { diskObject, networkObject, type AdoptionContext } from './host-objects.ts';
 import { machineVolumes, type MachineVolume } from './machine-volumes.ts';
 import type { RecoveredVolume } from './kept-snapshot.ts';
+import { recoverEmptyDisk } from './recover-empty-disk.ts';
 import type { MachineMark } from '../virtual-machine/domain-metadata.ts';
 import { devicesOf, type DomainView } from '../virtual-machine/domain-view.ts';
 import { matchEntries } from '../virtual-machine/list-identity.ts';
 import { isList, isObject, memberAt, textOf, type Data, type DataObject } from '../virtual-machine/same-value.ts';
+import { diskOfVolume } from '../../api/empty-disk.ts';
 import { domainName, type RunStrategy, type VirtualMachine, type Volume } from '../../api/virtual-machine.ts';
 
 /** A machine that is to be made again. */
@@ -55,8 +57,8 @@ export async function recoverMachine(
   await findObjects(context, { ...spec, volumes }, mark, view, notes);
   const found = {
     missing: volumes.flatMap(({ entry }) => missingOf(entry)),
-    volumes: volumes.flatMap(({ entry: { name: own, virtualDisk }, target }): RecoveredVolume[] =>
-      target === '' ? [] : [{ name: own, virtualDisk, target }],
+    volumes: volumes.flatMap(({ entry, target }): RecoveredVolume[] =>
+      target === '' ? [] : [{ name: entry.name, virtualDisk: diskOfVolume({ metadata: { name } }, entry), target }],
     ),
   };
   const machine: VirtualMachine = {
@@ -133,16 +135,21 @@ function isLost({ cloudInit }: Volume): boolean {
 async function findObjects(
   context: AdoptionContext,
   spec: Omit<VirtualMachine['spec'], 'volumes'> & { readonly volumes: readonly MachineVolume[] },
-  { namespace, applied }: MachineMark,
+  { namespace, name: machine, applied }: MachineMark,
   view: DomainView,
   notes: string[],
 ): Promise<void> {
   const { known, inventory } = context;
   for (const { entry, path } of spec.volumes) {
-    const name = entry.virtualDisk;
+    const name = diskOfVolume({ metadata: { name: machine } }, entry);
     if (name === undefined || known.disk(namespace, name) !== undefined) continue;
     const volume = path === undefined ? undefined : await inventory.volumeAt(path);
-    const disk = volume === undefined ? undefined : await diskObject(context, namespace, volume, name);
+    const disk =
+      volume === undefined
+        ? undefined
+        : entry.virtualDisk === undefined
+          ? await recoverEmptyDisk(context, { namespace, name: machine }, entry, volume)
+          : await diskObject(context, namespace, volume, name);
     if (disk?.metadata.name === name) continue;
     notes.push(`VirtualDisk ${name} is not brought back: ${path ?? 'its volume'} is in no pool of this host that runs`);
   }

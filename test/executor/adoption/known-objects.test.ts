@@ -1,6 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { emptyDiskObject } from '../../../src/api/empty-disk.ts';
+import type { VirtualDisk } from '../../../src/api/virtual-disk.ts';
 import type { VirtualMachineSnapshot } from '../../../src/api/virtual-machine-snapshot.ts';
+import type { VirtualMachine } from '../../../src/api/virtual-machine.ts';
 import { KnownObjects } from '../../../src/executor/adoption/known-objects.ts';
 
 const uuid = '11111111-1111-4111-8111-111111111111';
@@ -46,5 +49,37 @@ describe('the name of the object of a snapshot', () => {
   it('is the one at libvirt where only other namespaces have it', () => {
     const known = new KnownObjects([], [], [], [], [snapshot('office', 'first', 'mail', 'first')]);
     expect(known.snapshotName({ namespace: 'shop', name: 'web' }, uuid, 'first')).toBe('first');
+  });
+});
+
+describe('the empty disks of a machine that was recovered', () => {
+  const machine: VirtualMachine = {
+    apiVersion: 'virtctl.dev/v1alpha1',
+    kind: 'VirtualMachine',
+    metadata: { namespace: 'shop', name: 'web', uid: 'u-1' },
+    spec: {
+      volumes: [
+        { name: 'scratch', emptyDisk: { capacity: '1Gi', pool: 'fast' } },
+        { name: 'data', virtualDisk: 'web-data' },
+      ],
+    },
+  };
+  const [scratch] = machine.spec.volumes ?? [];
+  if (scratch === undefined) throw new Error('no volume');
+  const owned = emptyDiskObject(machine, scratch);
+  const { ownerReferences: _, ...metadata } = owned.metadata;
+  const lost: VirtualDisk = { ...owned, metadata };
+
+  it('are still to become its own where nothing owns them', () => {
+    expect(new KnownObjects([], [lost], [], [], []).unclaimedEmptyDisks(machine)).toEqual([lost]);
+  });
+
+  it.each([
+    ['that it owns already', owned],
+    ['that a user made', { ...lost, metadata: { namespace: 'shop', name: 'web-data' } }],
+    ['of another namespace', { ...lost, metadata: { ...metadata, namespace: 'other' } }],
+    ['of another machine', { ...lost, metadata: { ...metadata, name: 'mail-scratch' } }],
+  ])('are none %s', (_title, disk) => {
+    expect(new KnownObjects([], [disk], [], [], []).unclaimedEmptyDisks(machine)).toEqual([]);
   });
 });
