@@ -150,6 +150,7 @@ function isNamed({ namespace, spec }: MachineInfo, named: ReadonlySet<string>, {
     const disk = surroundings.disk(namespace, name);
     return (
       is('VirtualPool', disk?.spec.pool ?? 'default') ||
+      is('VirtualImage', disk?.spec.source?.image?.name) ||
       is('VirtualMachineSnapshot', disk?.spec.source?.snapshot?.name) ||
       isDisk(disk?.spec.source?.clone?.name, depth + 1)
     );

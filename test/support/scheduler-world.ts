@@ -11,6 +11,7 @@ import type { CacheChange } from '../../src/kube/informer.ts';
 import type { KubeObject } from '../../src/kube/object.ts';
 import { statusError } from '../../src/kube/status-error.ts';
 import { Scheduler } from '../../src/scheduler/scheduler.ts';
+import type { NamedKind } from '../../src/scheduler/queueing-hints.ts';
 import { Snapshot, type Surroundings } from '../../src/scheduler/snapshot.ts';
 import { ManualClock } from './manual-clock.ts';
 import { forgotten, overcommitted } from './placements.ts';
@@ -26,15 +27,22 @@ interface Request {
   readonly fail: (error: Error) => void;
 }
 
-const none = (): undefined => undefined;
-const nowhere: Surroundings = { disk: none, image: none, pool: none, network: none, machineSnapshot: none };
-
 /** See the head of this file. */
 export class SchedulerWorld {
   readonly clock = new ManualClock();
   readonly machines = new Map<string, VirtualMachine>();
   readonly nodes = new Map<string, Hypervisor>();
   readonly operations = new Map<string, VirtualMachineOperation>();
+  /** Storage and networks, by `KIND/NAMESPACE/NAME`. */
+  readonly #things = new Map<string, KubeObject>();
+  /** Them as every scheduler sees them: at once. */
+  readonly surroundings: Surroundings = {
+    disk: (namespace, name) => this.#thing('VirtualDisk', namespace, name),
+    image: (namespace, name) => this.#thing('VirtualImage', namespace, name),
+    pool: (name) => this.#thing('VirtualPool', '', name),
+    network: (namespace, name) => this.#thing('VirtualNetwork', namespace, name),
+    machineSnapshot: (namespace, name) => this.#thing('VirtualMachineSnapshot', namespace, name),
+  };
   readonly schedulers: SchedulerProcess[] = [];
   readonly requests: Request[] = [];
   /** Carries requests out at once, and delivers changes at once. */
@@ -73,6 +81,18 @@ export class SchedulerWorld {
       metadata: { name, namespace: 'shop', uid: `machine-${name}-${this.#version}`, labels, generation: 1 },
       spec: { ...spec, domain: { memory: { unit: 'MiB', value: mib }, ...spec.domain } },
     });
+  }
+
+  /** Makes or changes a disk, image, pool, network or snapshot, and tells the schedulers that live. */
+  put(kind: NamedKind, name: string, spec: object = {}, status: object = {}, namespace = 'shop'): void {
+    const place = kind === 'VirtualPool' ? {} : { namespace };
+    const object = { apiVersion: 'virtctl.dev/v1alpha1', kind, metadata: { name, ...place }, spec, status };
+    this.#things.set(`${kind}/${kind === 'VirtualPool' ? '' : namespace}/${name}`, object);
+    for (const { alive, scheduler } of this.schedulers) if (alive()) scheduler.onNamed(kind, { object });
+  }
+
+  #thing(kind: NamedKind, namespace: string, name: string): never {
+    return this.#things.get(`${kind}/${namespace}/${name}`) as never;
   }
 
   /** Changes an object as somebody else would. */
@@ -229,9 +249,9 @@ export class SchedulerProcess {
   readonly #stop = new AbortController();
   #isAlive = true;
 
-  constructor(world: SchedulerWorld, surroundings = nowhere) {
+  constructor(world: SchedulerWorld) {
     this.world = world;
-    this.snapshot = new Snapshot(surroundings);
+    this.snapshot = new Snapshot(world.surroundings);
     let token = 0;
     const id = world.schedulers.length;
     const client = (table: Table): never =>
