@@ -90,6 +90,11 @@ export class ExecutorCaches {
     return this.machines.byIndex('domain', domain).find(({ spec }) => spec.nodeName === this.#nodeName);
   }
 
+  /** The machine of this node that a domain is, by the domain's UUID. */
+  ownMachineWith(uuid: string): SlimMachine | undefined {
+    return this.machines.byIndex('uuid', uuid).find(({ spec }) => spec.nodeName === this.#nodeName);
+  }
+
   /** The machines, of all nodes, that a domain is or stands in the way of: somebody may have renamed it. */
   machinesOfDomain({ name, uuid }: { readonly name: string; readonly uuid: string }): ReadonlySet<SlimMachine> {
     return new Set([...this.machines.byIndex('uuid', uuid), ...this.machines.byIndex('domain', name)]);

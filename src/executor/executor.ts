@@ -575,8 +575,8 @@ class Executor {
       orphans: this.#keeper.orphans,
       machines: this.#caches.allocation().machines,
       stats,
-      machineOf: (domain) => {
-        const machine = this.#caches.ownMachineOf(domain);
+      machineOf: (uuid) => {
+        const machine = this.#caches.ownMachineWith(uuid);
         if (machine === undefined) return undefined;
         return { namespace: machine.metadata.namespace ?? '', name: machine.metadata.name ?? '' };
       },

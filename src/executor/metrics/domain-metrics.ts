@@ -131,10 +131,10 @@ const definitions: readonly Definition[] = [
  */
 export function domainMetrics(
   stats: readonly DomainStats[],
-  nameOf: (domain: string) => MachineName | undefined,
+  nameOf: (domainUuid: string) => MachineName | undefined,
 ): MetricFamily[] {
   const labelled = stats.map((one) => {
-    const machine = nameOf(one.name);
+    const machine = nameOf(one.uuid);
     const own = machine === undefined ? {} : { namespace: machine.namespace, name: machine.name };
     return { one, labels: { domain: one.name, ...own } };
   });

@@ -23,8 +23,8 @@ export interface ExecutorFigures {
   readonly orphans: number;
   readonly machines: number;
   readonly stats: readonly DomainStats[];
-  /** The machine of a domain; undefined when it is not one of this node's. */
-  readonly machineOf: (domain: string) => { readonly namespace: string; readonly name: string } | undefined;
+  /** The machine of a domain, by its UUID; undefined when it is not one of this node's. */
+  readonly machineOf: (domainUuid: string) => { readonly namespace: string; readonly name: string } | undefined;
 }
 
 /** The executor's metrics in Prometheus' text format. */

@@ -48,14 +48,17 @@ describe("Prometheus' text format", () => {
           ],
           raw: {},
         },
+        // Somebody else's, with a name as a machine's domain would have.
+        { name: 'shop.web', uuid: 'v', id: 2, cpu: { time: 1e9 }, raw: {} },
       ],
-      () => ({ namespace: 'shop', name: 'web' }),
+      (uuid) => (uuid === 'u' ? { namespace: 'shop', name: 'web' } : undefined),
     );
     const text = expose(families);
     const labels = 'domain="shop.web",namespace="shop",name="web"';
     expect(text).toContain(`virtctl_domain_cpu_seconds_total{${labels}} 2.5\n`);
     expect(text).toContain(`virtctl_domain_memory_bytes{${labels}} 1048576\n`);
     expect(text).toContain(`virtctl_domain_block_read_bytes_total{${labels},device="vda"} 7\n`);
+    expect(text).toContain('virtctl_domain_cpu_seconds_total{domain="shop.web"} 1\n');
     expect(text).not.toContain(' 9\n');
     expect(text).toContain('virtctl_domains{state="running"} 1\n');
   });
