@@ -99,12 +99,19 @@ function isTimeZone(name: string): boolean {
 }
 
 /** The rules of a Hypervisor beyond its schema. */
-export function checkHypervisor({ object, problems }: RuleInput<Hypervisor>): void {
+export function checkHypervisor({ object, old, problems }: RuleInput<Hypervisor>): void {
   const seen = new Set<string>();
   // A Hypervisor without a spec is what an executor creates first.
   const spec = object.spec as Hypervisor['spec'] | undefined;
+  const specBefore = old?.spec;
+  const before = specBefore?.taints ?? [];
   for (const [index, taint] of (spec?.taints ?? []).entries()) {
     const key = `${taint.key}:${taint.effect}`;
+    // Told once, not at every change of a node that has it.
+    if (taint.effect === 'NoExecute' && !before.some((one) => one.key === taint.key && one.effect === 'NoExecute')) {
+      const message = 'keeps new machines away as NoSchedule does; those that are there stay until the node is drained';
+      problems.warn(`spec.taints[${index}].effect`, 'NotSupported', message);
+    }
     if (seen.has(key)) problems.add(`spec.taints[${index}]`, 'Duplicate', `${key} is there already`);
     seen.add(key);
   }

@@ -21,8 +21,12 @@ interface Requirement {
   readonly values?: readonly string[] | undefined;
 }
 
-/** The rules of affinity, tolerations and spreading, as Kubernetes has them for pods. */
-export function checkScheduling(spec: Scheduled, problems: Problems): void {
+/**
+ * The rules of affinity, tolerations and spreading, as Kubernetes has them for pods.
+ *
+ * @param before The spec before an update.
+ */
+export function checkScheduling(spec: Scheduled, before: Scheduled | undefined, problems: Problems): void {
   const { nodeAffinity, vmAffinity, vmAntiAffinity } = spec.affinity ?? {};
   const nodes = 'spec.affinity.nodeAffinity';
   const required = nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms ?? [];
@@ -51,8 +55,13 @@ export function checkScheduling(spec: Scheduled, problems: Problems): void {
       checkGroup(one.vmAffinityTerm, at, problems);
     }
   }
-  for (const [index, one] of (spec.tolerations ?? []).entries())
-    checkToleration(one, `spec.tolerations[${index}]`, problems);
+  const wasTold = (before?.tolerations ?? []).some(({ tolerationSeconds }) => tolerationSeconds !== undefined);
+  for (const [index, one] of (spec.tolerations ?? []).entries()) {
+    const at = `spec.tolerations[${index}]`;
+    checkToleration(one, at, problems);
+    if (one.tolerationSeconds === undefined || wasTold) continue;
+    problems.warn(`${at}.tolerationSeconds`, 'NotSupported', 'has no effect: no taint takes a machine off its node');
+  }
   for (const [index, one] of (spec.topologySpreadConstraints ?? []).entries()) {
     const at = `spec.topologySpreadConstraints[${index}]`;
     checkGroup(one, at, problems);

@@ -39,7 +39,7 @@ export function checkVirtualMachine(input: RuleInput<VirtualMachine>): void {
   for (const [index, one] of (spec.interfaces ?? []).entries()) checkInterface(one, `spec.interfaces[${index}]`, input);
   checkDevices(object, problems);
   checkOverlay('domain', spec.overlay, problems);
-  checkScheduling(spec, problems);
+  checkScheduling(spec, old?.spec, problems);
   if (old !== undefined) checkNodeName(input, old);
   if (old !== undefined) checkIdentity(object, old, problems);
   checkDiskUsers(input);

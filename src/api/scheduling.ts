@@ -117,7 +117,9 @@ export const tolerations = list(
       operator: words('Exists ignores the value. Equal when left out.', ['Exists', 'Equal']),
       value: string("The taint's value, for Equal."),
       effect: words("The taint's effect; all effects when left out.", effects),
-      tolerationSeconds: longInteger('For NoExecute: seconds for which it is tolerated; for ever when left out.'),
+      tolerationSeconds: longInteger(
+        'For NoExecute, as in a pod; without effect: no taint takes a machine off its node.',
+      ),
     },
   ),
 );
@@ -160,7 +162,13 @@ export const taints = list(
   'Keep machines away that do not tolerate them.',
   object(
     'A taint.',
-    { key: string("The taint's key.", { minLength: 1 }), effect: words('What it does.', effects) },
+    {
+      key: string("The taint's key.", { minLength: 1 }),
+      effect: words(
+        'NoSchedule keeps new machines away, PreferNoSchedule if others will do; NoExecute is NoSchedule here: nothing takes away what is there.',
+        effects,
+      ),
+    },
     { value: string("The taint's value."), timeAdded: string('When it was added.', { format: 'date-time' }) },
   ),
 );

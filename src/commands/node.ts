@@ -2,6 +2,7 @@ import { Option, type Command } from 'commander';
 import { drainedAnnotation, label, machinesOn, startAfterDrain, stopForDrain } from './node/drain-node.ts';
 import { drainPlan, hasOtherNode, migrateForDrain, type DrainPlan } from './node/migrate-for-drain.ts';
 import { nodeLines, nodeStatus } from './node/node-table.ts';
+import { untoleratedNotes } from './node/untolerated-notes.ts';
 import { hypervisorConditions, leaseNamespace, type Hypervisor } from '../api/hypervisor.ts';
 import { hypervisorKind } from '../api/kinds.ts';
 import { findCondition } from '../api/meta.ts';
@@ -168,7 +169,8 @@ class Nodes {
     ]);
     const header = ['  NAMESPACE', 'NAME', 'STATUS'];
     const table = machines.length === 0 ? '  <none>\n' : alignColumns([header, ...rows]).text;
-    await writeResult(this.#context, `${describeObject(node, events, now())}Machines:\n${table}`);
+    const notes = untoleratedNotes(node, machines);
+    await writeResult(this.#context, `${describeObject(node, events, now())}Machines:\n${table}${notes}`);
   }
 
   async cordon(node: Hypervisor, unschedulable: boolean): Promise<void> {

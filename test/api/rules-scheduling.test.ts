@@ -95,3 +95,36 @@ describe('rules that speak of other machines', () => {
     );
   });
 });
+
+describe('NoExecute', () => {
+  /** The warnings about an object, after what was before. */
+  function warnings(kind: string, spec: object, before?: object): string[] {
+    const object = (given: object) => ({
+      apiVersion: 'virtctl.dev/v1alpha1',
+      kind,
+      metadata: { name: 'a' },
+      spec: given,
+    });
+    return validateObject(object(spec), before === undefined ? {} : { old: object(before) })
+      .filter(({ severity }) => severity === 'warning')
+      .map(({ path, message }) => `${path}: ${message}`);
+  }
+  const taint = { key: 'disk', effect: 'NoExecute' };
+
+  it('of a node takes no machine away, which is told once', () => {
+    expect(warnings('Hypervisor', { taints: [{ key: 'gpu', effect: 'NoSchedule' }, taint] })).toEqual([
+      'spec.taints[1].effect: keeps new machines away as NoSchedule does; those that are there stay until the node is drained',
+    ]);
+    expect(warnings('Hypervisor', { taints: [taint], unschedulable: true }, { taints: [taint] })).toEqual([]);
+    expect(warnings('Hypervisor', { taints: [taint] }, {})).toHaveLength(1);
+  });
+
+  it('needs no time for which it is tolerated, which is told once', () => {
+    const spec = { tolerations: [{ ...taint, operator: 'Exists', tolerationSeconds: 60 }] };
+    expect(warnings('VirtualMachine', spec)).toEqual([
+      'spec.tolerations[0].tolerationSeconds: has no effect: no taint takes a machine off its node',
+    ]);
+    expect(warnings('VirtualMachine', { ...spec, nodeName: 'n1' }, spec)).toEqual([]);
+    expect(warnings('VirtualMachine', { tolerations: [{ ...taint, operator: 'Exists' }] })).toEqual([]);
+  });
+});
