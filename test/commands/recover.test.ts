@@ -67,7 +67,7 @@ describe('the snapshots of machines that virtctl recover makes again', () => {
   });
 
   /** A domain that is off, with our mark. */
-  function domainOf(machine: string, kept: readonly KeptSnapshot[]): object {
+  function domainOf(machine: string, kept: readonly KeptSnapshot[], isUnreadable = false): object {
     const mark = { namespace, name: machine, uid: 'lost', generation: 1, metadata: {}, ignored: [] };
     const element = machineElement({ ...mark, spec: { runStrategy: 'Manual' }, applied: {} });
     const attributes = Object.entries(element.attributes).map(([key, value]) => ` ${key}='${value}'`);
@@ -78,7 +78,9 @@ describe('the snapshots of machines that virtctl recover makes again', () => {
       xml: () => Promise.resolve(xml),
       isPersistent: () => Promise.resolve(true),
       hasManagedSave: () => Promise.resolve(false),
-      snapshots: { list: () => Promise.resolve(kept.map(snapshotOf)) },
+      snapshots: {
+        list: () => (isUnreadable ? Promise.reject(new Error('cannot read')) : Promise.resolve(kept.map(snapshotOf))),
+      },
     };
   }
 
@@ -96,11 +98,13 @@ describe('the snapshots of machines that virtctl recover makes again', () => {
    * Recovers a host with machines that have snapshots.
    *
    * @param until Ends the command once it has printed this.
+   * @param trouble A machine whose snapshots cannot be read; another host, that goes away meanwhile. Either fails the command.
    */
   async function recover(
     kept: Readonly<Record<string, readonly KeptSnapshot[]>>,
     until?: string,
     dryRun: DryRun = 'none',
+    trouble: { readonly unreadable?: string; readonly isOneAway?: boolean } = {},
   ): Promise<string> {
     const interrupt = new AbortController();
     let told = '';
@@ -112,7 +116,9 @@ describe('the snapshots of machines that virtctl recover makes again', () => {
       },
     });
     const { signal } = interrupt;
-    const domains = Object.entries(kept).map(([machine, list]) => domainOf(machine, list));
+    const domains = Object.entries(kept).map(([machine, list]) =>
+      domainOf(machine, list, machine === trouble.unreadable),
+    );
     const none = { list: () => Promise.resolve([]) };
     const libvirt = {
       domains: { list: () => Promise.resolve(domains) },
@@ -120,14 +126,21 @@ describe('the snapshots of machines that virtctl recover makes again', () => {
     } as unknown as Libvirt;
     const inventory = new HostInventory(libvirt, signal);
     const host = { uri: 'qemu:///system', libvirt, node: { name: 'node-1', labels: {} }, inventory };
+    const goes = { list: () => Promise.reject(new Error('the connection is closed')) };
+    const away = {
+      uri: 'qemu+tls://node-0/system',
+      libvirt: { domains: goes, networks: goes, pools: goes } as unknown as Libvirt,
+      ...{ node: { name: 'node-0', labels: {} }, inventory },
+    };
+    const hosts = trouble.isOneAway === true ? [away, host] : [host];
     const context = {
       stdin: new PassThrough().end(),
       ...{ stdout: out, stderr: out, env: {}, cwd: '/', home: '/nonexistent', signal },
       now: () => 0,
       colours: () => Promise.resolve(new Chalk({ level: 0 })),
     };
-    const done = recoverHosts(context, client, { hosts: [host], failures: [] }, { dryRun });
-    if (until === undefined) await done;
+    const done = recoverHosts(context, client, { hosts, failures: [] }, { dryRun });
+    if (until === undefined && Object.keys(trouble).length === 0) await done;
     else await expect(done).rejects.toThrow();
     return told;
   }
@@ -200,6 +213,22 @@ describe('the snapshots of machines that virtctl recover makes again', () => {
     await recover(kept, 'virtualmachine.virtctl.dev/web recovered');
     expect(await recover(kept, undefined, 'server')).toContain('has its snapshots first now (server dry run)');
     expect(await stored()).toMatchObject({ first: { owner: undefined, uid: undefined } });
+  });
+
+  it('come with their machine in the next run, which is not made where they cannot be read', async () => {
+    const kept = { web: [ours('first')], mail: [ours('second')] };
+    const told = await recover(kept, undefined, 'none', { unreadable: 'web' });
+    expect(told).toContain('cannot read');
+    expect((await machines.listAll({ namespace })).items.map(({ metadata }) => metadata.name)).toEqual(['mail']);
+    await recover(kept);
+    const [web, mail] = [await uidOf('web'), await uidOf('mail')];
+    expect(await stored()).toMatchObject({ first: { of: 'web', owner: web }, second: { of: 'mail', owner: mail } });
+  });
+
+  it('come back of the hosts that stay when one of several goes away meanwhile', async () => {
+    const told = await recover({ web: [ours('first')] }, undefined, 'none', { isOneAway: true });
+    expect(told).toContain('node node-0 is left out:\nerror: the connection is closed');
+    expect(await stored()).toMatchObject({ first: { of: 'web', owner: await uidOf('web') } });
   });
 
   it('stay as they are where the machine of their name is of another domain', async () => {

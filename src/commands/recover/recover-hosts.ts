@@ -15,7 +15,7 @@ import type { VirtualMachine } from '../../api/virtual-machine.ts';
 import { ConflictError } from '../../base/errors.ts';
 import type { Context } from '../../cli/context.ts';
 import { resourceTypeOf } from '../../cli/machine-verb.ts';
-import { dryRunNote, forEachReported } from '../../cli/resources/resource-options.ts';
+import { dryRunNote, forEachReported, reportEach } from '../../cli/resources/resource-options.ts';
 import type { AdoptionContext } from '../../executor/adoption/host-objects.ts';
 import { hasUuid, type KnownObjects, type NewObject } from '../../executor/adoption/known-objects.ts';
 import { recoverMachine } from '../../executor/adoption/recover-machine.ts';
@@ -65,13 +65,21 @@ export async function recoverHosts(
   };
   const makeAll = async (): Promise<KubeObject | undefined> => {
     let last: KubeObject | undefined;
-    for (const object of objects.splice(0)) {
+    for (let [object] = objects; object !== undefined; [object] = objects) {
       await namespaces.ensure(object.metadata.namespace);
       last = await maker.make(object);
+      objects.shift();
     }
     return last;
   };
-  const pools = new NodesWithPool(hosts, signal);
+  // What a machine that fails would have needed must not be made with the next one, nor be taken for something there is.
+  const forget = (error: unknown): never => {
+    for (const object of objects.splice(0)) known.remove(object);
+    throw error;
+  };
+  // Those that went away meanwhile are taken out.
+  const reached = [...hosts];
+  const pools = new NodesWithPool(reached, signal);
   const nodesWith = pools.nodesWith.bind(pools);
   const adoptions = new Map(
     hosts.map((host) => [host, { node: host.node, inventory: host.inventory, known, add, nodesWith }] as const),
@@ -80,16 +88,27 @@ export async function recoverHosts(
   const recovery = { context, client, known, maker, namespaces, options, missing, adoptions, makeAll };
   let count = 0;
   try {
-    for (const [{ libvirt }, adoption] of adoptions) await recoverNetworks(adoption, libvirt, signal);
-    await makeAll();
-    const marked = await readMarked(hosts, signal);
+    const marked = new Map<string, MarkedDomain[]>();
+    const gone = await reportEach(context, adoptions, async ([host, adoption]) => {
+      try {
+        await recoverNetworks(adoption, host.libvirt, signal);
+        await makeAll();
+        for (const [key, domains] of await readMarked(host, signal)) {
+          marked.set(key, [...(marked.get(key) ?? []), ...domains]);
+        }
+      } catch (error) {
+        if (!signal.aborted) stderr.write(`node ${host.node.name} is left out:\n`);
+        reached.splice(reached.indexOf(host), 1);
+        forget(error);
+      }
+    });
     await forEachReported(
       context,
       marked.values(),
       async (domains) => {
-        if (await recoverOne(recovery, domains)) count += 1;
+        if (await recoverOne(recovery, domains).catch(forget)) count += 1;
       },
-      failures,
+      [...failures, ...gone],
     );
   } finally {
     await maker.finish();
@@ -102,17 +121,15 @@ export async function recoverHosts(
   );
 }
 
-/** The domains of each machine, as `namespace/name`: more than one where a migration left a definition behind. */
-async function readMarked(hosts: readonly Host[], signal: AbortSignal): Promise<Map<string, MarkedDomain[]>> {
+/** A host's domains of each machine, as `namespace/name`. */
+async function readMarked(host: Host, signal: AbortSignal): Promise<Map<string, MarkedDomain[]>> {
   const found = new Map<string, MarkedDomain[]>();
-  for (const host of hosts) {
-    for (const domain of await host.libvirt.domains.list({ signal })) {
-      const view = await readDomain(domain, { signal });
-      const mark = view?.mark;
-      if (view === undefined || mark === undefined) continue;
-      const key = `${mark.namespace}/${mark.name}`;
-      found.set(key, [...(found.get(key) ?? []), { host, view, mark }]);
-    }
+  for (const domain of await host.libvirt.domains.list({ signal })) {
+    const view = await readDomain(domain, { signal });
+    const mark = view?.mark;
+    if (view === undefined || mark === undefined) continue;
+    const key = `${mark.namespace}/${mark.name}`;
+    found.set(key, [...(found.get(key) ?? []), { host, view, mark }]);
   }
   return found;
 }

@@ -61,6 +61,18 @@ export class KnownObjects {
     }
   }
 
+  /** Forgets an object that was not made after all. */
+  remove(object: NewObject): void {
+    const list: NewObject[] = {
+      VirtualMachine: this.#machines,
+      VirtualDisk: this.#disks,
+      VirtualPool: this.#pools,
+      VirtualNetwork: this.#networks,
+    }[object.kind];
+    const index = list.indexOf(object);
+    if (index >= 0) list.splice(index, 1);
+  }
+
   /** The machine that a domain of a node belongs to, by its UUID or its name there. */
   machineOf(node: string, name: string, uuid: string): VirtualMachine | undefined {
     return this.#machines.find((machine) => {
