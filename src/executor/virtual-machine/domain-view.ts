@@ -5,6 +5,7 @@
 import { readBootMark, readMachineMark, bootNamespace, machineNamespace } from './domain-metadata.ts';
 import type { BootMark, MachineMark } from './domain-metadata.ts';
 import { isList, isObject, type Data, type DataObject } from './same-value.ts';
+import { asDefinition } from './lost-definition.ts';
 import { asPlugged } from './plugged-interfaces.ts';
 import type { PowerState } from './power-policy.ts';
 import { analyse, type OverlayEntry } from '../../analyser/analyse.ts';
@@ -102,7 +103,9 @@ export async function readDomain(
     if (live !== undefined && !isRunning && libvirtState.state !== 'crashed' && rereads > 0) {
       return await readDomain(domain, options, rereads - 1);
     }
-    const value = inactive.value as DataObject;
+    const given = inactive.value as DataObject;
+    // The mark of a boot is only ever written into a running domain.
+    const value = isPersistent || bootMarkOf(given) === undefined ? given : asDefinition(given);
     const running = isRunning ? asPlugged(live) : undefined;
     return {
       domain,

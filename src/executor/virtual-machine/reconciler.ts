@@ -14,7 +14,7 @@
  *
  *   steps:    each takes the round (round.ts) and leaves it further on
  *   pure:     same-value, list-identity, compare, merge, live-plan, live-tuning, reset-pins, guest-requests, power-policy,
- *             crash-backoff, printable-status
+ *             crash-backoff, printable-status, lost-definition, plugged-interfaces
  *   with I/O: domain-view, foreign-domain, definition, apply-live, power, volumes, media, observe, delete-domain, machine-status
  *
  * Called by executor.ts only. What fails is told in conditions and Events, and looked at again; a guest is never touched

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { commandLine } from '../support/command-line.ts';
 import { startExecutorNode, type ExecutorNode } from '../support/executor-node.ts';
-import { guestMachine } from '../support/guest-machine.ts';
+import { bootsOf, guestMachine, untilBoots } from '../support/guest-machine.ts';
 import { testGuest, type Guest } from '../support/guest.ts';
 
-describe('whose a domain is', () => {
+describe('a domain that somebody meddled with', () => {
   let node: ExecutorNode;
   let guest: Guest;
   const virsh = (...args: string[]): Promise<string> => node.libvirtd.virsh(...args);
@@ -27,7 +27,7 @@ describe('whose a domain is', () => {
     await virsh('define', path);
   }
 
-  it('is told where its object went without it and was made anew, with what brings it back', async () => {
+  it('is told of where its object went without it and was made anew, with what brings it back', async () => {
     await node.create('lost', guestMachine(node, guest, 'lost', { agent: false }));
     const { metadata, status } = await node.untilStatus('lost', 'Running');
     const { id, uuid } = status?.domain ?? {};
@@ -56,7 +56,7 @@ describe('whose a domain is', () => {
     await node.delete('lost');
   });
 
-  it('is told by its UUID, also when somebody renamed it and gave its name to another', async () => {
+  it('is known by its UUID, also when somebody renamed it and gave its name to another', async () => {
     await node.create('web', guestMachine(node, guest, 'web', { agent: false, runStrategy: 'Manual' }));
     const { status } = await node.untilStatus('web', 'Stopped');
     const uuid = status?.domain?.uuid ?? '';
@@ -74,5 +74,42 @@ describe('whose a domain is', () => {
     await node.delete('web');
     expect(await virsh('list', '--all', '--name')).toBe('default.web');
     await virsh('undefine', 'default.web');
+  });
+
+  it('has the definition back that it had, where it was undefined and libvirtd restarted while nobody looked', async () => {
+    await node.create(
+      'kept',
+      guestMachine(node, guest, 'kept', {
+        agent: false,
+        domain: {
+          devices: {
+            graphics: [{ type: 'vnc', autoport: true }],
+            video: [{ model: { type: 'vga' } }],
+            interface: [{ type: 'user', model: { type: 'virtio' } }],
+          },
+        },
+      }),
+    );
+    await untilBoots(node, 'kept', 1);
+    const { status } = await node.untilStatus('kept', 'Running');
+    await node.stopExecutor();
+    const definition = async (): Promise<string> =>
+      (await virsh('dumpxml', '--inactive', '--security-info', 'default.kept')).replace(
+        /<metadata>[^]*<\/metadata>/,
+        '',
+      );
+    const before = await definition();
+    await virsh('undefine', 'default.kept');
+    await node.libvirtd.restart('KILL');
+    await node.startExecutor();
+    const vm = await node.until('kept', (one) => one.status?.drift?.[0]?.path === 'definition', 'drift');
+    expect(vm.status?.domain?.id).toBe(status?.domain?.id);
+    expect(await virsh('dominfo', 'default.kept')).toMatch(/^Persistent: +yes$/m);
+    expect(await definition()).toBe(before);
+    expect(vm.status?.restartRequired).toBeUndefined();
+    expect(vm.status?.ignored).toBeUndefined();
+    expect(await bootsOf(node, 'kept')).toBe(1);
+    await node.patch('kept', { terminationGracePeriodSeconds: 0 });
+    await node.delete('kept');
   });
 });
