@@ -22,7 +22,7 @@ import { HypervisorKeeper } from './hypervisor/hypervisor-keeper.ts';
 import { isFinished, type SlimMachine } from './machine-index.ts';
 import { executorMetrics } from './metrics/executor-metrics.ts';
 import { Counter, Histogram } from './metrics/exposition.ts';
-import { openOutlet } from './metrics/outlet.ts';
+import { openOutlet, type Outlet } from './metrics/outlet.ts';
 import { DiskSecrets } from './virtual-disk/disk-secrets.ts';
 import { FileHolds } from './virtual-disk/file-holds.ts';
 import { Media } from './virtual-machine/media.ts';
@@ -301,17 +301,8 @@ class Executor {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { onReady, metricsAddress, client, nodeName, leaseSeconds } = this.#options;
-    const outlet =
-      metricsAddress === undefined
-        ? undefined
-        : await openOutlet({
-            address: metricsAddress,
-            metrics: (inner) => this.#metrics(inner),
-            health: () => undefined,
-            readiness: () => this.#problem(),
-            logger: this.#logger,
-          });
+    const { onReady, client, nodeName, leaseSeconds } = this.#options;
+    const outlet = await this.#openOutlet();
     // Background work ends after the reconcilers: they may need it to end well.
     const background = new AbortController();
     // Each cache waits for its end several times: more than the ten that Node takes for a leak.
@@ -350,6 +341,25 @@ class Executor {
       await this.#supervisor.close();
       await outlet?.close();
       this.#logger.info('ended; guests run on');
+    }
+  }
+
+  /** @throws as openOutlet; what was begun is ended then, so that the process ends too. */
+  async #openOutlet(): Promise<Outlet | undefined> {
+    const { metricsAddress } = this.#options;
+    if (metricsAddress === undefined) return undefined;
+    try {
+      return await openOutlet({
+        address: metricsAddress,
+        metrics: (inner) => this.#metrics(inner),
+        health: () => undefined,
+        readiness: () => this.#problem(),
+        logger: this.#logger,
+      });
+    } catch (error) {
+      this.#stop.abort();
+      await this.#supervisor.close();
+      throw error;
     }
   }
 

@@ -44,6 +44,20 @@ describe('the bundle', () => {
     expect(licenses).toContain('Permission is hereby granted, free of charge');
   });
 
+  it('ends an executor whose metrics cannot be served, instead of running on without them', () => {
+    const kubeconfig = join(folder, 'nobody-kubeconfig');
+    const [cluster, context] = ['{name: c, cluster: {server: "http://127.0.0.1:1"}}', '{cluster: c, user: ""}'];
+    writeFileSync(
+      kubeconfig,
+      `{current-context: c, clusters: [${cluster}], contexts: [{name: c, context: ${context}}]}`,
+    );
+    const connect = 'qemu+unix:///system?socket=/nonexistent';
+    const words = ['executor', '--metrics-address', 'nowhere', '--kubeconfig', kubeconfig, '--connect', connect];
+    const ended = spawnSync(process.execPath, [virtctl, ...words], { cwd: folder, encoding: 'utf8', timeout: 120_000 });
+    expect(ended).toMatchObject({ status: 2, signal: null });
+    expect(ended.stderr).toContain('error: "nowhere" is no address');
+  });
+
   it('ends by the signal that interrupted it, so that a shell stops its script', async () => {
     const silent = createServer();
     await once(silent.listen(0, '127.0.0.1'), 'listening');
