@@ -1,5 +1,8 @@
 import { TimedOutError } from './errors.ts';
 
+/** Node's timers take no more, and end at once instead: 24.8 days. */
+const maxTimerMs = 2 ** 31 - 1;
+
 /**
  * Runs `work` with a signal that aborts when `parent` does or after `timeoutMs`.
  *
@@ -16,10 +19,16 @@ export async function withDeadline<T>(
   parent?.throwIfAborted();
   const controller = new AbortController();
   const forget = parent === undefined ? undefined : onAbort(parent, () => controller.abort(parent.reason));
-  const timer = setTimeout(() => {
+  const expire = (): void => {
     const words = typeof what === 'string' ? what : what();
     controller.abort(new TimedOutError(`timed out after ${timeoutMs / 1000} s: ${words}`));
-  }, timeoutMs);
+  };
+  let timer: NodeJS.Timeout | undefined;
+  const arm = (leftMs: number): void => {
+    const more = leftMs > maxTimerMs;
+    timer = setTimeout(more ? () => arm(leftMs - maxTimerMs) : expire, more ? maxTimerMs : leftMs);
+  };
+  arm(timeoutMs);
   try {
     return await Promise.race([work(controller.signal), rejectOnAbort(controller.signal)]);
   } finally {
