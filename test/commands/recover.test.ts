@@ -237,7 +237,10 @@ describe('the snapshots of machines that virtctl recover makes again', () => {
     await machines.delete({ namespace, name: 'web' });
     const [apiVersion, kind] = ['virtctl.dev/v1alpha1', 'VirtualMachine'] as const;
     await machines.create({ apiVersion, kind, metadata: { namespace, name: 'web' }, spec: { nodeName: 'node-1' } });
-    await recover(kept);
+    const told = await recover(kept);
+    expect(told).toContain(`domain ${namespace}.web was made for an earlier vm/web in ${namespace}`);
+    expect(told).toContain(`virtctl delete vm web -n ${namespace}, and run this again`);
+    expect(told).not.toContain('Nothing to recover');
     expect(await stored()).toMatchObject({ first: { owner: undefined, uid: undefined } });
   });
 

@@ -147,8 +147,17 @@ async function recoverOne(recovery: Recovery, domains: readonly MarkedDomain[]):
   const other = known.machine(mark.namespace, mark.name);
   if (other !== undefined) {
     const where = other.spec.nodeName ?? '';
-    for (const domain of domains) if (where !== domain.host.node.name) tell(domain, where === '' ? 'no node' : where);
-    return claimLeft(recovery, other, domains);
+    let isWaiting = false;
+    for (const domain of domains) {
+      if (where !== domain.host.node.name) tell(domain, where === '' ? 'no node' : where);
+      else if (!isOwn(other, domain)) {
+        const whose = `was made for an earlier vm/${mark.name} in ${mark.namespace}, whose object went without it: left alone`;
+        const remedy = `to have it back: virtctl delete vm ${mark.name} -n ${mark.namespace}, and run this again`;
+        stderr.write(`domain ${domain.view.domain.name} ${whose}; ${remedy}\n`);
+        isWaiting = true;
+      }
+    }
+    return (await claimLeft(recovery, other, domains)) || isWaiting;
   }
   for (const domain of domains) if (domain !== chosen) tell(domain, host.node.name);
   const adoption = adoptions.get(host);
@@ -199,6 +208,11 @@ async function claimLeft(
   tell('snapshots', snapshots);
   tell('empty disks', disks);
   return snapshots.length + disks.length > 0;
+}
+
+/** Whether a domain is the machine's: one that was made anew under the name of the mark has another UUID. */
+function isOwn(machine: VirtualMachine, { view, mark }: MarkedDomain): boolean {
+  return mark.uid === machine.metadata.uid || hasUuid(machine, view.domain.uuid);
 }
 
 /** @throws ConflictError when two of them run: which is the machine is not for a program to say. */
