@@ -58,9 +58,10 @@ export async function withLocalNode<T>(
 /** What to do on a machine that is no node. */
 function hintOf(nodes: readonly Hypervisor[]): string {
   const names = nodes.map(({ metadata }) => metadata.name ?? '');
-  const name = names[0] ?? 'NODE';
+  const [name = 'NODE'] = names;
+  const which = names.length === 0 ? '' : ` (${names.join(', ')})`;
   return (
-    `run this on a node (${names.join(', ')}), or reach its libvirt from here: --connect qemu+tls://${name}/system, or ` +
+    `run this on a node${which}, or reach its libvirt from here: --connect qemu+tls://${name}/system, or ` +
     `\`ssh -nNT -L /tmp/libvirt-sock:/run/libvirt/libvirt-sock root@${name}\` and ` +
     "--connect 'qemu+unix:///system?socket=/tmp/libvirt-sock'"
   );

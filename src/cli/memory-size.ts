@@ -19,6 +19,9 @@ const libvirtUnits: Readonly<Record<string, number>> = {
   tib: 2 ** 40,
 };
 
+/** libvirt counts bytes of memory in 63 bits (virDomainParseMemory). */
+const maxBytes = 2 ** 63;
+
 /** The bytes of libvirt's `<memory unit='MiB'>2048</memory>`; KiB when it has no unit. */
 export function bytesOfMemory(
   memory: { readonly unit?: string | undefined; readonly value?: number | string | undefined } | undefined,
@@ -43,7 +46,7 @@ export function memoryOfBytes(bytes: number): { unit: 'GiB' | 'MiB' | 'KiB'; val
  * Parses a size of memory as users of kubectl (`2Gi`, `2G`) and of virsh (`2GiB`, `2048MiB`) write it; a bare number is
  * MiB, as virt-install has it.
  *
- * @returns Bytes, at least one KiB.
+ * @returns Bytes, at least one KiB and less than 8 EiB.
  * @throws InvalidArgumentError, which commander reports with the flag's name.
  */
 export function parseMemorySize(text: string): number {
@@ -56,5 +59,6 @@ export function parseMemorySize(text: string): number {
   if (size === undefined || !Number.isFinite(size) || size < 1024) {
     throw new InvalidArgumentError(`"${text}" is not a size, as 512Mi or 4GiB.`);
   }
+  if (size >= maxBytes) throw new InvalidArgumentError(`"${text}" is more than there can be: expected less than 8Ei.`);
   return Math.round(size);
 }

@@ -46,10 +46,13 @@ export function isQualifiedName(text: string): boolean {
 /**
  * Refuses the name of something new.
  *
+ * @param flag Where it stands, for messages, as `--node`; left out for an argument.
  * @throws UsageError with the rule.
  */
-export function assertObjectName(name: string): void {
-  if (!isObjectName(name)) throw new UsageError(`${JSON.stringify(name)} cannot be a name: expected ${nameRule}`);
+export function assertObjectName(name: string, flag?: string): void {
+  if (isObjectName(name)) return;
+  const where = flag === undefined ? '' : `${flag}: `;
+  throw new UsageError(`${where}${JSON.stringify(name)} cannot be a name: expected ${nameRule}`);
 }
 
 /**

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { Option, type Command } from 'commander';
+import { Argument, Option, type Command } from 'commander';
 import { addDiskOptions, diskManifest, type DiskFlags } from './create/disk.ts';
 import { virtualDiskKind, virtualMachineKind } from '../api/kinds.ts';
 import { apiVersion } from '../api/meta.ts';
@@ -51,7 +51,16 @@ export function configure(command: Command, context: Context): void {
   configureMachine(command.command('vm').alias('virtualmachine').summary('create a machine'), context);
   configureDisk(command.command('disk').alias('virtualdisk').summary('create a disk'), context);
   configureNamespace(command.command('namespace').alias('ns').summary('create a namespace'), context);
-  command.action(async (flags: CreateFlags) => {
+  // What is no subcommand comes here. Set after they are made, which take it over.
+  command
+    .addArgument(new Argument('[kind...]'))
+    .configureHelp({ ...command.configureHelp(), visibleArguments: () => [] });
+  command.action(async ([kind]: readonly string[], flags: CreateFlags) => {
+    if (kind !== undefined) {
+      throw new UsageError(`there is no \`create ${kind}\`; there are vm, disk and namespace`, {
+        hint: 'everything else comes from a file: virtctl create -f FILE',
+      });
+    }
     const files = flags.filename;
     if (files === undefined) {
       throw new UsageError('expected -f FILE, vm NAME, disk NAME or namespace NAME', {
@@ -204,7 +213,7 @@ const cloudInitKeys = ['user-data', 'network-data', 'meta-data', 'secret', 'type
 async function readCloudInit(context: Context, text: string): Promise<CloudInit> {
   const fields = parseFields('--cloud-init', text, cloudInitKeys, () => 'user-data');
   const read = async (file: string | undefined): Promise<string | undefined> =>
-    file === undefined ? undefined : readText(context, file);
+    file === undefined ? undefined : readFull(context, file);
   const [userData, networkData, metaData] = await Promise.all(
     [fields['user-data'], fields['network-data'], fields['meta-data']].map(read),
   );
@@ -221,6 +230,9 @@ async function readCloudInit(context: Context, text: string): Promise<CloudInit>
   };
 }
 
+/** A line of authorized_keys (sshd(8)): options where there are any, the type, the key in base64. */
+const publicKey = /(?:^|\s)(?:ssh-|ecdsa-|sk-)[a-z0-9@.-]+\s+AAAA[A-Za-z0-9+/]+={0,3}(?:\s|$)/;
+
 async function readKeys(context: Context, file: string): Promise<string[]> {
   const lines = (await readText(context, file)).split('\n').map((line) => line.trim());
   const keys = lines.filter((line) => line !== '' && !line.startsWith('#'));
@@ -228,7 +240,21 @@ async function readKeys(context: Context, file: string): Promise<string[]> {
     throw new UsageError(`--ssh-key ${file}: this is a private key; give the public one (${file}.pub)`);
   }
   if (keys.length === 0) throw new UsageError(`--ssh-key ${file}: there is no key in it`);
+  const wrong = keys.find((key) => !publicKey.test(key));
+  if (wrong !== undefined) {
+    const shown = wrong.length > 40 ? `${wrong.slice(0, 37)}...` : wrong;
+    throw new UsageError(
+      `--ssh-key ${file}: ${JSON.stringify(shown)} is not a public key, as ssh-ed25519 AAAA… me@here`,
+    );
+  }
   return keys;
+}
+
+/** An empty file is a mistake: the guest would come up without what it was to get. */
+async function readFull(context: Context, file: string): Promise<string> {
+  const text = await readText(context, file);
+  if (text.trim() === '') throw new UsageError(`--cloud-init ${file}: there is nothing in it`);
+  return text;
 }
 
 async function readText(context: Context, file: string): Promise<string> {

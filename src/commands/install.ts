@@ -10,12 +10,13 @@ import { hypervisorLabel } from './install/workloads.ts';
 import type { Hypervisor } from '../api/hypervisor.ts';
 import { hypervisorKind } from '../api/kinds.ts';
 import { findCondition } from '../api/meta.ts';
-import { FailedError, NotFoundError, toError, UsageError } from '../base/errors.ts';
+import { FailedError, UsageError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { addBooleanFlag } from '../cli/boolean-flags.ts';
 import type { Context } from '../cli/context.ts';
 import { parseDuration } from '../cli/duration.ts';
 import { addExamples } from '../cli/examples.ts';
+import { readError } from '../cli/input/list-inputs.ts';
 import { addKubeOptions, withKubeClient, type KubeFlags } from '../cli/kube-options.ts';
 import { resourceTypeOf } from '../cli/machine-verb.ts';
 import { parseInteger, parsePort } from '../cli/resources/parse-integer.ts';
@@ -234,7 +235,7 @@ function configureNode(command: Command, context: Context): void {
       try {
         return await readFile(resolve(context.cwd, file));
       } catch (cause) {
-        throw new NotFoundError(`cannot read ${file}: ${toError(cause).message}`, { cause });
+        throw readError(file, cause);
       }
     };
     const host = hostOf(destination);

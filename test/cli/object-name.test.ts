@@ -44,6 +44,7 @@ describe('a name that no server takes', () => {
     [['create', 'vm', 'web', '--label', 'a=b c', '--dry-run=client'], '--label a: "b c" cannot be a value'],
     [['create', 'vm', 'web', '--label', 'a b=c', '--dry-run=client'], '--label: "a b" cannot be a key'],
     [['create', 'vm', 'web', '--annotation', 'a/b/c=d', '--dry-run=client'], '--annotation: "a/b/c" cannot be a key'],
+    [['create', 'vm', 'web', '--node', 'a b', '--dry-run=client'], '--node: "a b" cannot be a name'],
     [['create', 'disk', 'Data', '--size', '1Gi', '--dry-run=client'], '"Data" cannot be a name'],
     [['create', 'namespace', 'a.b', '--dry-run=client'], '"a.b" cannot be a namespace'],
     [['clone', 'vm', 'web', 'web_2'], '"web_2" cannot be a name'],

@@ -5,7 +5,7 @@ import type { CloudInit, NetworkInterface, RunStrategy, VirtualMachine, Volume }
 import { UsageError } from '../../base/errors.ts';
 import type { Domain } from '../../model/types.gen.ts';
 import { memoryOfBytes } from '../memory-size.ts';
-import { assertLabel } from '../object-name.ts';
+import { assertLabel, assertObjectName } from '../object-name.ts';
 import { booleanField, integerField, parseFields } from './flag-fields.ts';
 
 /** The flags of `virtctl create vm`; files are read already. */
@@ -52,6 +52,11 @@ export function machineManifest(
   flags: MachineFlags,
   files: MachineFiles,
 ): VirtualMachine {
+  if (flags.node !== undefined) assertObjectName(flags.node, '--node');
+  // QEMU starts with neither where it has no kernel to give them to.
+  if (flags.kernel === undefined && (flags.initrd ?? flags.cmdline) !== undefined) {
+    throw new UsageError('--initrd and --cmdline go with --kernel');
+  }
   const volumes = [
     ...(flags.disk ?? []).map(diskVolume),
     ...(flags.cdrom ?? []).map(cdromVolume),

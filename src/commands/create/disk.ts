@@ -9,6 +9,7 @@ import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.
 import { ConflictError, UsageError } from '../../base/errors.ts';
 import type { Context } from '../../cli/context.ts';
 import { resourceTypeOf } from '../../cli/machine-verb.ts';
+import { assertObjectName } from '../../cli/object-name.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 
 /** The flags of `virtctl create disk` that say what is made. */
@@ -51,6 +52,7 @@ export async function diskManifest(
   flags: DiskFlags,
 ): Promise<VirtualDisk> {
   const { size, fromSnapshot, image, clone, linked, pool, format, node } = flags;
+  if (node !== undefined) assertObjectName(node, '--node');
   const sources = [fromSnapshot, image, clone].filter((one) => one !== undefined);
   if (sources.length > 1) throw new UsageError('give one of --from-snapshot, --image and --clone');
   if (sources.length === 0 && size === undefined) throw new UsageError('give --size, or what it begins with');
