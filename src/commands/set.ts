@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { InvalidArgumentError, Option } from 'commander';
+import { Option } from 'commander';
 import { runStrategies } from '../api/virtual-machine.ts';
 import type { RunStrategy } from '../api/virtual-machine.ts';
 import { FailedError, UsageError } from '../base/errors.ts';
@@ -9,6 +9,7 @@ import { addEditOptions, editMachine } from '../cli/machine-edit.ts';
 import type { EditFlags, MutableSpec } from '../cli/machine-edit.ts';
 import { addExamples } from '../cli/examples.ts';
 import { bytesOfMemory, memoryOfBytes, parseMemorySize } from '../cli/memory-size.ts';
+import { parseInteger } from '../cli/resources/parse-integer.ts';
 
 /** The flags of `virtctl set`. */
 export interface SetFlags extends EditFlags {
@@ -32,7 +33,7 @@ export function configure(command: Command, context: Context): void {
     .option('--max-cpus <n>', 'virtual CPUs that it can have without a restart', parseCount)
     .option('--memory <size>', 'memory that it has, as 4Gi; the maximum grows with it', parseMemorySize)
     .option('--max-memory <size>', 'memory that it can have without a restart', parseMemorySize)
-    .option('--cpu-shares <n>', 'weight of its CPU time beside other machines, 1024 being usual', parseCount)
+    .option('--cpu-shares <n>', 'weight of its CPU time beside other machines, 1024 being usual', parseShares)
     .addOption(new Option('--run-strategy <strategy>', 'when it runs').choices(runStrategies))
     .option('--grace-period <seconds>', 'what its guest has for shutting down', parseSeconds)
     .option('--title <text>', 'its title; empty takes it away')
@@ -110,10 +111,7 @@ function setMemory(domain: MutableDomain, memory: number | undefined, max: numbe
   else domain.currentMemory = memoryOfBytes(current);
 }
 
-function parseCount(text: string): number {
-  const count = Number(text);
-  if (!/^\d+$/.test(text) || count < 1 || count > 1_000_000) {
-    throw new InvalidArgumentError(`"${text}" is not a whole number of at least 1.`);
-  }
-  return count;
-}
+/** libvirt counts them in 16 bits (https://libvirt.org/formatdomain.html#cpu-allocation). */
+const parseCount = parseInteger('a number of CPUs', 1, 65_535);
+
+const parseShares = parseInteger('a weight', 1, 1_000_000);

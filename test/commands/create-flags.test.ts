@@ -43,4 +43,15 @@ describe('the flags of virtctl create', () => {
     expect(result).toMatchObject({ exitCode: 0, stderr: '' });
     expect(result.stdout.split(key)).toHaveLength(3);
   });
+
+  it.each(['0', '65536', '99999999', 'two', '1e3'])(
+    'and of set know how many CPUs there can be: not %s',
+    async (count) => {
+      for (const flag of ['--cpus', '--max-cpus']) {
+        const result = await commandLine(['set', 'vm', 'web', flag, count]);
+        expect(result).toMatchObject({ exitCode: 2, stdout: '' });
+        expect(result.stderr).toContain('expected a number of CPUs from 1 to 65535');
+      }
+    },
+  );
 });
