@@ -128,7 +128,11 @@ export const virtualDiskSpec = object(
       ['WaitForFirstConsumer', 'Immediate'],
       { default: 'WaitForFirstConsumer' },
     ),
-    nodeName: string('The Hypervisor on whose local pool it is. Written once.', { maxLength: 253 }),
+    nodeName: string(
+      'The Hypervisor on whose local pool it is made. Written once: a migration that takes the disk with it changes ' +
+        'status.nodeName only.',
+      { maxLength: 253 },
+    ),
     reclaimPolicy: words('What deleting the object does to the volume.', ['Delete', 'Retain'], { default: 'Delete' }),
     wipe: words("How the volume is overwritten before it is deleted: virsh vol-wipe's algorithms. Not when left out.", [
       'zero',
@@ -170,7 +174,9 @@ export const virtualDiskStatus = object(
   {
     observedGeneration,
     phase: words('How far it is.', diskPhases),
-    nodeName: string('The node on which it is; empty on a shared pool.'),
+    nodeName: string(
+      'The node on which it is, also when spec.nodeName names the one where it was made; empty on a shared pool.',
+    ),
     pool: string("The pool's name at libvirt."),
     volume: string("The volume's name at libvirt."),
     key: string("The volume's key at libvirt."),
@@ -187,6 +193,23 @@ export const virtualDiskStatus = object(
         { readOnly: boolean('Whether it only reads.'), target: string('The device name, as vda.') },
       ),
     ),
+    move: object(
+      'A second volume of it, on another node, while a migration copies the disk and shortly after. Nothing else is copied ' +
+        'from or to it before that volume is gone.',
+      {
+        nodeName: string('The node that has the volume, and removes it.'),
+        state: words(
+          'Copying: the volume that is copied to; when the migration has failed it goes. Left: the one that the disk was; it ' +
+            'goes when the migration is over.',
+          ['Copying', 'Left'],
+        ),
+        operation: string('The VirtualMachineOperation of this namespace that copies it.'),
+        operationUid: string("That operation's metadata.uid."),
+        pool: string("The pool's name at libvirt there."),
+        volume: string("The volume's name at libvirt there."),
+        path: string('Where it is there.'),
+      },
+    ),
     progress,
     message: string("Why it is not ready, in libvirt's words."),
     conditions,
@@ -199,6 +222,8 @@ export type Progress = Value<typeof progress>;
 export type VirtualDiskSpec = Value<typeof virtualDiskSpec>;
 /** What is known of a disk. */
 export type VirtualDiskStatus = Value<typeof virtualDiskStatus>;
+/** A second volume of a disk. */
+export type DiskMove = NonNullable<VirtualDiskStatus['move']>;
 /** A disk. */
 export type VirtualDisk = Resource<'VirtualDisk', VirtualDiskSpec, VirtualDiskStatus>;
 

@@ -161,12 +161,12 @@ export const virtualMachineOperationSpec = object(
       {},
       {
         nodeName: string('The target; chosen by the scheduler when left out.', { maxLength: 253 }),
-        copyStorage: words('Which disks on local storage are copied. Auto, all that the target lacks, when left out.', [
-          'Auto',
-          'None',
-          'All',
-          'Incremental',
-        ]),
+        copyStorage: words(
+          'Which disks on local storage are copied. Auto, when left out: what was made for the machine, and files of the ' +
+            'host. All: VirtualDisks in a pool of the node too, and images with what they are based on. Incremental: as All, ' +
+            'with only the top of images. None: all nodes have them.',
+          ['Auto', 'None', 'All', 'Incremental'],
+        ),
         postCopy: boolean('Whether it may go on at the target before all memory is there. false when left out.'),
         autoConverge: boolean('Whether the guest may be slowed down so that it ends. false when left out.'),
         bandwidthMiBPerSecond: longInteger('The most it may use, in MiB per second; no limit when left out.', {
@@ -251,3 +251,8 @@ export const virtualMachineOperationReasons = {
   MigrationFailed: 'MigrationFailed',
   Aborted: 'Aborted',
 } as const;
+
+/** Whether a migration takes disks in pools of the node along, by its `spec.migrate.copyStorage`. */
+export function copiesPools(copyStorage: string | undefined): boolean {
+  return copyStorage === 'All' || copyStorage === 'Incremental';
+}

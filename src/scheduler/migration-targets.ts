@@ -3,15 +3,16 @@
  * the node that they are on. Where the operation names a node it is that one, or none. Room is reserved there as for a new
  * machine (reservations.ts); then what was decided is noted in the operation (`status.context.target`, or `refusal` with
  * the reasons), and the executors do the rest. The room is given back when the operation is over and the machine is not
- * there.
+ * there. Disks in pools of a node keep the machine there, unless the operation says that they are copied: then a target is
+ * where these pools run, too, and have room for them.
  */
-import { allFilters } from './filters/all-filters.ts';
+import { allFilters, copyingFilters } from './filters/all-filters.ts';
 import type { MachineInfo } from './machine-info.ts';
 import type { Filter } from './plugin.ts';
 import { prepareTest, selectNode } from './select-node.ts';
 import type { Snapshot } from './snapshot.ts';
 import { failureText, unschedulableMessage } from './unschedulable.ts';
-import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
+import { copiesPools, type VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
 import { toError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Informer } from '../kube/informer.ts';
@@ -47,6 +48,7 @@ export type Choice = { readonly target: string } | { readonly refusal: string };
  *
  * @param moves Machines that move, by UID, with where they go.
  * @param wanted The node that it is to be, if any will not do.
+ * @param isCopied Whether its disks in pools of the node it is on go with it.
  * @returns The node's name, or why there is none.
  */
 export function chooseTarget(
@@ -54,7 +56,9 @@ export function chooseTarget(
   snapshot: Snapshot,
   moves: ReadonlyMap<string, string>,
   wanted?: string,
+  isCopied = false,
 ): Choice {
+  const filters = isCopied ? copyingFilters : allFilters;
   const undo: (() => void)[] = [];
   const put = (machine: MachineInfo, from: string, to: string | undefined): void => {
     snapshot.remove(machine.uid);
@@ -72,9 +76,9 @@ export function chooseTarget(
       if (moving !== undefined && moving.node !== target) put(moving.machine, moving.node, target);
     }
     put(found.machine, found.node, undefined);
-    if (wanted !== undefined) return judge(wanted, found.machine, snapshot);
+    if (wanted !== undefined) return judge(wanted, found.machine, snapshot, filters);
     const elsewhere: Filter = () => (node) => (node.name === found.node ? { reason: 'where it is now' } : undefined);
-    const selection = selectNode(found.machine, snapshot, { filters: [elsewhere, ...allFilters] });
+    const selection = selectNode(found.machine, snapshot, { filters: [elsewhere, ...filters] });
     if (selection.node !== undefined) return { target: selection.node.name };
     return { refusal: unschedulableMessage(selection.failures) };
   } finally {
@@ -82,10 +86,10 @@ export function chooseTarget(
   }
 }
 
-function judge(wanted: string, machine: MachineInfo, snapshot: Snapshot): Choice {
+function judge(wanted: string, machine: MachineInfo, snapshot: Snapshot, filters: readonly Filter[]): Choice {
   const node = snapshot.nodes.get(wanted);
   if (node === undefined) return { refusal: `there is no node "${wanted}"` };
-  const failure = prepareTest(machine, snapshot)(node);
+  const failure = prepareTest(machine, snapshot, filters)(node);
   return failure === undefined ? { target: wanted } : { refusal: `${wanted}: ${failureText(failure)}` };
 }
 
@@ -148,7 +152,8 @@ export class MigrationTargets {
       const moves = [...this.#moves.values()].flatMap((move) =>
         move.target === undefined ? [] : [[move.uid, move.target] as const],
       );
-      const choice = chooseTarget(uid, snapshot, new Map(moves), object.spec.migrate?.nodeName);
+      const { nodeName, copyStorage } = object.spec.migrate ?? {};
+      const choice = chooseTarget(uid, snapshot, new Map(moves), nodeName, copiesPools(copyStorage));
       if ('refusal' in choice) return choice;
       // From now on others reckon with it.
       this.#moves.set(key, { uid, target: choice.target });

@@ -55,10 +55,17 @@ export function machine(
 
 /** Disks, images, pools and networks that there are, by name. */
 export interface Things {
-  readonly disks?: Readonly<Record<string, VirtualDisk['spec'] & { readonly on?: string }>>;
+  readonly disks?: Readonly<Record<string, VirtualDisk['spec'] & { readonly on?: string; readonly takes?: string }>>;
   readonly images?: Readonly<Record<string, VirtualImage['spec'] & { readonly on?: readonly string[] }>>;
   readonly pools?: Readonly<
-    Record<string, VirtualPool['spec'] & { readonly states?: Readonly<Record<string, string>> }>
+    Record<
+      string,
+      VirtualPool['spec'] & {
+        readonly states?: Readonly<Record<string, string>>;
+        /** What is free, by node. */
+        readonly free?: Readonly<Record<string, string>>;
+      }
+    >
   >;
   readonly networks?: Readonly<Record<string, VirtualNetwork['spec']>>;
   /** Snapshots of machines; `on` is left out for one that is not taken yet. */
@@ -71,8 +78,8 @@ export function cluster(nodes: readonly Hypervisor[], things: Things = {}): Snap
     (spec === undefined ? undefined : { apiVersion, kind, metadata: { name }, spec, status }) as never;
   const snapshot = new Snapshot({
     disk: (_namespace, name) => {
-      const { on, ...spec } = things.disks?.[name] ?? {};
-      return made('VirtualDisk', name, things.disks?.[name] && spec, { nodeName: on });
+      const { on, takes, ...spec } = things.disks?.[name] ?? {};
+      return made('VirtualDisk', name, things.disks?.[name] && spec, { nodeName: on, allocation: takes });
     },
     image: (_namespace, name) => {
       const { on = [], ...spec } = things.images?.[name] ?? {};
@@ -84,8 +91,9 @@ export function cluster(nodes: readonly Hypervisor[], things: Things = {}): Snap
       return made('VirtualMachineSnapshot', name, one && { virtualMachine: 'web' }, { nodeName: one?.on });
     },
     pool: (name) => {
-      const { states = {}, ...spec } = things.pools?.[name] ?? {};
-      const status = { nodes: Object.entries(states).map(([nodeName, state]) => ({ nodeName, state })) };
+      const { states = {}, free = {}, ...spec } = things.pools?.[name] ?? {};
+      const lines = Object.entries(states).map(([nodeName, state]) => ({ nodeName, state, available: free[nodeName] }));
+      const status = { nodes: lines };
       return made('VirtualPool', name, things.pools?.[name] && spec, status);
     },
     network: (_namespace, name) => made('VirtualNetwork', name, things.networks?.[name], {}),

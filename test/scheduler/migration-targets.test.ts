@@ -53,3 +53,54 @@ describe('where a machine is migrated to', () => {
     });
   });
 });
+
+describe('a machine with disks in a pool of its node', () => {
+  const spec = {
+    volumes: [
+      { name: 'root', virtualDisk: 'root' },
+      { name: 'data', emptyDisk: { capacity: '9Gi', pool: 'fast' } },
+    ],
+  };
+  const things = {
+    disks: {
+      root: { pool: 'fast', on: 'a', takes: '2Gi' },
+      'web-data': { pool: 'fast', on: 'a', takes: '1Gi' },
+    },
+    pools: {
+      fast: {
+        states: { a: 'running', b: 'running', c: 'inactive', d: 'running' },
+        free: { b: '2Gi', c: '9Gi', d: '3Gi' },
+      },
+    },
+  };
+  const nodes = ['a', 'b', 'c', 'd', 'e'].map((name) => node(name));
+  const choose = (wanted?: string, isCopied = true): unknown => {
+    const snapshot = cluster(nodes, things);
+    snapshot.place(machine('web', spec), 'a');
+    return chooseTarget('web', snapshot, none, wanted, isCopied);
+  };
+
+  it('stays on it, unless they go with it', () => {
+    expect(choose('d', false)).toEqual({ refusal: 'd: the wrong one: VirtualDisk "root" is on a' });
+    expect(choose('d')).toEqual({ target: 'd' });
+  });
+
+  it('goes where the pool runs and has room for all that they take', () => {
+    expect(choose()).toEqual({ target: 'd' });
+    expect(choose('b')).toEqual({
+      refusal: 'b: with too little room in VirtualPool "fast" (needs 3 GiB, free 2 GiB)',
+    });
+    expect(choose('c')).toEqual({ refusal: 'c: where VirtualPool "fast" is inactive' });
+    expect(choose('e')).toEqual({ refusal: 'e: without VirtualPool "fast"' });
+  });
+
+  it('still waits for what else its volumes need', () => {
+    const image = { volumes: [...spec.volumes, { name: 'tools', virtualImage: 'tools' }] };
+    const snapshot = cluster(nodes, {
+      ...things,
+      images: { tools: { nodeSelector: { matchLabels: { tools: 'yes' } }, source: {} } },
+    });
+    snapshot.place(machine('web', image), 'a');
+    expect(chooseTarget('web', snapshot, none, 'd', true)).toEqual({ refusal: 'd: without VirtualImage "tools"' });
+  });
+});

@@ -1,8 +1,12 @@
+import { formatSize } from '../amounts.ts';
 import { matchesSelector } from '../label-match.ts';
 import type { MachineInfo } from '../machine-info.ts';
 import type { NodeInfo } from '../node-info.ts';
 import type { Failure, Filter, NodeTest } from '../plugin.ts';
 import type { Snapshot } from '../snapshot.ts';
+import { diskOfVolume } from '../../api/empty-disk.ts';
+import { parseQuantity } from '../../api/quantity.ts';
+import type { VirtualDisk } from '../../api/virtual-disk.ts';
 
 const defaultPool = 'default';
 
@@ -16,6 +20,51 @@ export const volumes: Filter = (machine, snapshot) => {
   });
   return all(tests);
 };
+
+/**
+ * As {@link volumes}, for a machine that takes its disks with it: those of a node's own pool may go wherever that pool runs
+ * and has room for what they take now.
+ */
+export const copiedVolumes: Filter = (machine, snapshot) => {
+  const moved = movedDisks(machine, snapshot);
+  const names = new Set(moved.map(({ metadata }) => metadata.name));
+  const stays = (machine.spec.volumes ?? []).filter((volume) => !names.has(diskOfVolume(machine.object, volume)));
+  const rest = volumes({ ...machine, spec: { ...machine.spec, volumes: stays } }, snapshot);
+  const needs = new Map<string, number>();
+  for (const { spec, status } of moved) {
+    const pool = spec.pool ?? defaultPool;
+    needs.set(pool, (needs.get(pool) ?? 0) + (parseQuantity(status?.allocation ?? '') ?? 0));
+  }
+  const tests = [...needs].flatMap(([pool, bytes]) => [...poolTests(pool, snapshot), roomTest(pool, bytes, snapshot)]);
+  return all(rest === undefined ? tests : [rest, ...tests]);
+};
+
+/** The disks of a machine that are in a node's own pool; each once. */
+function movedDisks(machine: MachineInfo, { surroundings }: Snapshot): readonly VirtualDisk[] {
+  const names = (machine.spec.volumes ?? []).flatMap((volume) => diskOfVolume(machine.object, volume) ?? []);
+  return [...new Set(names)].flatMap((name) => {
+    const disk = surroundings.disk(machine.namespace, name);
+    const isMade = (disk?.status?.nodeName ?? '') !== '';
+    const isShared = disk !== undefined && surroundings.pool(disk.spec.pool ?? defaultPool)?.spec.shared === true;
+    return disk !== undefined && isMade && !isShared ? [disk] : [];
+  });
+}
+
+/** Whether a pool runs on a node and has so many bytes free there; one that does not say how many has. */
+function roomTest(name: string, bytes: number, { surroundings }: Snapshot): NodeTest {
+  const nodes = new Map((surroundings.pool(name)?.status?.nodes ?? []).map((line) => [line.nodeName, line]));
+  return (node) => {
+    const line = nodes.get(node.name);
+    if (line === undefined) return { reason: `without VirtualPool "${name}"` };
+    const free = parseQuantity(line.available ?? '');
+    if (free === undefined || free >= bytes) return undefined;
+    return {
+      reason: `with too little room in VirtualPool "${name}"`,
+      need: `needs ${formatSize(bytes)}`,
+      has: { label: 'free', value: formatSize(free) },
+    };
+  };
+}
 
 function diskTests(name: string, machine: MachineInfo, snapshot: Snapshot, depth: number): NodeTest[] {
   const { namespace, uid } = machine;
