@@ -26,9 +26,10 @@ export function configure(command: Command, context: Context): void {
     .option('--to <node>', 'the node; chosen by the scheduler when left out')
     .option('--cancel', 'call off the migration that goes on; the machine stays where it is')
     .addOption(
-      new Option('--copy-storage <which>', 'disks that are copied; None says that all nodes have them').choices([
-        ...['Auto', 'None', 'All', 'Incremental'],
-      ]),
+      new Option(
+        '--copy-storage <which>',
+        'disks that are copied: All takes those in pools of the node along; None says that all nodes have them',
+      ).choices([...['Auto', 'None', 'All', 'Incremental']]),
     )
     .option('--bandwidth <MiB>', 'the most it may use, in MiB per second', parseCount)
     .option('--give-up-after <duration>', 'call it off when it takes longer, as 10m', parseDuration)
@@ -37,6 +38,7 @@ export function configure(command: Command, context: Context): void {
   addExamples(command, [
     ['To whatever node is best', 'virtctl migrate vm/web'],
     ['To a certain one, and do not wait', 'virtctl migrate web --to node-2 --wait=false'],
+    ['With its disks in pools of the node', 'virtctl migrate web --copy-storage All'],
     ['Call it off', 'virtctl migrate web --cancel'],
   ]);
   command.action(async (names: string[], flags: MigrateFlags) => {

@@ -410,8 +410,14 @@ class Executor {
     });
     this.#caches.operations.onChange(({ type, object }) => {
       if (type === 'deleted') return;
-      if (object.spec.nodes.includes(nodeName)) this.#receiver.enqueue(objectKey(object));
-      const machine = `${object.metadata.namespace ?? ''}/${object.spec.virtualMachine}`;
+      const { namespace = '' } = object.metadata;
+      const machine = `${namespace}/${object.spec.virtualMachine}`;
+      if (object.spec.nodes.includes(nodeName)) {
+        this.#receiver.enqueue(objectKey(object));
+        // The volumes that it is over for can go.
+        if (isFinished(object))
+          this.#storage.noticeUser(namespace, this.#caches.machines.get(machine)?.spec.references ?? []);
+      }
       if (this.#caches.machines.get(machine)?.spec.nodeName !== nodeName) return;
       if (isFinished(object)) this.#reaper.enqueue(objectKey(object));
       else this.#controller.enqueue(machine);

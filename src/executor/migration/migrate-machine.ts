@@ -4,6 +4,7 @@
  */
 import { migrateOptions } from './migrate-options.ts';
 import { migrationFinalizer, migrationNotes, type MigrationNotes } from './migration-notes.ts';
+import { giveDisksAway, obstaclesOf, unfinishedMove } from './local-disks.ts';
 import { networksOf, planDisks } from './migration-disks.ts';
 import { deleteDomain } from '../virtual-machine/delete-domain.ts';
 import { devicesOf, type DomainView } from '../virtual-machine/domain-view.ts';
@@ -14,6 +15,8 @@ import {
   type StepProgress,
 } from '../virtual-machine-operation/operation-run.ts';
 import { disksOfMachineSpec } from '../../api/empty-disk.ts';
+import type { VirtualDisk } from '../../api/virtual-disk.ts';
+import { copiesPools } from '../../api/virtual-machine-operation.ts';
 import { toKubernetesTime } from '../../base/clock.ts';
 import { FailedError, ForbiddenError } from '../../base/errors.ts';
 import { refOf } from '../../kube/object.ts';
@@ -65,7 +68,9 @@ async function prepare(run: OperationRun): Promise<StepProgress> {
     );
   }
   if (notes.disks === undefined) {
-    const { disks, networks } = await planned(run);
+    const { disks = [], networks } = await planned(run);
+    const unfinished = await unfinishedMove(run, disks);
+    if (unfinished !== undefined) return waitFor(run, unfinished);
     await run.write({
       context: {
         ...run.notes,
@@ -94,6 +99,15 @@ async function prepare(run: OperationRun): Promise<StepProgress> {
   }
   if (!context.migrations.hasRoom) return 1_000;
   return run.goTo('Migrating');
+}
+
+/** What an earlier migration left goes as soon as its nodes look; they have as long as a target has to answer. */
+function waitFor(run: OperationRun, message: string): number {
+  const over = endOf(run);
+  if (over !== undefined) throw over;
+  const waitedMs = run.context.now() - Date.parse(run.operation.status?.stepTime ?? '');
+  if (waitedMs > prepareMs) throw new OperationFailedError('StorageNotShared', message);
+  return pollMs;
 }
 
 /** Has libvirt move the guest, and looks how far it is. */
@@ -162,9 +176,14 @@ async function settle(run: OperationRun): Promise<StepProgress> {
   // It was off before: what is here is all that there is of it.
   if (answer === 'none' && notes.isOff) return keep(run, notes);
   if (answer === 'none') throw failureOf(run, notes, 'the guest ended while it was moved');
+  // It ended on both nodes, and libvirt did not say here that it had moved: what its disks have here is not older.
+  const isCopied = notes.disks?.some(({ disk }) => disk !== undefined) === true;
+  if (isCopied && answer === 'off' && view !== undefined && view.libvirtState.reason !== 'migrated')
+    return keep(run, notes);
   // What is here is paused for good, or only a definition: the guest itself is on the target.
   if (view !== undefined && !isGone) await orAgain(() => view.domain.destroy(context.options));
   if (view !== undefined) await orAgain(() => deleteDomain(view.domain, context.options));
+  await giveDisksAway(run, notes.disks ?? [], target);
   if (!(await handOver(run, target))) return pollMs;
   return run.done(outcome);
 }
@@ -236,16 +255,22 @@ async function planned(run: OperationRun): Promise<Pick<MigrationNotes, 'disks' 
   if (isOff) requireNothingBeside(view);
   const { namespace } = machine.metadata;
   const sharedDisks = new Set<string>();
+  const localDisks: VirtualDisk[] = [];
   for (const name of disksOfMachineSpec(machine)) {
     const disk = await context.disks.find({ namespace, name }, { signal: context.signal });
-    if (disk?.status?.path !== undefined && (disk.status.nodeName ?? '') === '') sharedDisks.add(name);
+    if (disk?.status?.path === undefined) continue;
+    if ((disk.status.nodeName ?? '') === '') sharedDisks.add(name);
+    else localDisks.push(disk);
   }
+  const { copyStorage = 'Auto' } = run.operation.spec.migrate ?? {};
+  const paths = new Set(devicesOf(live, 'disk').map((disk) => textOf(memberAt(disk, 'source', 'file'))));
   const plan = planDisks({
     machine,
     live,
     volumes: new Map((machine.status?.volumes ?? []).map(({ target, name }) => [target ?? '', name])),
     sharedDisks,
-    copyStorage: run.operation.spec.migrate?.copyStorage ?? 'Auto',
+    obstacles: copiesPools(copyStorage) ? await obstaclesOf(run, localDisks, { paths, copyStorage }) : new Map(),
+    copyStorage,
   });
   if ('refusal' in plan) throw new OperationFailedError('StorageNotShared', plan.refusal);
   const copied = isOff ? plan.disks.find(({ copy }) => copy) : undefined;

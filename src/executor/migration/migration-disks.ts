@@ -4,15 +4,15 @@
  *   a network's or a shared pool's           there
  *   made for the machine (emptyDisk, image)  sent; what is read-only is made again
  *   a file of the host                       sent, or said to be shared by `copyStorage: None`
- *   a VirtualDisk of a node's own pool,      refused
- *   a block device of the node
+ *   a VirtualDisk of a node's own pool       refused; sent with `copyStorage` All or Incremental
+ *   a block device of the node               refused
  */
 import { devicesOf } from '../virtual-machine/domain-view.ts';
 import { memberAt, textOf, type DataObject } from '../virtual-machine/same-value.ts';
 import type { MovedDisk } from './migration-notes.ts';
 import { diskOfVolume } from '../../api/empty-disk.ts';
 import type { VirtualMachine, Volume } from '../../api/virtual-machine.ts';
-import type { VirtualMachineOperationSpec } from '../../api/virtual-machine-operation.ts';
+import { copiesPools, type VirtualMachineOperationSpec } from '../../api/virtual-machine-operation.ts';
 
 /** How disks are sent, when any is. */
 export type CopyStorage = NonNullable<NonNullable<VirtualMachineOperationSpec['migrate']>['copyStorage']>;
@@ -26,6 +26,8 @@ export interface DiskPlanInput {
   readonly volumes: ReadonlyMap<string, string>;
   /** VirtualDisks that are on all nodes. */
   readonly sharedDisks: ReadonlySet<string>;
+  /** The others that cannot be copied, and why (local-disks.ts). */
+  readonly obstacles: ReadonlyMap<string, string>;
   readonly copyStorage: CopyStorage;
 }
 
@@ -42,24 +44,46 @@ export function planDisks(input: DiskPlanInput): { readonly disks: MovedDisk[] }
     const volume = input.machine.spec.volumes?.find((one) => one.name === name);
     const readOnly = memberAt(disk, 'readonly') !== undefined || textOf(memberAt(disk, 'device')) === 'cdrom';
     const known = volume === undefined ? undefined : diskOfVolume(input.machine, volume);
-    const place = placeOf(known, volume, type === 'block', readOnly, input);
+    const isShareable = memberAt(disk, 'shareable') !== undefined;
+    const place =
+      known === undefined
+        ? placeOf(volume, type === 'block', readOnly, input)
+        : placeOfDisk(known, isShareable, readOnly, input);
     if ('refusal' in place) return { refusal: `disk ${target} (${path}): ${place.refusal}` };
     disks.push({ target, path, format: textOf(memberAt(disk, 'driver', 'type')) || 'raw', ...place });
   }
   return { disks };
 }
 
+type Place =
+  { readonly copy: boolean; readonly isMade: boolean; readonly disk?: string } | { readonly refusal: string };
+
+function placeOfDisk(
+  disk: string,
+  isShareable: boolean,
+  readOnly: boolean,
+  { machine, sharedDisks, obstacles, copyStorage }: DiskPlanInput,
+): Place {
+  if (sharedDisks.has(disk)) return { copy: false, isMade: false };
+  if (!copiesPools(copyStorage)) {
+    const command = `virtctl migrate ${machine.metadata.name ?? ''} --copy-storage All`;
+    return {
+      refusal: `VirtualDisk "${disk}" is in a pool of this node only; \`${command}\` copies it, a shared pool would be on all nodes`,
+    };
+  }
+  const refuse = (why: string): Place => ({ refusal: `VirtualDisk "${disk}" cannot be copied: ${why}` });
+  if (readOnly) return refuse('the machine only reads it, and libvirt copies only what is written to');
+  if (isShareable) return refuse('it is shareable');
+  const obstacle = obstacles.get(disk);
+  return obstacle === undefined ? { copy: true, isMade: false, disk } : refuse(obstacle);
+}
+
 function placeOf(
-  disk: string | undefined,
   volume: Volume | undefined,
   isBlock: boolean,
   readOnly: boolean,
-  { sharedDisks, copyStorage }: DiskPlanInput,
-): { readonly copy: boolean; readonly isMade: boolean } | { readonly refusal: string } {
-  if (disk !== undefined) {
-    if (sharedDisks.has(disk)) return { copy: false, isMade: false };
-    return { refusal: `VirtualDisk "${disk}" is in a pool of this node only; a shared pool would be on all nodes` };
-  }
+  { copyStorage }: DiskPlanInput,
+): Place {
   const isMade = volume !== undefined && volume.hostPath === undefined;
   if (readOnly) return { copy: false, isMade };
   if (isMade) {

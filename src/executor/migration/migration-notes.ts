@@ -10,8 +10,14 @@
  *                                                                 all is there
  *   Migrating   libvirt moves the guest, peer to peer             –                             begun, failure
  *   Switching   asks where the guest is                           looks, and says so            asked; answer
+ *               status.nodeName of disks that were copied
  *               status.nodeName, then spec.nodeName               has the machine
  *   Failed      keeps the guest                                   removes what is left          holder; cleaned
+ *
+ * VirtualDisks of a node's own pool go along when the operation says so. The target makes their volumes, each noted in its
+ * disk's status first (`move`); the source gives the disk away after its domain is gone here and the target said that it has
+ * the guest, in one write that turns the note round: from there on it is the source's volume that has to go, and it goes when
+ * the operation is over. Whatever is killed, the note says who removes which volume (../virtual-disk/second-volume.ts).
  *
  * Of two copies at most one ever executes: libvirt lets the target's CPUs run only after the source's stopped for good,
  * and where its outcome is not known the source asks the target before it lets its own copy go on or removes it. Nobody
@@ -25,6 +31,8 @@
  * A finalizer keeps the operation: deleting it is how a migration is called off.
  *
  *   migration-disks.ts      which disks are copied, pure            migrate-machine.ts    the source's steps
+ *   local-disks.ts          VirtualDisks: what stands against it,   receive-disks.ts      the target's volumes for them
+ *                           and how they are given away
  *   running-migrations.ts   calls to libvirt that take long         receive-machine.ts    the target's part
  *   follow-migration.ts     called by the machine's reconcile; nothing else is done to a machine that moves
  */
@@ -47,6 +55,8 @@ export interface MovedDisk {
   readonly copy: boolean;
   /** Whether the target's executor makes it from the volume's definition (media.ts). */
   readonly isMade: boolean;
+  /** The VirtualDisk whose volume is copied, and changes its node. */
+  readonly disk?: string | undefined;
   /** What a file must have that it is copied to, in bytes. */
   readonly bytes?: number | undefined;
 }

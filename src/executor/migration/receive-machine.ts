@@ -6,6 +6,8 @@ import { execFile } from 'node:child_process';
 import { rm, stat } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { answerTo, migrationFinalizer, migrationNotes, type Arrival, type MovedDisk } from './migration-notes.ts';
+import { disksOnceHere, makeDiskVolumes } from './receive-disks.ts';
+import { RefusedError } from './refused-error.ts';
 import { deleteDomain } from '../virtual-machine/delete-domain.ts';
 import { findDomain, readDomain, type DomainView, type LibvirtCallOptions } from '../virtual-machine/domain-view.ts';
 import { isForeign } from '../virtual-machine/foreign-domain.ts';
@@ -15,7 +17,7 @@ import { resolveVolumes } from '../virtual-machine/volumes.ts';
 import { machineUuid } from '../../api/machine-uuid.ts';
 import type { VirtualMachineOperation } from '../../api/virtual-machine-operation.ts';
 import { domainName, type VirtualMachine } from '../../api/virtual-machine.ts';
-import { FailedError, InvalidInputError, toError } from '../../base/errors.ts';
+import { InvalidInputError, toError } from '../../base/errors.ts';
 import { parseObjectKey, refOf } from '../../kube/object.ts';
 import { isConflict, isNotFound as isGone } from '../../kube/status-error.ts';
 import { isInvalidState, isNotFound, LibvirtError } from '../../libvirt/errors.ts';
@@ -33,9 +35,6 @@ export interface ReceiverOptions {
 /** A guest that is still coming is looked for this often, in milliseconds. */
 const pollMs = 300;
 const callMs = 30_000;
-
-/** The target refuses; the message goes to the operation. */
-class RefusedError extends FailedError {}
 
 interface Arriving {
   readonly operation: VirtualMachineOperation;
@@ -111,7 +110,8 @@ export class MigrationReceiver {
       await this.#makeRoom(arriving);
       for (const name of networks) await requireNetwork(libvirt, name, options);
       await this.#makeVolumes(arriving, disks);
-      for (const disk of disks) if (!disk.isMade) await prepareFile(disk, made);
+      for (const disk of disks) if (!disk.isMade && disk.disk === undefined) await prepareFile(disk, made);
+      await makeDiskVolumes({ ...arriving, parts: this.#parts }, disks);
       const notes = { destination: this.#migrationUri, made: JSON.stringify(made) };
       await this.#note(arriving, notes);
     } catch (error) {
@@ -140,7 +140,8 @@ export class MigrationReceiver {
 
   async #makeVolumes({ machine, signal }: Arriving, disks: readonly MovedDisk[]): Promise<void> {
     if (machine.spec.volumes === undefined) return;
-    const volumes = await resolveVolumes(machine, this.#parts, signal);
+    const sources = { ...this.#parts, disks: disksOnceHere(this.#parts, disks) };
+    const volumes = await resolveVolumes(machine, sources, signal);
     for (const { name, target, path } of volumes) {
       const there = disks.find((disk) => disk.target === target);
       if (there === undefined || path === undefined || there.path === path) continue;

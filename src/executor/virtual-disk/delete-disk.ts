@@ -2,12 +2,13 @@
 import { snapshotsOfDisk } from './snapshot-origin.ts';
 import { overlaysOf, poolHere } from './disk-places.ts';
 import { domainsWith } from './disk-users.ts';
+import { removeVolume } from './remove-volume.ts';
 import { reportDisk } from './report-disk.ts';
-import { findVolume } from './volume-facts.ts';
+import { secondVolumeHolder } from './second-volume.ts';
+
 import {
   isPassing,
   libvirtOf,
-  longMs,
   problemOf,
   StorageProblem,
   waitMs,
@@ -41,7 +42,9 @@ export async function deleteDisk(
       ? []
       : (await domainsWith(libvirt, path, false, signal)).map(({ domain }) => `domain ${domain.name}`);
   const snapshots = await snapshotsOfDisk(context, disk, signal);
-  const users = [...machines, ...domains, ...overlaysOf(context, disk, path), ...snapshots];
+  const holder = secondVolumeHolder(context, disk);
+  const others = holder === undefined ? [] : [`node ${holder}, which has a second volume of it`];
+  const users = [...machines, ...domains, ...overlaysOf(context, disk, path), ...snapshots, ...others];
   if (users.length > 0) {
     await reportDisk(context, disk, { phase: 'Deleting', waitsFor: users }, signal);
     return { requeueAfterMs: waitMs };
@@ -53,16 +56,9 @@ export async function deleteDisk(
     try {
       const there = await poolHere(context, disk, undefined, signal);
       if (there === undefined) throw new StorageProblem('PoolNotReady', `pool ${poolAt} does not run`);
-      const volume = await findVolume(there, volumeAt, signal);
-      if (volume !== undefined) {
-        if (disk.spec.wipe !== undefined) {
-          current = await reportDisk(context, disk, { phase: 'Wiping' }, signal);
-          // libvirt wipes as much as it believes to be allocated, and believes what it saw last: let it look.
-          await volume.info({ signal });
-          await volume.wipe({ algorithm: disk.spec.wipe, signal, timeoutMs: longMs });
-        }
-        await volume.delete({ signal, timeoutMs: longMs });
-      }
+      await removeVolume(there, volumeAt, disk.spec.wipe, signal, async () => {
+        current = await reportDisk(context, disk, { phase: 'Wiping' }, signal);
+      });
     } catch (error) {
       if (isPassing(error, signal)) throw error;
       const problem = problemOf(error, 'CreateFailed', `pool ${poolAt}`);

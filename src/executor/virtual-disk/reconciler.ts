@@ -13,6 +13,7 @@ import { homeOf, isFirstNode, poolHere, poolProblem } from './disk-places.ts';
 import { keepVolume } from './keep-volume.ts';
 import { makeVolume } from './make-volume.ts';
 import { reportDisk } from './report-disk.ts';
+import { dropSecondVolume } from './second-volume.ts';
 import {
   defaultPoolName,
   isPassing,
@@ -46,7 +47,7 @@ export class DiskReconciler {
     if (home !== this.#context.nodeName) {
       await leaveKey(this.#context, disk, signal);
       if (home === undefined && isFirstNode(this.#context)) await tellWaiting(this.#context, disk, pool, signal);
-      return undefined;
+      return dropSecondVolume(this.#context, disk, signal);
     }
     if (isBeingDeleted(disk)) return deleteDisk(this.#context, disk, signal);
     if (await dropEmptyDisk(this.#context, disk, signal)) return undefined;

@@ -52,6 +52,14 @@ export async function readHeader(path: string, format: string, signal: AbortSign
   return headerOf(JSON.parse(await runLimited('qemu-img', args, shortMs, signal)) as DataObject);
 }
 
+/** The names of the snapshots inside of a file, whoever took them. It may be in use. */
+export async function snapshotsInside(path: string, format: string, signal: AbortSignal): Promise<readonly string[]> {
+  const args = ['info', '-U', '--output=json', '-f', format, path];
+  const told = JSON.parse(await runLimited('qemu-img', args, shortMs, signal)) as DataObject;
+  const list = told['snapshots'];
+  return (isList(list) ? list : []).map((one) => (isObject(one) ? textOf(one['name']) || textOf(one['id']) : ''));
+}
+
 /**
  * What the memory of a running guest takes in one of its disks, in bytes.
  *

@@ -16,7 +16,7 @@ import { isAlreadyExists } from '../../kube/status-error.ts';
 export async function ensureEmptyDisk(
   machine: VirtualMachine,
   volume: Volume,
-  disks: ResourceClient<VirtualDisk>,
+  disks: Pick<ResourceClient<VirtualDisk>, 'find' | 'get' | 'create'>,
   signal: AbortSignal,
 ): Promise<VirtualDisk> {
   const wanted = emptyDiskObject(machine, volume);

@@ -29,7 +29,7 @@ export interface ConfigMapObject extends KubeObject {
 
 /** Where volumes find what they name. */
 export interface VolumeSources {
-  readonly disks: ResourceClient<VirtualDisk>;
+  readonly disks: Pick<ResourceClient<VirtualDisk>, 'find' | 'get' | 'create'>;
   readonly images: ResourceClient<VirtualImage>;
   readonly secrets: ResourceClient<SecretObject>;
   readonly configMaps: ResourceClient<ConfigMapObject>;

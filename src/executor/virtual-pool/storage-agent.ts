@@ -20,6 +20,7 @@ import { resourceOfKind } from '../../api/kinds.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
+import type { VirtualMachineOperation } from '../../api/virtual-machine-operation.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import { forceStopAnnotation, refreshAnnotation, type VirtualPool } from '../../api/virtual-pool.ts';
 import type { Clock } from '../../base/clock.ts';
@@ -98,6 +99,7 @@ export class StorageAgent {
       images: client.resource<VirtualImage>(resourceOfKind('VirtualImage')),
       machines: client.resource<VirtualMachine>(resourceOfKind('VirtualMachine')),
       snapshots: client.resource<VirtualMachineSnapshot>(resourceOfKind('VirtualMachineSnapshot')),
+      operations: client.resource<VirtualMachineOperation>(resourceOfKind('VirtualMachineOperation')),
       secrets: client.resource<SecretObject>(builtin.secrets),
       partitioning: new Map(),
       diskSecrets: new DiskSecrets({ secrets: client.resource<SecretObject>(builtin.secrets), libvirt }),
@@ -205,7 +207,7 @@ export class StorageAgent {
       const { type, object } = change;
       this.#options.onObject('VirtualDisk', objectKey(object));
       if (type === 'deleted' || type === 'added') this.#poolController.enqueue(poolOf(object));
-      if (isNews(change)) this.#diskController.enqueue(objectKey(object));
+      if (isNews(change) || isMoved(change)) this.#diskController.enqueue(objectKey(object));
       // What it lies over may be free now; what is made of it can be made.
       const [namespace = '', ...bases] = [
         object.metadata.namespace,
@@ -280,6 +282,13 @@ function isNews(change: CacheChange<KubeObject>): boolean {
   if (change.type !== 'updated') return true;
   const [before, after] = [change.before.metadata, change.object.metadata];
   return before.generation !== after.generation || before.deletionTimestamp !== after.deletionTimestamp;
+}
+
+/** A migration took a disk to another node, or is about to: both have something to do. */
+function isMoved(change: CacheChange<VirtualDisk>): boolean {
+  if (change.type !== 'updated') return false;
+  const [before, after] = [change.before.status, change.object.status];
+  return before?.nodeName !== after?.nodeName || JSON.stringify(before?.move) !== JSON.stringify(after?.move);
 }
 
 /** Somebody asks for something in an annotation. */

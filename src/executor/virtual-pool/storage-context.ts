@@ -5,6 +5,7 @@ import type { SecretObject } from '../virtual-machine/volumes.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
+import type { VirtualMachineOperation } from '../../api/virtual-machine-operation.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import type { VirtualPool } from '../../api/virtual-pool.ts';
 import { ConflictError, FailedError, toError, UnreachableError } from '../../base/errors.ts';
@@ -36,6 +37,8 @@ export interface StorageContext {
   readonly images: ResourceClient<VirtualImage>;
   readonly machines: ResourceClient<VirtualMachine>;
   readonly snapshots: ResourceClient<VirtualMachineSnapshot>;
+  /** Migrations that copy disks. */
+  readonly operations: ResourceClient<VirtualMachineOperation>;
   /** Passwords and certificates of pools and web servers. */
   readonly secrets: ResourceClient<SecretObject>;
   /** The keys of encrypted disks. */

@@ -14,17 +14,19 @@ function plan(
   volumes: readonly Volume[] = [],
   copyStorage: CopyStorage = 'Auto',
   shared: readonly string[] = [],
+  obstacles: Readonly<Record<string, string>> = {},
 ): ReturnType<typeof planDisks> {
   return planDisks({
     machine: {
       apiVersion: 'virtctl.dev/v1alpha1',
       kind: 'VirtualMachine',
-      metadata: {},
+      metadata: { name: 'web' },
       spec: { volumes: [...volumes] },
     },
     live: { devices: { disk: [...disks] } },
     volumes: new Map(volumes.map(({ name, target }) => [target?.dev ?? '', name])),
     sharedDisks: new Set(shared),
+    obstacles: new Map(Object.entries(obstacles)),
     copyStorage,
   });
 }
@@ -54,11 +56,36 @@ describe('the disks of a machine that is migrated', () => {
     });
   });
 
-  it('keep the machine on its node when they are in a pool of that node', () => {
+  describe('in a pool of the node', () => {
     const root: Volume = { name: 'root', virtualDisk: 'web-root', target };
-    expect(plan([file('vda', '/var/root')], [root])).toEqual({
-      refusal:
-        'disk vda (/var/root): VirtualDisk "web-root" is in a pool of this node only; a shared pool would be on all nodes',
+
+    it.each(['Auto', 'None'] as const)('keep the machine there with copyStorage %s', (copyStorage) => {
+      expect(plan([file('vda', '/var/root')], [root], copyStorage)).toEqual({
+        refusal:
+          'disk vda (/var/root): VirtualDisk "web-root" is in a pool of this node only; ' +
+          '`virtctl migrate web --copy-storage All` copies it, a shared pool would be on all nodes',
+      });
+    });
+
+    it.each(['All', 'Incremental'] as const)('go with it with copyStorage %s', (copyStorage) => {
+      expect(plan([file('vda', '/var/root')], [root], copyStorage)).toEqual({
+        disks: [{ target: 'vda', path: '/var/root', format: 'qcow2', copy: true, isMade: false, disk: 'web-root' }],
+      });
+    });
+
+    it('go with it too when they are empty disks of that pool', () => {
+      const data: Volume = { name: 'data', emptyDisk: { capacity: '1Gi', pool: 'fast' }, target };
+      expect(plan([file('vda', '/fast/data')], [data], 'All')).toMatchObject({ disks: [{ disk: 'web-data' }] });
+    });
+
+    it.each([
+      ['only read', { readonly: {} }, {}, 'the machine only reads it, and libvirt copies only what is written to'],
+      ['shareable', { shareable: {} }, {}, 'it is shareable'],
+      ['otherwise not to be copied', {}, { 'web-root': 'it is encrypted' }, 'it is encrypted'],
+    ])('keep it there when they are %s', (_what, more, obstacles, why) => {
+      expect(plan([file('vda', '/var/root', more)], [root], 'All', [], obstacles)).toEqual({
+        refusal: `disk vda (/var/root): VirtualDisk "web-root" cannot be copied: ${why}`,
+      });
     });
   });
 
