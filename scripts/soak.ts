@@ -66,20 +66,24 @@ const soaks: Readonly<Record<string, () => Promise<Soak>>> = {
     const { snapshotRun } = await import('../test/support/snapshot-soak.ts');
     return (log) => snapshotRun(60, Math.random, log);
   },
-  'migration-faults': async () => {
-    const { faultRun } = await import('../test/support/migration-faults.ts');
-    const { startLabCluster } = await import('../test/support/lab-cluster.ts');
-    const { testGuest } = await import('../test/support/guest.ts');
-    return async (log) => {
-      const cluster = await startLabCluster();
-      try {
-        return await faultRun(cluster, await testGuest(), 50, Math.random, log);
-      } finally {
-        await cluster.close();
-      }
-    };
-  },
+  'migration-faults': () => migrationFaults(),
+  'migration-disk-faults': () => migrationFaults('roamer-disk'),
 };
+
+/** @param disk The name of the disk that goes with the guest; none when left out. */
+async function migrationFaults(disk?: string): Promise<Soak> {
+  const { faultRun } = await import('../test/support/migration-faults.ts');
+  const { startLabCluster } = await import('../test/support/lab-cluster.ts');
+  const { testGuest } = await import('../test/support/guest.ts');
+  return async (log) => {
+    const cluster = await startLabCluster();
+    try {
+      return await faultRun(cluster, await testGuest(), 50, Math.random, log, disk);
+    } finally {
+      await cluster.close();
+    }
+  };
+}
 
 const name = process.argv[2] ?? '';
 const load = soaks[name];
