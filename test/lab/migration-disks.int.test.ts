@@ -169,6 +169,19 @@ describe('a disk that is copied', () => {
     await isOn('node-2');
   });
 
+  it('stays when there is no room for it after all', async () => {
+    const { libvirtd } = cluster.lab.node('node-3');
+    const folder = path.slice(0, path.lastIndexOf('/'));
+    await libvirtd.exec('mount', '-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', folder);
+    try {
+      const over = await cluster.untilOver(await cluster.ask('db', 'Migrate', slow('node-3')));
+      expect(over.status).toMatchObject({ phase: 'Failed', reason: 'MigrationFailed' });
+      await isOn('node-2');
+    } finally {
+      await libvirtd.exec('umount', folder);
+    }
+  });
+
   it('starts again where it is', async () => {
     const restart = await cluster.untilOver(await cluster.ask('db', 'Restart', { restart: { force: true } }));
     expect(restart.status?.phase).toBe('Succeeded');

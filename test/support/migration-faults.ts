@@ -135,7 +135,7 @@ async function makeMarkedDisk(cluster: LabCluster, disks: ResourceClient<Virtual
     ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualDisk', metadata: ref },
     spec: { bindingMode: 'Immediate', nodeName: 'node-1', capacity: '48Mi' },
   });
-  for (const end = performance.now() + 120_000; ; await delay(100)) {
+  for (const end = performance.now() + 120_000; ;) {
     const { phase, path = '' } = (await disks.get(ref)).status ?? {};
     if (phase === 'Ready') {
       const write = ['-f', 'qcow2', '-c', 'write -P 0xab 24M 24M', path];
@@ -143,6 +143,7 @@ async function makeMarkedDisk(cluster: LabCluster, disks: ResourceClient<Virtual
       return;
     }
     if (performance.now() > end) throw new Error(`VirtualDisk ${name} is ${phase ?? 'Pending'}`);
+    await delay(100);
   }
 }
 
@@ -153,7 +154,7 @@ async function isOnOneNode(
   name: string,
   at: string,
 ): Promise<void> {
-  for (const end = performance.now() + 120_000; ; await delay(100)) {
+  for (const end = performance.now() + 120_000; ;) {
     const { nodeName, path = '', move } = (await disks.get({ namespace: 'default', name })).status ?? {};
     const having: string[] = [];
     for (const node of cluster.lab.nodes) {
@@ -171,6 +172,7 @@ async function isOnOneNode(
         `its disk should be on ${at} alone, and is on ${having.join()}: ${JSON.stringify({ nodeName, move })}`,
       );
     }
+    await delay(100);
   }
 }
 

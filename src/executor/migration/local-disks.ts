@@ -85,6 +85,22 @@ export async function unfinishedMove(run: OperationRun, disks: readonly MovedDis
   return undefined;
 }
 
+/** A disk for which the target has noted no volume: nothing is sent before, or nobody could say later whose is what. */
+export async function unnotedDisk(
+  run: OperationRun,
+  disks: readonly MovedDisk[],
+  target: string,
+): Promise<string | undefined> {
+  const copied = await copiedDisks(run, disks);
+  return copied.find((disk) => !isNotedFor(disk, run, target))?.metadata.name;
+}
+
+/** Whether a disk is here, with a second volume on the target, made for this operation. */
+function isNotedFor({ status }: VirtualDisk, { context, operation }: OperationRun, target: string): boolean {
+  const { move, nodeName } = status ?? {};
+  return nodeName === context.nodeName && move?.nodeName === target && move.operationUid === operation.metadata.uid;
+}
+
 /**
  * Says that the disks that were copied are on the target: only after the domain is gone here and the target said that it has
  * the guest. What they were here is noted to be removed. May be repeated.
@@ -92,15 +108,15 @@ export async function unfinishedMove(run: OperationRun, disks: readonly MovedDis
  * @throws FailedError when a disk is not as it was left; nothing is removed then.
  */
 export async function giveDisksAway(run: OperationRun, disks: readonly MovedDisk[], target: string): Promise<void> {
-  const { context, operation } = run;
+  const { context } = run;
   for (const disk of await copiedDisks(run, disks)) {
     const { nodeName, pool, volume, path, move } = disk.status ?? {};
     if (nodeName === target) continue;
-    const isNoted = move?.nodeName === target && move.operationUid === operation.metadata.uid;
-    if (!isNoted || nodeName !== context.nodeName || pool === undefined || volume === undefined || path === undefined) {
+    const isKnown = move !== undefined && pool !== undefined && volume !== undefined && path !== undefined;
+    if (!isKnown || !isNotedFor(disk, run, target)) {
       throw new FailedError(`VirtualDisk "${disk.metadata.name ?? ''}" is no longer as it was when it was copied`);
     }
-    const left = { ...move, state: 'Left', nodeName, pool, volume, path };
+    const left = { ...move, state: 'Left', nodeName: context.nodeName, pool, volume, path };
     const status = { nodeName: target, pool: move.pool, volume: move.volume, path: move.path, move: left };
     const { uid, resourceVersion } = disk.metadata;
     await context.disks.mergePatch(

@@ -4,7 +4,7 @@
  */
 import { migrateOptions } from './migrate-options.ts';
 import { migrationFinalizer, migrationNotes, type MigrationNotes } from './migration-notes.ts';
-import { giveDisksAway, obstaclesOf, unfinishedMove } from './local-disks.ts';
+import { giveDisksAway, obstaclesOf, unfinishedMove, unnotedDisk } from './local-disks.ts';
 import { networksOf, planDisks } from './migration-disks.ts';
 import { deleteDomain } from '../virtual-machine/delete-domain.ts';
 import { devicesOf, type DomainView } from '../virtual-machine/domain-view.ts';
@@ -98,6 +98,11 @@ async function prepare(run: OperationRun): Promise<StepProgress> {
     throw new OperationFailedError('TargetUnreachable', message);
   }
   if (!context.migrations.hasRoom) return 1_000;
+  const unnoted = await unnotedDisk(run, notes.disks ?? [], notes.target);
+  if (unnoted !== undefined) {
+    const message = `the executor of ${notes.target} has made no volume for VirtualDisk "${unnoted}"; it may be of an older version`;
+    throw new OperationFailedError('TargetRefused', message);
+  }
   return run.goTo('Migrating');
 }
 

@@ -17,8 +17,25 @@ interface Outcome {
   readonly reason: string | undefined;
 }
 
+/** How the disk is that was copied; left out where none was. */
+type Disk = 'copied' | 'given away' | 'lost';
+
+const here = { nodeName: 'node-1', pool: 'p', volume: 'v', path: '/p/v' };
+const there = { operation: 'op', operationUid: 'o', pool: 'q', volume: 'w', path: '/q/w' };
+const diskStatus = {
+  copied: { ...here, move: { ...there, nodeName: 'node-2', state: 'Copying' } },
+  'given away': { ...here, nodeName: 'node-2', move: { ...there, nodeName: 'node-1', state: 'Left' } },
+  lost: here,
+} as const;
+
 /** Does the last step of a migration from node-1 to node-2 once. */
-async function settle(here: Here, answer: Arrival | undefined, deleting = false, wasOff = false): Promise<Outcome> {
+async function settle(
+  here: Here,
+  answer: Arrival | undefined,
+  deleting = false,
+  wasOff = false,
+  disk?: Disk,
+): Promise<Outcome> {
   const acts: string[] = [];
   const act = (name: string) => (): Promise<void> => {
     acts.push(name);
@@ -33,7 +50,12 @@ async function settle(here: Here, answer: Arrival | undefined, deleting = false,
   } as unknown as DomainView;
   let operation: VirtualMachineOperation = {
     ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualMachineOperation' },
-    metadata: { name: 'op', namespace: 'shop', ...(deleting ? { deletionTimestamp: '2026-01-01T00:00:00Z' } : {}) },
+    metadata: {
+      name: 'op',
+      namespace: 'shop',
+      uid: 'o',
+      ...(deleting ? { deletionTimestamp: '2026-01-01T00:00:00Z' } : {}),
+    },
     spec: { virtualMachine: 'web', verb: 'Migrate' },
     status: {
       phase: 'Running',
@@ -42,6 +64,7 @@ async function settle(here: Here, answer: Arrival | undefined, deleting = false,
         ...{ source: 'node-1', target: 'node-2', asked: 'q' },
         ...(answer === undefined ? {} : { answer: `q ${answer}` }),
         ...(wasOff ? { off: 'yes' } : {}),
+        ...(disk === undefined ? {} : { disks: JSON.stringify([{ target: 'vda', copy: true, disk: 'root' }]) }),
       },
     },
   };
@@ -60,6 +83,16 @@ async function settle(here: Here, answer: Arrival | undefined, deleting = false,
       mergePatch: (_ref: unknown, patch: { status: object }) => {
         operation = { ...operation, status: { ...operation.status, ...patch.status } };
         return Promise.resolve(operation);
+      },
+    },
+    disks: {
+      find: () =>
+        Promise.resolve(
+          disk === undefined ? undefined : { metadata: { name: 'root' }, spec: {}, status: diskStatus[disk] },
+        ),
+      mergePatch: (_ref: unknown, { status }: { status: object }) => {
+        acts.push(`disk ${JSON.stringify(status)}`);
+        return Promise.resolve({});
       },
     },
     machines: {
@@ -134,5 +167,38 @@ describe('the end of a migration, by what is here and what the target says', () 
 
   it('is the same too late: what has moved has moved', async () => {
     expect(await settle('gone', 'running', true)).toMatchObject({ acts: handOver, progress: 'over' });
+  });
+});
+
+describe('the end of a migration that copied a disk', () => {
+  const given = `disk ${JSON.stringify({
+    ...{ nodeName: 'node-2', pool: 'q', volume: 'w', path: '/q/w' },
+    move: { ...there, nodeName: 'node-1', state: 'Left', pool: 'p', volume: 'v', path: '/p/v' },
+  })}`;
+
+  it('gives the disk away between the domain’s end here and the machine', async () => {
+    expect((await settle('held', 'running', false, false, 'copied')).acts).toEqual([
+      ...['destroy', 'undefine'],
+      given,
+      ...handOver,
+    ]);
+    expect((await settle('gone', 'off', false, false, 'copied')).acts).toEqual([given, ...handOver]);
+  });
+
+  it('does so once, however often it is repeated', async () => {
+    expect((await settle('gone', 'running', false, false, 'given away')).acts).toEqual(handOver);
+  });
+
+  it.each(['runs', 'held', 'off'] as const)('leaves it alone while the guest may be here: %s', async (where) => {
+    for (const answer of [undefined, 'none'] as const) {
+      const { acts } = await settle(where, answer, false, false, 'copied');
+      expect(acts.filter((act) => !['resume'].includes(act))).toEqual([]);
+    }
+  });
+
+  it('gives nothing away that is not as it was left', async () => {
+    await expect(settle('gone', 'running', false, false, 'lost')).rejects.toThrow(
+      'VirtualDisk "root" is no longer as it was when it was copied',
+    );
   });
 });

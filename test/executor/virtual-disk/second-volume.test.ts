@@ -1,0 +1,110 @@
+import { describe, expect, it } from 'vitest';
+import type { DiskMove, VirtualDisk } from '../../../src/api/virtual-disk.ts';
+import { FileHolds } from '../../../src/executor/virtual-disk/file-holds.ts';
+import { dropSecondVolume } from '../../../src/executor/virtual-disk/second-volume.ts';
+import type { StorageContext } from '../../../src/executor/virtual-pool/storage-context.ts';
+
+interface Scene {
+  readonly state: DiskMove['state'];
+  /** The node that the disk is on, when it is read again; undefined: it is gone. */
+  readonly on?: string | undefined;
+  /** The operation's phase; undefined: it is gone. */
+  readonly phase: string | undefined;
+  readonly uid?: string;
+  /** What a domain of the node has for its disk. */
+  readonly domain?: string;
+  /** Whether somebody works on the file. */
+  readonly isHeld?: boolean;
+  readonly wipe?: VirtualDisk['spec']['wipe'];
+}
+
+const path = '/virtctl/no/such/folder/v';
+
+/** What node-2, which is said to have the second volume, does about it. */
+async function drop(scene: Scene): Promise<readonly string[]> {
+  const acts: string[] = [];
+  const move = {
+    nodeName: 'node-2',
+    state: scene.state,
+    operation: 'op',
+    operationUid: 'o',
+    pool: 'p',
+    volume: 'v',
+    path,
+  };
+  const disk = (nodeName: string): VirtualDisk => ({
+    ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualDisk', metadata: { name: 'root', namespace: 'shop' } },
+    spec: (scene.wipe === undefined ? {} : { wipe: scene.wipe }),
+    status: { nodeName, move },
+  });
+  const act = (name: string) => (): Promise<void> => {
+    acts.push(name);
+    return Promise.resolve();
+  };
+  const volume = { info: () => Promise.resolve({}), wipe: act('wipe'), delete: act('delete') };
+  const xml = `<domain><devices><disk type='file'><source file='${scene.domain ?? ''}'/></disk></devices></domain>`;
+  const fileHolds = new FileHolds();
+  if (scene.isHeld === true) fileHolds.take(new Map([[path, 'write']]), 'it is being made');
+  const context = {
+    nodeName: 'node-2',
+    fileHolds,
+    operations: {
+      find: () =>
+        Promise.resolve(
+          scene.phase === undefined
+            ? undefined
+            : { metadata: { name: 'op', uid: scene.uid ?? 'o' }, status: { phase: scene.phase } },
+        ),
+    },
+    disks: {
+      find: () => Promise.resolve(scene.on === undefined ? undefined : disk(scene.on)),
+      mergePatch: (_ref: unknown, { status }: { status: object }) => act(JSON.stringify(status))(),
+    },
+    libvirt: () => ({
+      domains: {
+        list: () => Promise.resolve(scene.domain === undefined ? [] : [{ xml: () => Promise.resolve(xml) }]),
+      },
+      pools: { byName: () => Promise.resolve({ volume: () => Promise.resolve(volume) }) },
+    }),
+  } as unknown as StorageContext;
+  const again = await dropSecondVolume(context, disk('node-1'), new AbortController().signal);
+  return [...acts, ...(again === undefined ? [] : ['looks again'])];
+}
+
+const removed = ['delete', '{"move":null}'];
+
+describe('the second volume of a disk', () => {
+  it.each<[string, Scene, readonly string[]]>([
+    ['of a migration that goes on', { state: 'Copying', on: 'node-1', phase: 'Running' }, ['looks again']],
+    [
+      'of one that goes on after the disk was given away',
+      { state: 'Left', on: 'node-1', phase: 'Running' },
+      ['looks again'],
+    ],
+    [
+      'of one that succeeded, though nobody gave the disk away',
+      { state: 'Copying', on: 'node-1', phase: 'Succeeded' },
+      ['looks again'],
+    ],
+    ['that is the disk itself by now', { state: 'Copying', on: 'node-2', phase: 'Failed' }, ['looks again']],
+    ['that a domain has', { state: 'Copying', on: 'node-1', phase: 'Failed', domain: path }, ['looks again']],
+    ['that is being made', { state: 'Copying', on: 'node-1', phase: 'Failed', isHeld: true }, ['looks again']],
+    ['of a disk that is gone', { state: 'Copying', phase: 'Failed' }, []],
+  ])('stays: %s', async (_what, scene, acts) => {
+    expect(await drop(scene)).toEqual(acts);
+  });
+
+  it.each<[string, Scene]>([
+    ['a migration that failed copied to', { state: 'Copying', on: 'node-1', phase: 'Failed' }],
+    ['one that is gone copied to', { state: 'Copying', on: 'node-1', phase: undefined }],
+    ['one before the one of that name copied to', { state: 'Copying', on: 'node-1', phase: 'Running', uid: 'other' }],
+    ['the disk was before it moved', { state: 'Left', on: 'node-1', phase: 'Succeeded' }],
+    ['no domain has', { state: 'Left', on: 'node-1', phase: 'Succeeded', domain: '/other' }],
+  ])('goes, and its note after it: %s', async (_what, scene) => {
+    expect(await drop(scene)).toEqual(removed);
+  });
+
+  it('is overwritten first where the disk says so', async () => {
+    expect(await drop({ state: 'Left', on: 'node-1', phase: 'Succeeded', wipe: 'zero' })).toEqual(['wipe', ...removed]);
+  });
+});
