@@ -415,10 +415,10 @@ describe('a migration in the middle of which something happens', () => {
 });
 
 describe('migrations with faults at random moments', () => {
-  it('leave one copy that has booted once', async () => {
+  it('leave one copy that has booted once, and one of its disk', async () => {
     await cluster.delete('busy');
     await cluster.lab.untilReady(['node-1', 'node-2', 'node-3']);
-    const { failures } = await faultRun(cluster, guest, 5, Math.random, () => undefined);
+    const { failures } = await faultRun(cluster, guest, 5, Math.random, () => undefined, 'roamer-disk');
     expect(failures).toEqual([]);
   });
 });

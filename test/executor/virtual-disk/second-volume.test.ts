@@ -34,7 +34,7 @@ async function drop(scene: Scene): Promise<readonly string[]> {
   };
   const disk = (nodeName: string): VirtualDisk => ({
     ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualDisk', metadata: { name: 'root', namespace: 'shop' } },
-    spec: (scene.wipe === undefined ? {} : { wipe: scene.wipe }),
+    spec: scene.wipe === undefined ? {} : { wipe: scene.wipe },
     status: { nodeName, move },
   });
   const act = (name: string) => (): Promise<void> => {
