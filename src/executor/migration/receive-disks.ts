@@ -86,10 +86,13 @@ async function makeDiskVolume(receiver: DiskReceiver, disk: VirtualDisk, moved: 
       await removeVolume(pool, volume, undefined, signal);
     }
     const { name: operationName = '', uid: operationUid = '' } = operation.metadata;
-    await write({
+    const noted = await write({
       ...{ nodeName: parts.nodeName, state: 'Copying', operation: operationName, operationUid },
       ...{ pool: poolName, volume, path },
     });
+    if (noted.status?.move?.operationUid !== operationUid) {
+      throw new RefusedError('the API server drops status.move of VirtualDisks: their CRD is of an older version');
+    }
     try {
       await createVolume(pool, disk, { volume, type, format: moved.format, bytes: moved.bytes ?? 0 }, signal);
     } catch (error) {
