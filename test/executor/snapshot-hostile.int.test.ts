@@ -1,9 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { commandLine } from '../support/command-line.ts';
 import { diskContent, writeDisk } from '../support/disk-content.ts';
+import { runProgram } from '../support/run-program.ts';
 import { startSnapshotWorld, type SnapshotWorld } from '../support/snapshot-world.ts';
+import type { VirtualMachineSnapshot } from '../../src/api/virtual-machine-snapshot.ts';
 
 describe('snapshots of machines that are changed meanwhile, and odd names', () => {
   let world: SnapshotWorld;
@@ -53,15 +57,37 @@ describe('snapshots of machines that are changed meanwhile, and odd names', () =
     expect(await world.files('default.long')).toHaveLength(2);
   });
 
+  it('merges nothing that a file needs which nobody here knows', async () => {
+    await machine('below');
+    await write('below', 1);
+    const snapshot = await world.take('below', 'below-1', { mode: 'External' });
+    const frozen = snapshot.status?.disks?.find(({ target }) => target === 'vda')?.path ?? '';
+    const stranger = join(world.folder, 'stranger.qcow2');
+    await runProgram('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', frozen, stranger]);
+    await world.node.libvirtd.virsh('pool-refresh', 'local');
+    const seen = await diskContent(stranger, 'qcow2');
+    await write('below', 2);
+    const now = await content('below');
+    await world.snapshots.delete(world.at('below-1'));
+    const waits = ({ status }: VirtualMachineSnapshot): boolean => status?.message?.includes(stranger) === true;
+    await world.until(world.snapshots, 'below-1', waits, 'it to wait for the file');
+    expect(await diskContent(stranger, 'qcow2')).toBe(seen);
+
+    await rm(stranger);
+    await world.dropSnapshot('below-1');
+    expect(await content('below')).toBe(now);
+    expect(await world.files('default.below')).toHaveLength(2);
+  });
+
   it('refuses names that are taken or none, and machines that are not there', async () => {
     await machine('names');
     expect((await virtctl('snapshot', 'create', 'names', 'n1')).exitCode).toBe(0);
     expect((await virtctl('snapshot', 'create', 'names', 'n1')).exitCode).toBe(4);
-    expect((await virtctl('snapshot', 'create', 'names', 'Not_A_Name')).exitCode).toBe(8);
+    expect((await virtctl('snapshot', 'create', 'names', 'Not_A_Name')).exitCode).toBe(2);
     expect((await virtctl('snapshot', 'create', 'nobody')).exitCode).toBe(3);
     expect((await virtctl('snapshot', 'revert', 'nothing')).exitCode).toBe(3);
     expect((await virtctl('clone', 'vm', 'names', 'names')).exitCode).toBe(4);
-    expect((await virtctl('clone', 'vm', 'names', 'Not_A_Name')).exitCode).toBe(8);
+    expect((await virtctl('clone', 'vm', 'names', 'Not_A_Name')).exitCode).toBe(2);
     expect(await world.files('default.Not')).toEqual([]);
     await world.dropSnapshot('n1');
   });

@@ -30,6 +30,7 @@ import { machineKeyOf, reportSnapshot, type SnapshotContext, type SnapshotDiskSt
 import { forgetAtLibvirt, tellFilesToLibvirt } from './snapshot-at-libvirt.ts';
 import { sizesOf } from './snapshot-size.ts';
 import type { StepResult } from './take-snapshot.ts';
+import { unknownOverlays } from './unknown-overlays.ts';
 import { devicesOf, type DomainView } from '../virtual-machine/domain-view.ts';
 import { memberAt, textOf } from '../virtual-machine/same-value.ts';
 import { isOutOfSpace, StorageProblem } from '../virtual-pool/storage-context.ts';
@@ -130,6 +131,7 @@ async function plan(
       const message = `VirtualDisk "${own.metadata.name ?? ''}" lies over ${frozen.path} by files that no snapshot has; merge them by hand`;
       throw new StorageProblem('InUse', message);
     }
+    await refuseUnder(frozen.path, members, active, input);
     await removeFile(frozen.path);
     return { isDone: true };
   }
@@ -138,11 +140,27 @@ async function plan(
     over.find(({ path }) => live.includes(path)) ?? over.find(({ path }) => active.includes(path)) ?? over[0];
   const pulled = over.find((file) => file !== kept);
   if (pulled !== undefined) return pull(context, snapshot, pulled, frozen, signal);
+  // One is written to, the other goes.
+  for (const path of [frozen.path, kept?.path ?? '']) await refuseUnder(path, members, active, input);
   // From here on it is no point in time any more: nobody shall find it at libvirt when objects are lost.
   if (view !== undefined) await forgetAtLibvirt(snapshot, view, signal);
   const merge = { target: disk.target, from: kept?.path ?? '', into: frozen.path, stage: 'Committing' as const };
   await noteMerge(context, snapshot, merge, signal);
   return { isDone: false, hold: false, requeueAfterMs: 0 };
+}
+
+/** What is in a file is needed by one that nobody here knows, such as that of a linked clone whose object was lost. */
+async function refuseUnder(
+  path: string,
+  members: readonly File[],
+  active: readonly string[],
+  { libvirt, signal }: MergeInput,
+): Promise<void> {
+  const known = new Set([...members.map((file) => file.path), ...active]);
+  const over = await unknownOverlays(libvirt, path, known, signal);
+  if (over.length === 0) return;
+  const message = `${over.join(', ')} of no VirtualDisk here lies over ${path}; remove or rebase it first (qemu-img rebase)`;
+  throw new StorageProblem('InUse', message);
 }
 
 /** Somebody else's disk lies over the file, or is a copy of it that is being made. */
