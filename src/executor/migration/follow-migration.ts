@@ -1,4 +1,5 @@
 import { migrationFinalizer, migrationNotes } from './migration-notes.ts';
+import { isForeign } from '../virtual-machine/foreign-domain.ts';
 import { operationContext, tellOutcome } from '../virtual-machine/operate.ts';
 import { lookAgain, type Round } from '../virtual-machine/round.ts';
 import { stepOperation } from '../virtual-machine-operation/step-operation.ts';
@@ -17,6 +18,8 @@ export async function followMigration(round: Round): Promise<boolean> {
     forgetOldMigration(round);
     return false;
   }
+  // Where the machine's own has left, what has its name here is somebody else's.
+  if (isForeign(round.status.machine, round.view)) round.view = undefined;
   const progress = await stepOperation(operation, round.view, operationContext(round));
   if (progress.isOver) {
     const { operations } = round.parts;

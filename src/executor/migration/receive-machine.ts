@@ -155,7 +155,9 @@ export class MigrationReceiver {
   async #answer(arriving: Arriving): Promise<ReconcileResult | undefined> {
     const { asked, answer } = migrationNotes(arriving.operation);
     if (asked === undefined || answer !== undefined) return undefined;
-    const view = await find(arriving);
+    const found = await find(arriving);
+    // What somebody else called so meanwhile is not the guest: for an answer that it runs here the source would end its own.
+    const view = isForeign(arriving.machine, found) ? undefined : found;
     // It is neither here nor not here yet.
     if (view !== undefined && view.state !== 'off' && (await isComing(view, arriving.options))) {
       return { requeueAfterMs: pollMs };
