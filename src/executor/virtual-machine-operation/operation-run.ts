@@ -139,7 +139,8 @@ export class OperationRun {
     await this.write({ phase, completionTime: at, reason, message, conditions: [condition] });
   }
 
-  async write(status: Partial<OperationStatus>): Promise<void> {
+  /** @param status What is null is taken out. */
+  async write(status: { readonly [K in keyof OperationStatus]?: OperationStatus[K] | null }): Promise<void> {
     const { namespace, name = '', uid, generation } = this.operation.metadata;
     const patch = { metadata: { uid }, status: { observedGeneration: generation, ...status } };
     this.operation = await this.context.operations.mergePatch({ namespace, name }, patch, {

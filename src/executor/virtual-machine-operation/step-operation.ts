@@ -59,6 +59,8 @@ async function begin(run: OperationRun): Promise<void> {
     phase: 'Running',
     nodeName: context.nodeName,
     startTime: toKubernetesTime(context.now()),
+    // What it waited for before it began.
+    ...(run.operation.status?.message === undefined ? {} : { message: null }),
     ...run.stepOf(verb.firstStep, {
       machineUid: context.status.machine.metadata.uid ?? '',
       state: run.state,

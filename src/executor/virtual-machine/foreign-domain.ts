@@ -23,8 +23,12 @@ export function isForeign(machine: VirtualMachine, view: DomainView | undefined)
   return !(hasUuid && mark.namespace === namespace && mark.name === name);
 }
 
-/** Tells that the machine's domain cannot be made, or is another's. */
-export async function tellForeign(round: Round, view: DomainView): Promise<void> {
+/**
+ * Tells that the machine's domain cannot be made, or is another's.
+ *
+ * @returns What was told.
+ */
+export async function tellForeign(round: Round, view: DomainView): Promise<string> {
   const { status, parts } = round;
   const message = foreignMessage(status.machine, view, parts.nodeName);
   status.condition('Synchronized', false, 'ForeignDomain', message);
@@ -34,6 +38,7 @@ export async function tellForeign(round: Round, view: DomainView): Promise<void>
   tellEvent(round, 'Warning', 'ForeignDomain', 'Define', message);
   await status.write();
   round.requeueAfterMs = retryMs;
+  return message;
 }
 
 /** Whose a foreign domain is; what mends that is after the last semicolon. */

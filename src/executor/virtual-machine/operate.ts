@@ -7,6 +7,9 @@ import { isOver, outcome, stepOperation } from '../virtual-machine-operation/ste
 import type { VirtualMachineOperation } from '../../api/virtual-machine-operation.ts';
 import { isBeingDeleted } from '../../reconcile/finalizers.ts';
 
+/** As many characters of a message are kept. */
+const maxMessage = 1024;
+
 /** Goes on with the oldest operation that is not over; whether one goes on still. */
 export async function operate(round: Round): Promise<boolean> {
   const { status, signal } = round;
@@ -30,6 +33,20 @@ export async function operate(round: Round): Promise<boolean> {
     noticeEnd(round);
   }
   return false;
+}
+
+/** Says in each operation that is not over why nothing of it is done. */
+export async function tellWaiting({ parts, status, operations: names, signal }: Round, why: string): Promise<void> {
+  const { namespace } = status.machine.metadata;
+  const message = `waits: ${why}`.slice(0, maxMessage);
+  for (const name of names) {
+    const operation = await parts.operations.find({ namespace, name }, { signal });
+    if (operation === undefined || isOver(operation) || operation.status?.message === message) continue;
+    const { uid } = operation.metadata;
+    const phase = operation.status?.phase ?? 'Pending';
+    const patch = { metadata: { uid }, status: { phase, message } };
+    await parts.operations.mergePatch({ namespace, name }, patch, { subresource: 'status', signal });
+  }
 }
 
 /** What an operation on the machine works with. */

@@ -31,7 +31,7 @@ import { keepPower } from './keep-power.ts';
 import { growVolumes } from './grow-volumes.ts';
 import { MachineStatus } from './machine-status.ts';
 import { forgetFailuresOfOldSpec, noticeEnd } from './notice-end.ts';
-import { operate } from './operate.ts';
+import { operate, tellWaiting } from './operate.ts';
 import { ShutdownRequests } from './power.ts';
 import { pruneMedia } from './prune-media.ts';
 import { replugInterfaces } from './replug-interfaces.ts';
@@ -141,7 +141,7 @@ async function runMachine(round: Round): Promise<void> {
   forgetFailuresOfOldSpec(round);
   const { view } = round;
   if (view !== undefined && isForeign(round.status.machine, view)) {
-    await tellForeign(round, view);
+    await tellWaiting(round, await tellForeign(round, view));
     return;
   }
   noticeEnd(round);
