@@ -125,7 +125,7 @@ export class ExecutorCaches {
   usersOf(kind: string, namespace: string, name: string): (StorageUser & DiskUser)[] {
     return this.machines
       .byIndex('reference', `${namespace}/${kind}/${name}`)
-      .map(({ metadata, spec }) => ({ name: metadata.name ?? '', nodeName: spec.nodeName, domain: spec.domain }));
+      .map(({ metadata, spec: { nodeName, domain, uuid } }) => ({ name: metadata.name ?? '', nodeName, domain, uuid }));
   }
 
   /** The machines that name a network, each with its interfaces in it. */

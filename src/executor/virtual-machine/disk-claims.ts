@@ -15,6 +15,8 @@ export interface DiskUser {
   readonly nodeName: string;
   /** Its domain's name. */
   readonly domain: string;
+  /** The UUID of its domain, which may have another name by now. */
+  readonly uuid: string;
 }
 
 /** Words of a machine on another node that certainly has no disk open; anything else may. */
@@ -61,7 +63,7 @@ export async function refuseOtherWriters(round: Round): Promise<void> {
 async function useOf(round: Round, other: DiskUser, disk: string, path: string): Promise<DiskUse | undefined> {
   const { parts, libvirt, options, signal, status } = round;
   if (other.nodeName === '') return undefined;
-  if (other.nodeName === parts.nodeName) return diskUseOf(libvirt, other.domain, path, options);
+  if (other.nodeName === parts.nodeName) return diskUseOf(libvirt, other, path, options);
   const machine = await parts.machines.find(
     { namespace: status.machine.metadata.namespace, name: other.name },
     { signal },

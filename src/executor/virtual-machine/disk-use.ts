@@ -1,4 +1,5 @@
 /** How a domain of this node has a disk open. */
+import { findDomain } from './domain-view.ts';
 import { isList, memberAt, textOf, type Data, type DataObject } from './same-value.ts';
 import { analyse } from '../../analyser/analyse.ts';
 import { isNotFound } from '../../libvirt/errors.ts';
@@ -14,17 +15,18 @@ export interface DiskUse {
 /**
  * Looks at one domain.
  *
- * @param name The domain's.
+ * @param user Its UUID, and its name where none has that.
  * @returns undefined when it is off (and has no saved memory, which expects the disk as it is), or does not have the path.
  */
 export async function diskUseOf(
   libvirt: Libvirt,
-  name: string,
+  user: { readonly domain: string; readonly uuid: string },
   path: string,
   options: { readonly signal?: AbortSignal | undefined; readonly timeoutMs?: number | undefined },
 ): Promise<DiskUse | undefined> {
   try {
-    const domain = await libvirt.domains.byName(name, options);
+    const domain = await findDomain(libvirt, user.domain, user.uuid, options);
+    if (domain === undefined) return undefined;
     const { state } = await domain.state(options);
     const isOff = state === 'shutoff';
     if (isOff && !(await domain.hasManagedSave(options))) return undefined;
