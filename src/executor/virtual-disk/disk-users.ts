@@ -215,7 +215,9 @@ class Places {
       if (!folderTypes.has(type) && !mountTypes.has(type)) {
         folder = undefined;
         const volumes = await pool.volumes(this.#options);
-        paths = new Set(await Promise.all(volumes.map((volume) => volume.path(this.#options))));
+        // One that went away meanwhile says nothing of the others.
+        const found = await Promise.all(volumes.map((volume) => unlessGone(() => volume.path(this.#options))));
+        paths = new Set(found.filter((path) => path !== undefined));
       }
     } catch (error) {
       // A pool that is gone or does not run has no volumes.

@@ -28,7 +28,8 @@ function gone(): Promise<never> {
 
 function libvirtOf({ domains, pools }: World): Libvirt {
   const volume = (path: string, below: string) => ({
-    path: () => Promise.resolve(path),
+    // It went away after it was listed.
+    path: () => (path.endsWith('/vanished') ? gone() : Promise.resolve(path)),
     xml: () =>
       Promise.resolve(
         `<volume><name>v</name>${below === '' ? '' : `<backingStore><path>${below}</path></backingStore>`}</volume>`,
@@ -123,6 +124,13 @@ describe('a pool is needed by domains', () => {
       other: { devices: disk('/dev/disk/by-path/usb-0', '', 'dev') },
     };
     expect(await inPool({ domains, xml, volumes: { '/dev/disk/by-path/lun-0': '' } })).toEqual(['own']);
+  });
+
+  it('that have one of its devices, when another goes away meanwhile', async () => {
+    const xml = "<pool type='iscsi'><name>p</name><target><path>/dev/disk/by-path</path></target></pool>";
+    const volumes = { '/dev/disk/by-path/vanished': '', '/dev/disk/by-path/lun-1': '' };
+    const domains = { web: { devices: disk('/dev/disk/by-path/lun-1', '', 'dev') } };
+    expect(await inPool({ domains, xml, volumes })).toEqual(['web']);
   });
 
   it('that are off and have a disk over one of its files', async () => {
