@@ -76,6 +76,7 @@ export class PoolReconciler {
       return this.#leave(pool, mine, signal);
     }
     pool = await addFinalizer(pools, pool, poolFinalizer, signal);
+    pool = await this.#forgetForce(pool, signal);
     const outcome = await this.#ensure(pool, mine, signal);
     await this.#report(pool, outcome.line, outcome, signal);
     if (outcome.problem !== undefined) {
@@ -85,6 +86,14 @@ export class PoolReconciler {
     }
     if (isWaiting(outcome.line)) return { requeueAfterMs: waitMs };
     return { requeueAfterMs: (pool.spec.refreshIntervalSeconds ?? defaultRefreshSeconds) * 1000 };
+  }
+
+  /** A stop that was forced is over when the pool is to run again: the next one waits for guests as the first had to. */
+  async #forgetForce(pool: VirtualPool, signal: AbortSignal): Promise<VirtualPool> {
+    if (pool.spec.active === false || pool.metadata.annotations?.[forceStopAnnotation] === undefined) return pool;
+    const { uid, resourceVersion } = pool.metadata;
+    const metadata = { uid, resourceVersion, annotations: { [forceStopAnnotation]: null } };
+    return this.#context.pools.mergePatch(refOf(pool), { metadata }, { signal });
   }
 
   /** Brings the node's pool to what spec says. */

@@ -155,6 +155,18 @@ describe('stopping a pool', () => {
     expect(isActive).toBe(true);
   });
 
+  it('waits again after a start that was not asked of virtctl', async () => {
+    running = ['shop.web'];
+    expect(await withExecutor(virtctl('stop', name, '--force'))).toMatchObject({ exitCode: 0 });
+    await pools.mergePatch({ name }, { spec: { active: true } });
+    await reconcile();
+    expect(isActive).toBe(true);
+    await pools.mergePatch({ name }, { spec: { active: false } });
+    await reconcile();
+    expect(isActive).toBe(true);
+    expect(await inUse()).toMatchObject({ status: 'True', message: 'stop waits for domain shop.web on node node-1' });
+  });
+
   it('is refused while disks are in it, with their names and whose they are', async () => {
     const disks = client.resource<KubeObject>(resourceTypeOf(virtualDiskKind));
     const metadata = { name: 'root', namespace: 'shop' };
