@@ -3,6 +3,7 @@
  * through libvirt, into the volume that {@link imageVolumeName} names.
  *
  *   Uploading (before the first byte) ─▶ Complete (libvirt has all of it; its size and checksum) ─▶ status of the executor
+ *       └─▶ Uploading, with how much libvirt has confirmed: where the next command goes on when this one is cut off
  */
 import type { VirtualImage } from './virtual-image.ts';
 import type { VirtualPool } from './virtual-pool.ts';
@@ -19,9 +20,16 @@ export interface ImageUpload {
   readonly state: 'Uploading' | 'Complete';
   /** The size of the file in bytes. */
   readonly bytes: number;
+  /** How many bytes from the first on libvirt has confirmed; with `Uploading`. */
+  readonly sent?: number;
+  /** Over those bytes of the file, as `sha256:…`; with `sent`. */
+  readonly sentChecksum?: string;
   /** Over the file as it was sent, as `sha256:…`; with `Complete`. */
   readonly checksum?: string;
 }
+
+/** How the executor begins the message of an upload that arrived otherwise than it was sent. */
+export const arrivedOtherwise = 'what arrived is not what was sent';
 
 /** The name at libvirt of the volume that an image is. */
 export function imageVolumeName(image: VirtualImage): string {
@@ -46,12 +54,20 @@ export function uploadOf(image: VirtualImage): ImageUpload | undefined {
     // Anybody can write an annotation.
     return undefined;
   }
-  const { id, nodeName, state, bytes, checksum } = value ?? {};
+  const { id, nodeName, state, bytes, sent, sentChecksum, checksum } = value ?? {};
   if (typeof id !== 'string' || typeof nodeName !== 'string') return undefined;
   if (typeof bytes !== 'number' || !Number.isSafeInteger(bytes) || bytes < 0) return undefined;
-  if (state === 'Uploading') return { id, nodeName, state, bytes };
+  if (state === 'Uploading') {
+    const isKept =
+      typeof sent === 'number' && Number.isSafeInteger(sent) && sent > 0 && sent <= bytes && isSha256(sentChecksum);
+    return { id, nodeName, state, bytes, ...(isKept ? { sent, sentChecksum } : {}) };
+  }
   if (state !== 'Complete' || typeof checksum !== 'string' || !/^sha(256|512):[0-9a-f]+$/.test(checksum)) {
     return undefined;
   }
   return { id, nodeName, state, bytes, checksum };
+}
+
+function isSha256(value: unknown): value is string {
+  return typeof value === 'string' && /^sha256:[0-9a-f]{64}$/.test(value);
 }

@@ -17,23 +17,26 @@ const width = 24;
  *
  * @param what Is written before it, as `web`.
  * @param totalBytes Undefined when nobody knows.
+ * @param fromBytes What was there before this transfer began: it counts for the bar, not for the speed.
  */
 export async function startTransferBar(
   context: Context,
   what: string,
   totalBytes: number | undefined,
+  fromBytes = 0,
 ): Promise<TransferBar> {
   const progress = await startProgress(context, 2);
   const beganMs = context.now();
   return {
-    onProgress: (bytes) => progress.update(`${what} ${transferText(bytes, totalBytes, context.now() - beganMs)}`),
+    onProgress: (bytes) =>
+      progress.update(`${what} ${transferText(bytes, totalBytes, context.now() - beganMs, fromBytes)}`),
     stop: () => progress.stop(),
   };
 }
 
 /** `[######------------------]  25 % of 4.0Gi, 120Mi/s, 25 s left`. */
-export function transferText(bytes: number, totalBytes: number | undefined, elapsedMs: number): string {
-  const perSecond = elapsedMs > 0 ? (bytes * 1000) / elapsedMs : 0;
+export function transferText(bytes: number, totalBytes: number | undefined, elapsedMs: number, fromBytes = 0): string {
+  const perSecond = elapsedMs > 0 ? ((bytes - fromBytes) * 1000) / elapsedMs : 0;
   const speed = `${formatBytesRounded(Math.round(perSecond))}/s`;
   if (totalBytes === undefined || totalBytes === 0) return `${formatBytesRounded(bytes)}, ${speed}`;
   const part = Math.min(1, bytes / totalBytes);

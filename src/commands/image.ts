@@ -13,7 +13,10 @@ export function configure(command: Command, context: Context): void {
   const upload = command
     .command('upload')
     .summary('send a file as an image')
-    .description('Send a file as an image, which is made when there is none of that name. Run it on the node.')
+    .description(
+      'Send a file as an image, which is made when there is none of that name. Run it on the node. A lost connection is ' +
+        'made again; after an interruption the same command goes on where it was, and begins anew with another file.',
+    )
     .argument('<name>', 'the VirtualImage')
     .argument('<file>', 'qcow2, raw, vmdk, vdi or vhdx; also as gz, xz or zst')
     .option('--pool <name>', 'the VirtualPool of a new image; default when left out')
@@ -21,7 +24,7 @@ export function configure(command: Command, context: Context): void {
     .option('--source-format <format>', 'the format that the file has; found out when left out')
     .option('--checksum <checksum>', 'of the file, as sha256:…; a new image is refused when it differs')
     .addOption(
-      new Option('--timeout <duration>', 'how long to wait for the executor, as 30s')
+      new Option('--timeout <duration>', 'how long to wait for the executor, or for a lost connection, as 30s')
         .argParser(parseDuration)
         .default(600_000, '10m'),
     );
@@ -29,6 +32,7 @@ export function configure(command: Command, context: Context): void {
   addLocalOptions(upload);
   addExamples(upload, [
     ['An image for the disks of machines', 'virtctl image upload debian-12 debian-12-genericcloud-amd64.qcow2'],
+    ['Go on with one that was cut off', 'virtctl image upload debian-12 debian-12-genericcloud-amd64.qcow2'],
     ['Refuse it when it is not that', 'virtctl image upload debian-12 disk.qcow2 --checksum sha256:0123…'],
   ]);
   upload.action((name: string, file: string, flags: UploadFlags) => uploadImage(context, name, file, flags));

@@ -163,7 +163,7 @@ describe('storage when the executor or libvirtd is killed, or there is no space'
       expect([grown.length, sha256(grown.subarray(0, content.length))]).toEqual([64 * MiB, sum]);
     });
 
-    it('while a file is uploaded, which ends or is begun anew', async () => {
+    it('while a file is uploaded, which goes on', async () => {
       const args = ['image', 'upload', `up-${tag}`, file('disk.raw'), '--pool', 'local', '--format', 'raw'];
       const virtctl = () => commandLine([...args, '--kubeconfig', node.kubeconfig, '--connect', node.libvirtd.uri]);
       const sent = virtctl();
@@ -173,14 +173,8 @@ describe('storage when the executor or libvirtd is killed, or there is no space'
         ({ is }) => (is?.blocks ?? 0) > 0,
       );
       await kill();
-      const { exitCode, stderr } = await sent;
-      // libvirtd's end cuts the stream off, and the command says so; the executor's is nothing to it.
-      if (exitCode !== 0) {
-        expect([who, stderr]).toEqual(['libvirtd', expect.stringContaining('error: ')]);
-        const { status } = await images.get(at(`up-${tag}`));
-        expect(['WaitForUpload', 'Pending']).toContain(status?.phase);
-        expect(await virtctl()).toMatchObject({ exitCode: 0 });
-      }
+      // libvirtd's end cuts the stream off, and the command goes on; the executor's is nothing to it.
+      expect(await sent).toMatchObject({ exitCode: 0 });
       await imageReady(`up-${tag}`);
       expect(sha256(await readFile(path))).toBe(sum);
     });

@@ -211,7 +211,7 @@ describe('sending and fetching images on real libvirt', () => {
     expect((await stat(file('pipe'))).isFIFO()).toBe(true);
   });
 
-  it('tells of an upload that was cut off, and begins it anew', async () => {
+  it('tells of an upload that was cut off, and of how it is ended', async () => {
     const large = Buffer.concat([randomBytes(64 * MiB), disk]);
     await writeFile(file('large.raw'), large);
     const over = new AbortController();
@@ -227,7 +227,9 @@ describe('sending and fetching images on real libvirt', () => {
     expect((await cut).exitCode).not.toBe(0);
     const waiting = await until('cut', ({ status }) => (status?.message ?? '').includes('has begun'));
     expect(waiting.status).toMatchObject({ phase: 'WaitForUpload', progress: { totalBytes: large.length } });
-    expect(waiting.status?.message).toContain('if it was cut off, start it again: virtctl image upload cut FILE');
+    expect(waiting.status?.message).toContain(
+      'if it was cut off, the same command goes on with it: virtctl image upload cut FILE',
+    );
     await done('image', 'upload', 'cut', file('large.raw'));
     expect(sha256(await readFile(path))).toBe(sha256(large));
     await images.delete(at('cut'));

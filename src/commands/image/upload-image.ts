@@ -1,12 +1,23 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
-import { imageVolumeName, libvirtPoolName, uploadAnnotation, type ImageUpload } from '../../api/image-upload.ts';
+import { keepTrying, type Attempt } from './keep-trying.ts';
+import { chunksOf, keptOf, nextCheckpoint, readPrefix, sumOf, type Prefix } from './upload-checkpoint.ts';
+import {
+  arrivedOtherwise,
+  imageVolumeName,
+  libvirtPoolName,
+  uploadAnnotation,
+  uploadOf,
+  type ImageUpload,
+} from '../../api/image-upload.ts';
 import { virtualImageKind, virtualPoolKind } from '../../api/kinds.ts';
 import { apiVersion } from '../../api/meta.ts';
+import { formatBytesRounded } from '../../api/quantity.ts';
 import { assertValid } from '../../api/validate.ts';
 import type { VirtualImage, VirtualImageSpec } from '../../api/virtual-image.ts';
 import type { VirtualPool } from '../../api/virtual-pool.ts';
+import { systemClock } from '../../base/clock.ts';
 import { ConflictError, FailedError, NotFoundError, UsageError } from '../../base/errors.ts';
 import type { Context } from '../../cli/context.ts';
 import { withKubeClient } from '../../cli/kube-options.ts';
@@ -21,6 +32,7 @@ import type { KubeClient } from '../../kube/kube-client.ts';
 import { refOf } from '../../kube/object.ts';
 import type { ResourceClient } from '../../kube/resource-client.ts';
 import type { Pool } from '../../libvirt/objects/pools.ts';
+import type { Volume } from '../../libvirt/objects/volume.ts';
 
 /** The flags of `virtctl image upload`. */
 export interface UploadFlags extends LocalFlags {
@@ -32,13 +44,23 @@ export interface UploadFlags extends LocalFlags {
   readonly wait: boolean;
 }
 
-const chunkBytes = 1 << 20;
 const longMs = 24 * 60 * 60_000;
 
+/** What was kept of an earlier attempt is damaged: only all of it anew can help. */
+class DamagedError extends FailedError {}
+
+/** Does not run now; after a libvirtd that was started anew it soon may. */
+class PoolAwayError extends ConflictError {}
+
 /**
- * Sends a file as an image. What was begun and cut off is begun anew: the half that came is removed.
+ * Sends a file as an image.
  *
- * @throws ConflictError when the image has its content already or comes from elsewhere; FailedError with the executor's
+ * libvirt confirms it in parts; after each the annotation says how much is there, with the checksum of so much of the
+ * file. A connection that is lost is made again, and what was cut off, in this command or an earlier one, goes on behind
+ * the last part, if the file still begins with it and the volume is there. Otherwise all of it is sent anew, as it is when
+ * the executor finds at the end that the whole is not what was sent.
+ *
+ * @throws UnreachableError when a connection stays lost for so long as the timeout says; ConflictError when the image has its content already or comes from elsewhere; FailedError with the executor's
  *   words when it is refused.
  */
 export async function uploadImage(context: Context, name: string, file: string, flags: UploadFlags): Promise<void> {
@@ -49,9 +71,26 @@ export async function uploadImage(context: Context, name: string, file: string, 
     if (!stats.isFile()) throw new UsageError(`${file} is no file`);
     const { size } = stats;
     if (size === 0) throw new UsageError(`${file} is empty`);
-    await withKubeClient(context, flags, (client) =>
-      withLocalNode(context, client, flags, (node) => new Upload(context, client, node, flags).run(name, handle, size)),
-    );
+    await withKubeClient(context, flags, async (client) => {
+      const send = (attempt: Attempt): Promise<void> =>
+        withLocalNode(context, client, flags, (node) =>
+          new Upload(context, client, node, flags, attempt).run(name, handle, size),
+        );
+      const { signal } = context;
+      const policy = { clock: systemClock, random: Math.random, timeoutMs: flags.timeout, signal };
+      const say = (text: string): void => void context.stderr.write(`note: vimg/${name}: ${text}\n`);
+      const whole = async (attempt: Attempt): Promise<void> => {
+        try {
+          await send(attempt);
+        } catch (error) {
+          if (!(error instanceof DamagedError)) throw error;
+          // It is refused and removed by now: nothing is kept that could be gone on with.
+          say(`${error.message}; sends all of it anew`);
+          await send(attempt);
+        }
+      };
+      await keepTrying(whole, { ...policy, say, isPassing: (error) => error instanceof PoolAwayError });
+    });
   } finally {
     await handle.close();
   }
@@ -72,8 +111,11 @@ class Upload {
   readonly #node: LocalNode;
   readonly #flags: UploadFlags;
   readonly #images: ResourceClient<VirtualImage>;
+  readonly #attempt: Attempt;
+  #name = '';
 
-  constructor(context: Context, client: KubeClient, node: LocalNode, flags: UploadFlags) {
+  constructor(context: Context, client: KubeClient, node: LocalNode, flags: UploadFlags, attempt: Attempt) {
+    this.#attempt = attempt;
     this.#context = context;
     this.#client = client;
     this.#node = node;
@@ -83,21 +125,30 @@ class Upload {
 
   async run(name: string, file: FileHandle, bytes: number): Promise<void> {
     const { signal } = this.#context;
+    this.#name = name;
     let image = await this.#ensureImage(name);
     this.#refuseOther(image);
+    const pool = await this.#pool(image.spec.pool);
+    const kept = await this.#kept(image, pool, file, bytes);
     const upload: ImageUpload = { id: randomUUID(), nodeName: this.#node.nodeName, state: 'Uploading', bytes };
-    image = await this.#announce(image, upload);
+    image = await this.#announce(image, { ...upload, ...sentOf(kept.prefix) });
     image = await this.#until(image, 'the executor to take the upload', (now) => {
       // What was sent before may be taken in meanwhile: then this one is not wanted any more.
       if (now !== undefined) this.#refuseOther(now);
       return this.#phaseOf(now) === 'WaitForUpload';
     });
-    const checksum = await this.#send(image, file, bytes);
+    const volume = kept.volume ?? (await this.#newVolume(image, pool, bytes));
+    const checksum = await this.#send(image, upload, volume, file, kept.prefix);
     image = await this.#announce(image, { ...upload, state: 'Complete', checksum });
     if (this.#flags.wait) {
       image = await this.#until(image, 'the image to be ready', (now) => {
         const line = this.#lineOf(now);
-        if (line?.phase === 'Failed') throw new FailedError(`vimg/${name}: ${line.message ?? 'refused'}`);
+        if (line?.phase === 'Failed') {
+          if (kept.volume !== undefined && line.message?.includes(arrivedOtherwise) === true) {
+            throw new DamagedError('what was there of an earlier attempt is damaged');
+          }
+          throw new FailedError(`vimg/${name}: ${line.message ?? 'refused'}`);
+        }
         return line?.phase === 'Ready';
       });
     }
@@ -180,34 +231,91 @@ class Upload {
     );
   }
 
-  /** @returns The checksum of what was sent. */
-  async #send(image: VirtualImage, file: FileHandle, bytes: number): Promise<string> {
+  /** Where to go on: how much of this very file is there, and the volume that has it; nothing of both to begin anew. */
+  async #kept(
+    image: VirtualImage,
+    pool: Pool,
+    file: FileHandle,
+    bytes: number,
+  ): Promise<{ readonly prefix: Prefix; readonly volume?: Volume }> {
     const { signal } = this.#context;
-    const pool = await this.#pool(image.spec.pool);
-    const { render } = await import('../../convertor/render.ts');
-    const { isNotFound } = await import('../../libvirt/errors.ts');
-    const name = imageVolumeName(image);
-    try {
-      await (await pool.volume(name, { signal })).delete({ signal });
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
+    const { nodeName } = this.#node;
+    const nothing = { prefix: await readPrefix(file, 0, signal) };
+    const before = uploadOf(image);
+    // What was refused is removed.
+    if (this.#phaseOf(image) === 'Failed' || before?.nodeName !== nodeName) return nothing;
+    const there = keptOf(before);
+    if (there === undefined) return nothing;
+    const prefix = before.bytes === bytes ? await readPrefix(file, there.bytes, signal) : undefined;
+    if (prefix?.checksum !== there.checksum) {
+      this.#say(`${formatBytesRounded(there.bytes)} of another file were sent before; begins anew`);
+      return nothing;
     }
+    const volume = await findVolume(pool, imageVolumeName(image), signal);
+    // A hole at its end can have made it longer, nothing of ours shorter.
+    if (volume === undefined || (await volume.info({ physical: true, signal })).allocationBytes < there.bytes) {
+      this.#say(`the ${formatBytesRounded(there.bytes)} that were sent before are gone; begins anew`);
+      return nothing;
+    }
+    this.#say(`goes on behind the ${formatBytesRounded(there.bytes)} of ${formatBytesRounded(bytes)} that are there`);
+    return { prefix, volume };
+  }
+
+  async #newVolume(image: VirtualImage, pool: Pool, bytes: number): Promise<Volume> {
+    const { signal } = this.#context;
+    const { render } = await import('../../convertor/render.ts');
+    const name = imageVolumeName(image);
+    await (await findVolume(pool, name, signal))?.delete({ signal });
     const xml = render('storagevol', {
       name,
       capacity: { unit: 'bytes', value: bytes },
       allocation: { unit: 'bytes', value: 0 },
       target: { format: { type: 'raw' } },
     });
-    const volume = await pool.createVolume(xml, { signal, timeoutMs: longMs });
-    const hash = createHash('sha256');
-    const bar = await startTransferBar(this.#context, basename(image.metadata.name ?? ''), bytes);
+    this.#attempt.begun();
+    return pool.createVolume(xml, { signal, timeoutMs: longMs });
+  }
+
+  /** @returns The checksum of the whole file. */
+  async #send(
+    image: VirtualImage,
+    upload: ImageUpload,
+    volume: Volume,
+    file: FileHandle,
+    { bytes: from, hash }: Prefix,
+  ): Promise<string> {
+    const { signal } = this.#context;
+    const { bytes } = upload;
+    this.#attempt.begun(from === 0 ? undefined : sentText(from, bytes));
+    const bar = await startTransferBar(this.#context, basename(image.metadata.name ?? ''), bytes, from);
     try {
-      const source = chunksOf(file, bytes, (chunk) => hash.update(chunk));
-      await volume.upload(source, { sparse: true, onProgress: bar.onProgress, signal });
+      bar.onProgress(from);
+      for (let at = from; at < bytes;) {
+        const offsetBytes = at;
+        const end = nextCheckpoint(at, bytes, this.#attempt.losses);
+        const onProgress = (sent: number): void => bar.onProgress(offsetBytes + sent);
+        await volume.upload(chunksOf(file, at, end, hash), { offsetBytes, sparse: true, onProgress, signal });
+        at = end;
+        if (at < bytes) await this.#keep(image, upload, { bytes: at, hash, checksum: sumOf(hash) });
+        this.#attempt.progressed(sentText(at, bytes));
+      }
     } finally {
       bar.stop();
     }
-    return `sha256:${hash.digest('hex')}`;
+    return sumOf(hash);
+  }
+
+  /** Notes how much libvirt has confirmed. */
+  async #keep(image: VirtualImage, upload: ImageUpload, prefix: Prefix): Promise<void> {
+    const now = await this.#images.get(refOf(image), { signal: this.#context.signal });
+    if (uploadOf(now)?.id !== upload.id) {
+      throw new ConflictError(`another upload of vimg/${image.metadata.name ?? ''} has begun meanwhile`);
+    }
+    await this.#announce(image, { ...upload, ...sentOf(prefix) });
+  }
+
+  #say(text: string): void {
+    this.#context.stderr.write(`note: vimg/${this.#name}: ${text}\n`);
   }
 
   /** @throws NotFoundError where there is no such pool, ConflictError where it does not run on this node. */
@@ -225,21 +333,26 @@ class Upload {
     }
     const line = pool.status?.nodes?.find((one) => one.nodeName === nodeName);
     const why = line?.message === undefined ? '' : `: ${line.message}`;
-    throw new ConflictError(`vpool/${name} does not run on node ${nodeName}${why}`, {
+    throw new PoolAwayError(`vpool/${name} does not run on node ${nodeName}${why}`, {
       hint: `virtctl pool start ${name}, or name another with --pool`,
     });
   }
 }
 
-/** Exactly so many bytes of a file, which may be growing. */
-async function* chunksOf(file: FileHandle, bytes: number, take: (chunk: Buffer) => void): AsyncGenerator<Buffer> {
-  for (let at = 0; at < bytes;) {
-    const wanted = Math.min(chunkBytes, bytes - at);
-    const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(wanted), 0, wanted, at);
-    if (bytesRead === 0) throw new FailedError('the file became shorter while it was read');
-    const chunk = buffer.subarray(0, bytesRead);
-    take(chunk);
-    at += bytesRead;
-    yield chunk;
+async function findVolume(pool: Pool, name: string, signal: AbortSignal): Promise<Volume | undefined> {
+  const { isNotFound } = await import('../../libvirt/errors.ts');
+  try {
+    return await pool.volume(name, { signal });
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+    return undefined;
   }
+}
+
+function sentOf({ bytes, checksum }: Prefix): Pick<ImageUpload, 'sent' | 'sentChecksum'> {
+  return bytes === 0 ? {} : { sent: bytes, sentChecksum: checksum };
+}
+
+function sentText(sent: number, bytes: number): string {
+  return `${formatBytesRounded(sent)} of ${formatBytesRounded(bytes)}`;
 }

@@ -14,7 +14,7 @@ import { sizeOf, verify } from './receive-file.ts';
 import type { NodeLine } from './report-image.ts';
 import { inspect } from './take-file.ts';
 import { isPassing, problemOf, StorageProblem } from '../virtual-pool/storage-context.ts';
-import { uploadOf, type ImageUpload } from '../../api/image-upload.ts';
+import { arrivedOtherwise, uploadOf, type ImageUpload } from '../../api/image-upload.ts';
 import { formatBytes, formatBytesRounded } from '../../api/quantity.ts';
 import type { Volume } from '../../libvirt/objects/volume.ts';
 import type { ReconcileResult } from '../../reconcile/controller.ts';
@@ -78,7 +78,7 @@ async function tellWaiting(
   const percent = upload.bytes === 0 ? 0 : Math.floor((transferredBytes * 100) / upload.bytes);
   const message =
     `an upload of ${formatBytesRounded(upload.bytes)} to node ${upload.nodeName} has begun; ` +
-    `if it was cut off, start it again: ${command}`;
+    `if it was cut off, the same command goes on with it: ${command}`;
   await tell(work, {
     phase: 'WaitForUpload',
     progress: { transferredBytes, totalBytes: upload.bytes, percent },
@@ -101,7 +101,7 @@ async function takeIn(work: ImageWork, upload: ImageUpload, volume: Volume): Pro
     // A volume of whole extents is longer than what was sent.
     const found = await verify(from, upload.checksum, signal, upload.bytes).catch((error: unknown) => {
       if (!(error instanceof StorageProblem)) throw error;
-      const message = `what arrived is not what was sent: ${error.message}`;
+      const message = `${arrivedOtherwise}: ${error.message}`;
       throw new StorageProblem('ChecksumMismatch', message, { cause: error, isFinal: true });
     });
     const wanted = image.spec.source.upload?.checksum;
