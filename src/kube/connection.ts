@@ -106,7 +106,10 @@ function fromKubeconfig(config: Kubeconfig, source: string, options: ConnectionO
   const known = [...config.contexts.keys()].sort().join(', ');
   if (name === undefined) {
     throw new UsageError(`${source} has no current context`, {
-      hint: known === '' ? 'it holds no context at all: name another with --kubeconfig' : `choose one with --context: ${known}`,
+      hint:
+        known === ''
+          ? 'it holds no context at all: name another with --kubeconfig'
+          : `choose one with --context: ${known}`,
     });
   }
   const context = config.contexts.get(name);
