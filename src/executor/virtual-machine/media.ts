@@ -21,6 +21,9 @@ export type EmptyDiskFormat = 'qcow2' | 'raw';
 /** Both, in the order in which they are looked for. */
 const emptyDiskFormats: readonly EmptyDiskFormat[] = ['qcow2', 'raw'];
 
+/** How files are called that are made here; names of volumes have no dots. */
+const madeNames = /^[^.]+(\.iso|(\.overlay)?\.qcow2|\.raw)$/;
+
 /** The files of machines on this node. */
 export class Media {
   readonly #folder: string;
@@ -148,13 +151,16 @@ export class Media {
     return path;
   }
 
-  /** Removes what was made for volumes of a machine and is no longer used. */
+  /**
+   * Removes what was made for volumes of a machine and is no longer used, by its name: what somebody else laid there (`virsh
+   * snapshot-create-as` puts `VOLUME.SNAPSHOT` beside a disk) may be what one that is off lies over.
+   */
   async prune(uid: string, used: ReadonlySet<string>): Promise<void> {
     const folder = this.folderOf(uid);
     if (this.#isDry || !(await exists(folder))) return;
     for (const name of await readdir(folder)) {
       const path = join(folder, name);
-      if (/\.(iso|qcow2|raw)$/.test(name) && !used.has(path)) await rm(path, { force: true });
+      if (madeNames.test(name) && !used.has(path)) await rm(path, { force: true });
     }
   }
 

@@ -1,5 +1,6 @@
 import { devicesOf } from './domain-view.ts';
 import type { Round } from './round.ts';
+import { liveChain } from '../virtual-machine-snapshot/machine-disks.ts';
 import { memberAt, textOf } from './same-value.ts';
 import { machineUuid } from '../../api/machine-uuid.ts';
 
@@ -15,7 +16,10 @@ export async function pruneMedia({ key, parts, status, view, volumes, wanted }: 
   if (view?.hasManagedSave === true || parts.snapshots.context.namesOf(key).length > 0) return;
   const used = volumes.flatMap(({ path }) => (path === undefined ? [] : [path]));
   for (const domain of [view?.live, view?.inactive]) {
-    for (const disk of devicesOf(domain, 'disk')) used.push(textOf(memberAt(disk, 'source', 'file')));
+    for (const disk of devicesOf(domain, 'disk')) {
+      used.push(...liveChain(domain, textOf(memberAt(disk, 'target', 'dev'))));
+      used.push(textOf(memberAt(disk, 'mirror', 'source', 'file')));
+    }
   }
   await parts.media.prune(machineUuid(status.machine), new Set(used));
 }

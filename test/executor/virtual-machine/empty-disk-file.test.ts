@@ -103,6 +103,28 @@ describe('an empty disk without a pool', () => {
   });
 });
 
+describe('what somebody else has in the folder of a machine', () => {
+  it('stays: what a running disk lies over, what it is copied to, and snapshots that virsh took', async () => {
+    const files = ['a.qcow2', 'a.1.qcow2', 'base.qcow2', 'copy.raw'];
+    for (const name of files) await writeFile(join(folder, name), '');
+    const at = (name: string): object => ({ source: { file: join(folder, name) } });
+    const disk = {
+      ...{ target: { dev: 'vda' }, ...at('a.2.qcow2') },
+      backingStore: { ...at('base.qcow2'), backingStore: at('a.qcow2') },
+      mirror: at('copy.raw'),
+    };
+    const round = {
+      key: 'shop/web',
+      parts: { media, snapshots: { context: { namesOf: () => [] } } },
+      status: { machine: machineWith() },
+      view: { live: { devices: { disk: [disk] } }, inactive: {}, hasManagedSave: false },
+      ...{ volumes: [], wanted: {} },
+    };
+    await pruneMedia(round as unknown as Round);
+    expect((await readdir(folder)).sort()).toEqual([...files].sort());
+  });
+});
+
 describe('a volume that is to grow', () => {
   const calls: unknown[][] = [];
   const events: unknown[] = [];
