@@ -1,6 +1,12 @@
 import { Option, type Command } from 'commander';
 import { drainedAnnotation, label, machinesOn, startAfterDrain, stopForDrain } from './node/drain-node.ts';
-import { drainPlan, hasOtherNode, migrateForDrain, type DrainPlan } from './node/migrate-for-drain.ts';
+import {
+  drainPlan,
+  hasOtherNode,
+  migrateForDrain,
+  type CopyStorage,
+  type DrainPlan,
+} from './node/migrate-for-drain.ts';
 import { nodeLines, nodeStatus } from './node/node-table.ts';
 import { untoleratedNotes } from './node/untolerated-notes.ts';
 import { hypervisorConditions, leaseNamespace, type Hypervisor } from '../api/hypervisor.ts';
@@ -34,6 +40,7 @@ interface DrainFlags extends KubeFlags {
   readonly wait: boolean;
   readonly timeout: number;
   readonly dryRun?: boolean;
+  readonly copyStorage?: CopyStorage;
 }
 
 /** `virtctl node`: what an administrator does with nodes. */
@@ -79,6 +86,11 @@ export function configure(command: Command, context: Context): void {
     .description('Cordon nodes and take their machines off: move them, or shut them down.');
   drain.argument('<name...>', 'nodes');
   drain.option('--stop', 'shut machines down instead of moving them to other nodes');
+  drain.addOption(
+    new Option('--copy-storage <which>', 'disks that are copied: All takes those in pools of the node along').choices([
+      ...['Auto', 'None', 'All', 'Incremental'],
+    ]),
+  );
   drain.option('--force', 'power machines off, without moving them or asking the guests');
   drain.option('--grace-period <seconds>', "what a guest has; each machine's own when left out", parseSeconds);
   drain.option('--dry-run', 'only say what would be done');
@@ -87,11 +99,19 @@ export function configure(command: Command, context: Context): void {
     new Option('--timeout <duration>', 'how long to wait, as 30s').argParser(parseDuration).default(300_000, '5m'),
   );
   addKubeOptions(drain);
-  drain.action(run<DrainFlags>((nodes, names, flags) => nodes.each(names, (node) => nodes.drain(node, flags))));
+  drain.action(
+    run<DrainFlags>((nodes, names, flags) => {
+      if (flags.copyStorage !== undefined && (flags.stop === true || flags.force === true)) {
+        throw new UsageError('--copy-storage: nothing is moved with --stop or --force');
+      }
+      return nodes.each(names, (node) => nodes.drain(node, flags));
+    }),
+  );
 
   addExamples(command, [
     ['What there is', 'virtctl node list -o wide'],
     ['Before work on a node', 'virtctl node drain node-1'],
+    ['With the disks in its own pools', 'virtctl node drain node-1 --copy-storage All --timeout 1h'],
     ['Move nothing', 'virtctl node drain node-1 --stop'],
     ['And after it', 'virtctl node uncordon node-1 --start'],
   ]);
@@ -242,7 +262,7 @@ class Nodes {
     const wait = { wait: flags.wait, timeoutMs: flags.timeout };
     if (plan !== 'stop') {
       try {
-        return await migrateForDrain(this.#context, this.#client, machine, wait);
+        return await migrateForDrain(this.#context, this.#client, machine, { ...wait, copyStorage: flags.copyStorage });
       } catch (error) {
         signal.throwIfAborted();
         if (plan === 'migrate' || error instanceof TimedOutError) throw error;

@@ -12,6 +12,9 @@ import type { KubeClient } from '../../kube/kube-client.ts';
 import { refOf } from '../../kube/object.ts';
 import { label } from './drain-node.ts';
 
+/** Which disks are copied, when any is. */
+export type CopyStorage = NonNullable<NonNullable<VirtualMachineOperation['spec']['migrate']>['copyStorage']>;
+
 /** What a drain does with a machine. */
 export type DrainPlan = 'migrate' | 'migrate or stop' | 'stop' | 'refuse';
 
@@ -55,11 +58,13 @@ export async function migrateForDrain(
   context: Context,
   client: KubeClient,
   machine: VirtualMachine,
-  options: { readonly wait: boolean; readonly timeoutMs: number },
+  options: { readonly wait: boolean; readonly timeoutMs: number; readonly copyStorage?: CopyStorage | undefined },
 ): Promise<string> {
   const { signal } = context;
   const operations = client.resource<VirtualMachineOperation>(resourceTypeOf(virtualMachineOperationKind));
-  const operation = await operations.create(operationFor(machine, { verb: 'Migrate' }), { signal });
+  const { copyStorage } = options;
+  const parameters = copyStorage === undefined ? {} : { migrate: { copyStorage } };
+  const operation = await operations.create(operationFor(machine, { verb: 'Migrate', ...parameters }), { signal });
   if (!options.wait) return 'told to migrate';
   let target = '';
   await waitForObject(
