@@ -8,7 +8,7 @@ export interface Attempt {
   /** How often the connection was lost before. */
   readonly losses: number;
   /** There is something to go on with from here on: a connection that is lost before is nothing to try again for. */
-  readonly begun: (sent?: string | undefined) => void;
+  readonly begun: (sent?: string) => void;
   /** More of it is done, as `32Mi of 96Mi`: the time that a lost connection may take begins anew. */
   readonly progressed: (sent: string) => void;
 }
