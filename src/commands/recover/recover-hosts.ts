@@ -3,6 +3,7 @@
  * snapshots, and itself. Hosts that are given together are seen together: a pool that several have is one VirtualPool, and
  * of a machine of which two have a domain the one that runs counts.
  */
+import { chooseDomain, isCopy, type MarkedDomain } from './choose-domain.ts';
 import type { OpenedHosts, Host } from './open-hosts.ts';
 import { claimEmptyDisks } from './claim-empty-disks.ts';
 import { claimSnapshots, makeSnapshots } from './make-snapshots.ts';
@@ -12,7 +13,6 @@ import { readKnownObjects } from '../adopt/known-host.ts';
 import { ObjectMaker, type MakeOptions } from '../adopt/make-objects.ts';
 import { virtualMachineKind } from '../../api/kinds.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
-import { ConflictError } from '../../base/errors.ts';
 import type { Context } from '../../cli/context.ts';
 import { resourceTypeOf } from '../../cli/machine-verb.ts';
 import { dryRunNote, forEachReported, reportEach } from '../../cli/resources/resource-options.ts';
@@ -22,16 +22,9 @@ import { recoverMachine } from '../../executor/adoption/recover-machine.ts';
 import { recoverNetworks } from '../../executor/adoption/recover-networks.ts';
 import { recoverSnapshots } from '../../executor/adoption/recover-snapshots.ts';
 import type { MachineMark } from '../../executor/virtual-machine/domain-metadata.ts';
-import { readDomain, type DomainView } from '../../executor/virtual-machine/domain-view.ts';
+import { readDomain } from '../../executor/virtual-machine/domain-view.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import { refOf, type KubeObject } from '../../kube/object.ts';
-
-/** A domain that says which machine it is. */
-interface MarkedDomain {
-  readonly host: Host;
-  readonly view: DomainView;
-  readonly mark: MachineMark;
-}
 
 interface Recovery {
   readonly context: Context;
@@ -140,9 +133,10 @@ async function recoverOne(recovery: Recovery, domains: readonly MarkedDomain[]):
   const { signal, stderr } = context;
   const chosen = chooseDomain(domains);
   const { host, view, mark } = chosen;
+  const ofMachine = `vm/${mark.name} in ${mark.namespace}`;
   const tell = (domain: MarkedDomain, where: string): void =>
     void stderr.write(
-      `domain ${domain.view.domain.name} is marked as vm/${mark.name} in ${mark.namespace}, which is on ${where}: left alone\n`,
+      `domain ${domain.view.domain.name} is marked as ${ofMachine}, which is on ${where}: left alone\n`,
     );
   const other = known.machine(mark.namespace, mark.name);
   if (other !== undefined) {
@@ -151,7 +145,7 @@ async function recoverOne(recovery: Recovery, domains: readonly MarkedDomain[]):
     for (const domain of domains) {
       if (where !== domain.host.node.name) tell(domain, where === '' ? 'no node' : where);
       else if (!isOwn(other, domain)) {
-        const whose = `was made for an earlier vm/${mark.name} in ${mark.namespace}, whose object went without it: left alone`;
+        const whose = `was made for an earlier ${ofMachine}, whose object went without it: left alone`;
         const remedy = `to have it back: virtctl delete vm ${mark.name} -n ${mark.namespace}, and run this again`;
         stderr.write(`domain ${domain.view.domain.name} ${whose}; ${remedy}\n`);
         isWaiting = true;
@@ -159,7 +153,12 @@ async function recoverOne(recovery: Recovery, domains: readonly MarkedDomain[]):
     }
     return (await claimLeft(recovery, other, domains)) || isWaiting;
   }
-  for (const domain of domains) if (domain !== chosen) tell(domain, host.node.name);
+  for (const domain of domains) {
+    if (domain === chosen) continue;
+    if (isCopy(domain))
+      stderr.write(`domain ${domain.view.domain.name} is a copy of that of ${ofMachine}: left alone\n`);
+    else tell(domain, host.node.name);
+  }
   const adoption = adoptions.get(host);
   if (adoption === undefined) return false;
   const { machine, settled, notes, missing, volumes } = await recoverMachine(adoption, view, mark);
@@ -213,19 +212,6 @@ async function claimLeft(
 /** Whether a domain is the machine's: one that was made anew under the name of the mark has another UUID. */
 function isOwn(machine: VirtualMachine, { view, mark }: MarkedDomain): boolean {
   return mark.uid === machine.metadata.uid || hasUuid(machine, view.domain.uuid);
-}
-
-/** @throws ConflictError when two of them run: which is the machine is not for a program to say. */
-function chooseDomain(domains: readonly MarkedDomain[]): MarkedDomain {
-  const active = domains.filter(({ view }) => view.state !== 'off');
-  const [first] = active.length === 0 ? domains : active;
-  if (first === undefined) throw new TypeError('a machine without a domain');
-  if (active.length <= 1) return first;
-  const { namespace, name } = first.mark;
-  const where = active.map(({ host }) => host.node.name).join(' and ');
-  throw new ConflictError(`vm/${name} in ${namespace} is active on ${where}: not recovered`, {
-    hint: 'destroy the copy that is wrong with virsh, and recover again',
-  });
 }
 
 function noteMissing(all: Map<string, string[]>, { namespace, name }: MachineMark, missing: readonly string[]): void {

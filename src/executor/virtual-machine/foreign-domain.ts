@@ -62,7 +62,7 @@ export function foreignMessage(machine: VirtualMachine, { domain, mark }: Domain
 }
 
 /** The UUID of the domain that a mark was written into. */
-function uuidOfMark({ uid, spec }: MachineMark): string {
+export function uuidOfMark({ uid, spec }: Pick<MachineMark, 'uid' | 'spec'>): string {
   const domain = isObject(spec) ? spec['domain'] : undefined;
   const uuid = isObject(domain) ? domain['uuid'] : undefined;
   return machineUuid({ metadata: { uid }, spec: typeof uuid === 'string' ? { domain: { uuid } } : {} });
