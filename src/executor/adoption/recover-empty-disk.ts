@@ -8,7 +8,8 @@ import type { Volume } from '../../api/virtual-machine.ts';
  * Makes the VirtualDisk of an empty disk in a pool again, with the volume that it has. It is its machine's own only once
  * that is there, and named in its ownerReferences.
  *
- * @returns undefined where the volume is in another pool than the machine asks for.
+ * @returns The disk that has the volume already, if there is one: it would go with the machine, whoever else has it.
+ * undefined where the volume is in another pool than the machine asks for.
  */
 export async function recoverEmptyDisk(
   context: AdoptionContext,
@@ -16,6 +17,8 @@ export async function recoverEmptyDisk(
   entry: Volume,
   volume: HostVolume,
 ): Promise<VirtualDisk | undefined> {
+  const found = context.known.diskOf(context.node.name, volume.pool, volume.name);
+  if (found !== undefined) return found;
   const pool = await poolObject(context, volume.pool);
   if (pool.metadata.name !== entry.emptyDisk?.pool) return undefined;
   const { metadata, spec, ...kind } = emptyDiskObject({ metadata: machine }, entry);

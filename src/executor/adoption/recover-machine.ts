@@ -150,8 +150,10 @@ async function findObjects(
         : entry.virtualDisk === undefined
           ? await recoverEmptyDisk(context, { namespace, name: machine }, entry, volume)
           : await diskObject(context, namespace, volume, name);
-    if (disk?.metadata.name === name) continue;
-    notes.push(`VirtualDisk ${name} is not brought back: ${path ?? 'its volume'} is in no pool of this host that runs`);
+    if (disk?.metadata.name === name && disk.metadata.namespace === namespace) continue;
+    const other = disk === undefined ? '' : `VirtualDisk ${disk.metadata.namespace ?? ''}/${disk.metadata.name ?? ''}`;
+    const why = other === '' ? 'is in no pool of this host that runs' : `is that of ${other}`;
+    notes.push(`VirtualDisk ${name} is not brought back: ${path ?? 'its volume'} ${why}`);
   }
   const specInterfaces = memberAt(spec.domain as DataObject | undefined, 'devices', 'interface');
   const before = isList(specInterfaces) ? specInterfaces.length : 0;
