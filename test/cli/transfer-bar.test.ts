@@ -3,9 +3,7 @@ import { transferText } from '../../src/cli/transfer-bar.ts';
 
 describe('the bar of a transfer', () => {
   it('says how much is done, how fast, and when it is over', () => {
-    expect(transferText(25 << 20, 100 << 20, 5000)).toBe(
-      '[######------------------]  25 % of 100Mi, 5Mi/s, 15 s left',
-    );
+    expect(transferText(25 << 20, 100 << 20, 5000)).toBe('[######------------------]  25 % of 100Mi, 5Mi/s, 15 s left');
   });
 
   it('begins at what was there before, which counts for no speed', () => {
