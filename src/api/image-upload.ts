@@ -24,6 +24,8 @@ export interface ImageUpload {
   readonly sent?: number;
   /** Over those bytes of the file, as `sha256:…`; with `sent`. */
   readonly sentChecksum?: string;
+  /** Its command has ended with less than all of it; with `Uploading`. Without, it may still be sending. */
+  readonly isOver?: true;
   /** Over the file as it was sent, as `sha256:…`; with `Complete`. */
   readonly checksum?: string;
 }
@@ -54,13 +56,20 @@ export function uploadOf(image: VirtualImage): ImageUpload | undefined {
     // Anybody can write an annotation.
     return undefined;
   }
-  const { id, nodeName, state, bytes, sent, sentChecksum, checksum } = value ?? {};
+  const { id, nodeName, state, bytes, sent, sentChecksum, isOver, checksum } = value ?? {};
   if (typeof id !== 'string' || typeof nodeName !== 'string') return undefined;
   if (typeof bytes !== 'number' || !Number.isSafeInteger(bytes) || bytes < 0) return undefined;
   if (state === 'Uploading') {
     const isKept =
       typeof sent === 'number' && Number.isSafeInteger(sent) && sent > 0 && sent <= bytes && isSha256(sentChecksum);
-    return { id, nodeName, state, bytes, ...(isKept ? { sent, sentChecksum } : {}) };
+    return {
+      id,
+      nodeName,
+      state,
+      bytes,
+      ...(isKept ? { sent, sentChecksum } : {}),
+      ...(isOver === true ? { isOver } : {}),
+    };
   }
   if (state !== 'Complete' || typeof checksum !== 'string' || !/^sha(256|512):[0-9a-f]+$/.test(checksum)) {
     return undefined;

@@ -138,6 +138,7 @@ describe('an upload that is cut off', () => {
     await Promise.race([held, sent]);
     over.abort(new Error('interrupted'));
     expect((await sent).exitCode).not.toBe(0);
+    expect(uploadOf(await images.get({ namespace: 'default', name }))).toMatchObject({ isOver: true });
     road.mend();
   }
   const kept = async (name: string): Promise<number | undefined> =>
@@ -184,6 +185,22 @@ describe('an upload that is cut off', () => {
       stderr: expect.stringContaining('the connection was lost') as string,
     });
     await expectContent('killed', content);
+  });
+
+  it('is taken over by another command, and then writes no more', async () => {
+    const held = heldAt(36 * MiB);
+    const first = upload('two');
+    await Promise.race([held, first]);
+    const second = upload('two');
+    expect(await first).toMatchObject({
+      exitCode: 4,
+      stderr: expect.stringContaining('another upload of it has begun meanwhile') as string,
+    });
+    expect(await second).toMatchObject({
+      exitCode: 0,
+      stderr: expect.stringContaining('an earlier command did not say that it has ended; waits 10 s') as string,
+    });
+    await expectContent('two', content);
   });
 
   it('begins anew with another file of that length, and says so', async () => {

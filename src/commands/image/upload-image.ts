@@ -3,6 +3,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { keepTrying, type Attempt } from './keep-trying.ts';
 import { chunksOf, keptOf, nextCheckpoint, readPrefix, sumOf, type Prefix } from './upload-checkpoint.ts';
+import { takenOver, takeOverMs, whileOurs } from './while-ours.ts';
 import {
   arrivedOtherwise,
   imageVolumeName,
@@ -17,6 +18,7 @@ import { formatBytesRounded } from '../../api/quantity.ts';
 import { assertValid } from '../../api/validate.ts';
 import type { VirtualImage, VirtualImageSpec } from '../../api/virtual-image.ts';
 import type { VirtualPool } from '../../api/virtual-pool.ts';
+import { onAbort } from '../../base/abort.ts';
 import { systemClock } from '../../base/clock.ts';
 import { ConflictError, FailedError, NotFoundError, UsageError } from '../../base/errors.ts';
 import type { Context } from '../../cli/context.ts';
@@ -72,9 +74,11 @@ export async function uploadImage(context: Context, name: string, file: string, 
     const { size } = stats;
     if (size === 0) throw new UsageError(`${file} is empty`);
     await withKubeClient(context, flags, async (client) => {
+      /** Of this command's attempts. */
+      const ids = new Set<string>();
       const send = (attempt: Attempt): Promise<void> =>
         withLocalNode(context, client, flags, (node) =>
-          new Upload(context, client, node, flags, attempt).run(name, handle, size),
+          new Upload(context, client, node, flags, attempt, ids).run(name, handle, size),
         );
       const { signal } = context;
       const policy = { clock: systemClock, random: Math.random, timeoutMs: flags.timeout, signal };
@@ -89,7 +93,14 @@ export async function uploadImage(context: Context, name: string, file: string, 
           await send(attempt);
         }
       };
-      await keepTrying(whole, { ...policy, say, isPassing: (error) => error instanceof PoolAwayError });
+      const isPassing = (error: unknown): boolean => error instanceof PoolAwayError;
+      try {
+        await keepTrying(whole, { ...policy, say, isPassing });
+      } catch (error) {
+        // Of no concern beside that error: where nobody hears of our end, the next command waits a while.
+        await tellEnd(client, name, ids).catch(() => undefined);
+        throw error;
+      }
     });
   } finally {
     await handle.close();
@@ -105,6 +116,19 @@ async function openFile(path: string): Promise<FileHandle> {
   }
 }
 
+/** Says that what this command sent, if anything, goes no further. */
+async function tellEnd(client: KubeClient, name: string, ids: ReadonlySet<string>): Promise<void> {
+  if (ids.size === 0) return;
+  // Also after an interruption, but not for long.
+  const signal = AbortSignal.timeout(3_000);
+  const images = client.resource<VirtualImage>(resourceTypeOf(virtualImageKind));
+  const image = await images.get({ namespace: client.namespace, name }, { signal });
+  const upload = uploadOf(image);
+  if (upload?.state !== 'Uploading' || !ids.has(upload.id)) return;
+  const annotations = { [uploadAnnotation]: JSON.stringify({ ...upload, isOver: true }) };
+  await images.mergePatch(refOf(image), { metadata: { uid: image.metadata.uid, annotations } }, { signal });
+}
+
 class Upload {
   readonly #context: Context;
   readonly #client: KubeClient;
@@ -112,9 +136,18 @@ class Upload {
   readonly #flags: UploadFlags;
   readonly #images: ResourceClient<VirtualImage>;
   readonly #attempt: Attempt;
+  readonly #ids: Set<string>;
   #name = '';
 
-  constructor(context: Context, client: KubeClient, node: LocalNode, flags: UploadFlags, attempt: Attempt) {
+  constructor(
+    context: Context,
+    client: KubeClient,
+    node: LocalNode,
+    flags: UploadFlags,
+    attempt: Attempt,
+    ids: Set<string>,
+  ) {
+    this.#ids = ids;
     this.#attempt = attempt;
     this.#context = context;
     this.#client = client;
@@ -131,14 +164,26 @@ class Upload {
     const pool = await this.#pool(image.spec.pool);
     const kept = await this.#kept(image, pool, file, bytes);
     const upload: ImageUpload = { id: randomUUID(), nodeName: this.#node.nodeName, state: 'Uploading', bytes };
+    const before = uploadOf(image);
     image = await this.#announce(image, { ...upload, ...sentOf(kept.prefix) });
+    const mayBeSending = before?.state === 'Uploading' && before.isOver !== true && !this.#ids.has(before.id);
+    this.#ids.add(upload.id);
+    if (kept.volume !== undefined && mayBeSending) {
+      this.#say(`an earlier command did not say that it has ended; waits ${takeOverMs / 1000} s until it has`);
+      await systemClock.sleep(takeOverMs, signal);
+    }
     image = await this.#until(image, 'the executor to take the upload', (now) => {
       // What was sent before may be taken in meanwhile: then this one is not wanted any more.
       if (now !== undefined) this.#refuseOther(now);
       return this.#phaseOf(now) === 'WaitForUpload';
     });
     const volume = kept.volume ?? (await this.#newVolume(image, pool, bytes));
-    const checksum = await this.#send(image, upload, volume, file, kept.prefix);
+    const current = image;
+    const checksum = await whileOurs((ours) => this.#send(current, upload, volume, file, kept.prefix, ours), {
+      isOurs: (asked) => this.#isOurs(current, upload, asked),
+      clock: systemClock,
+      signal,
+    });
     image = await this.#announce(image, { ...upload, state: 'Complete', checksum });
     if (this.#flags.wait) {
       image = await this.#until(image, 'the image to be ready', (now) => {
@@ -283,10 +328,12 @@ class Upload {
     volume: Volume,
     file: FileHandle,
     { bytes: from, hash }: Prefix,
+    signal: AbortSignal,
   ): Promise<string> {
-    const { signal } = this.#context;
     const { bytes } = upload;
     this.#attempt.begun(from === 0 ? undefined : sentText(from, bytes));
+    // What waits to be sent must not be, nor hold up the end.
+    const forget = onAbort(signal, () => this.#node.libvirt.rpc.destroy());
     const bar = await startTransferBar(this.#context, basename(image.metadata.name ?? ''), bytes, from);
     try {
       bar.onProgress(from);
@@ -296,22 +343,23 @@ class Upload {
         const onProgress = (sent: number): void => bar.onProgress(offsetBytes + sent);
         await volume.upload(chunksOf(file, at, end, hash), { offsetBytes, sparse: true, onProgress, signal });
         at = end;
-        if (at < bytes) await this.#keep(image, upload, { bytes: at, hash, checksum: sumOf(hash) });
+        if (at < bytes) {
+          // Nobody who has taken over is written over.
+          if (!(await this.#isOurs(image, upload, signal))) throw takenOver();
+          await this.#announce(image, { ...upload, ...sentOf({ bytes: at, hash, checksum: sumOf(hash) }) });
+        }
         this.#attempt.progressed(sentText(at, bytes));
       }
     } finally {
       bar.stop();
+      forget();
     }
     return sumOf(hash);
   }
 
-  /** Notes how much libvirt has confirmed. */
-  async #keep(image: VirtualImage, upload: ImageUpload, prefix: Prefix): Promise<void> {
-    const now = await this.#images.get(refOf(image), { signal: this.#context.signal });
-    if (uploadOf(now)?.id !== upload.id) {
-      throw new ConflictError(`another upload of vimg/${image.metadata.name ?? ''} has begun meanwhile`);
-    }
-    await this.#announce(image, { ...upload, ...sentOf(prefix) });
+  async #isOurs(image: VirtualImage, upload: ImageUpload, signal: AbortSignal): Promise<boolean> {
+    const now = await this.#images.get(refOf(image), { signal });
+    return now.metadata.uid === image.metadata.uid && uploadOf(now)?.id === upload.id;
   }
 
   #say(text: string): void {
