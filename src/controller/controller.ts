@@ -9,6 +9,7 @@
  *                                       ├─▶ SnapshotSchedule    snapshots by the clock       in the leader
  *                                       ├─▶ FinalizerKeeper     finalizers asked for         in the leader
  *                                       ├─▶ NodeSwitch          machines that have moved     in the leader
+ *                                       ├─▶ ForcedStops         pools that run again         in the leader
  *                                       └─▶ ValidatingWebhookConfiguration                   in the leader
  *
  * It ends when its signal aborts. No machine depends on it: while none runs, nothing is started, stopped or moved.
@@ -16,6 +17,7 @@
 import { setMaxListeners } from 'node:events';
 import { Caches } from './caches.ts';
 import { FinalizerKeeper } from './finalizer-keeper.ts';
+import { ForcedStops } from './forced-stops.ts';
 import { NodeHealth } from './node-health.ts';
 import { NodeSwitch } from './node-switch.ts';
 import { OperationReaper } from './operation-reaper.ts';
@@ -26,6 +28,7 @@ import { resourceOfKind } from '../api/kinds.ts';
 import type { VirtualMachine } from '../api/virtual-machine.ts';
 import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
 import type { VirtualMachineSnapshot } from '../api/virtual-machine-snapshot.ts';
+import type { VirtualPool } from '../api/virtual-pool.ts';
 import { backoffMs, reconnectBackoff } from '../base/backoff.ts';
 import { systemClock, type Clock } from '../base/clock.ts';
 import { FailedError, toError } from '../base/errors.ts';
@@ -98,7 +101,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
       const parts: Parts = { client, caches, recorder, clock, logger };
       const snapshots = snapshotSchedule(parts);
       await Promise.all([
-        ...[nodeHealth, operationReaper, finalizerKeeper, nodeSwitch].map((make) =>
+        ...[nodeHealth, operationReaper, finalizerKeeper, nodeSwitch, forcedStops].map((make) =>
           runLoop(make(parts), parts, leading),
         ),
         snapshots.cache.run(leading),
@@ -199,6 +202,15 @@ function finalizerKeeper({ client, caches }: Parts): Loop {
     reconcile: (key, context) => keeper.reconcile(key, context.signal),
     concurrency: 4,
     follow: (enqueue) => keeper.follow(enqueue),
+  };
+}
+
+function forcedStops({ client, caches }: Parts): Loop {
+  const stops = new ForcedStops(client.resource<VirtualPool>(resourceOfKind('VirtualPool')), caches);
+  return {
+    name: 'forced-stops',
+    reconcile: (key, context) => stops.reconcile(key, context.signal),
+    follow: (enqueue) => stops.follow(enqueue),
   };
 }
 

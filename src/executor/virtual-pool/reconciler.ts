@@ -29,6 +29,7 @@ import {
   type VirtualPoolStatus,
 } from '../../api/virtual-pool.ts';
 import { toKubernetesTime } from '../../base/clock.ts';
+import { ForbiddenError } from '../../base/errors.ts';
 import { parseObjectKey, refOf } from '../../kube/object.ts';
 import { isNotFound as isObjectGone } from '../../kube/status-error.ts';
 import { isInvalidState, isNotFound } from '../../libvirt/errors.ts';
@@ -88,12 +89,20 @@ export class PoolReconciler {
     return { requeueAfterMs: (pool.spec.refreshIntervalSeconds ?? defaultRefreshSeconds) * 1000 };
   }
 
-  /** A stop that was forced is over when the pool is to run again: the next one waits for guests as the first had to. */
+  /**
+   * A stop that was forced is over when the pool is to run again: the next one waits for guests as the first had to. An
+   * executor that may write status alone leaves it to the controller (src/controller/forced-stops.ts).
+   */
   async #forgetForce(pool: VirtualPool, signal: AbortSignal): Promise<VirtualPool> {
     if (pool.spec.active === false || pool.metadata.annotations?.[forceStopAnnotation] === undefined) return pool;
     const { uid, resourceVersion } = pool.metadata;
     const metadata = { uid, resourceVersion, annotations: { [forceStopAnnotation]: null } };
-    return this.#context.pools.mergePatch(refOf(pool), { metadata }, { signal });
+    try {
+      return await this.#context.pools.mergePatch(refOf(pool), { metadata }, { signal });
+    } catch (error) {
+      if (error instanceof ForbiddenError) return pool;
+      throw error;
+    }
   }
 
   /** Brings the node's pool to what spec says. */

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { virtualDiskKind, virtualPoolKind } from '../../../src/api/kinds.ts';
 import type { KubeObject } from '../../../src/api/meta.ts';
 import { forceStopAnnotation, type VirtualPool } from '../../../src/api/virtual-pool.ts';
+import { ForbiddenError } from '../../../src/base/errors.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
 import { resourceTypeOf } from '../../../src/cli/machine-verb.ts';
 import { poolFinalizer, PoolReconciler } from '../../../src/executor/virtual-pool/reconciler.ts';
@@ -31,6 +32,8 @@ describe('stopping a pool', () => {
   let name: string;
   let running: string[];
   let isActive: boolean;
+  /** Whether the executor may write more than status. */
+  let mayWrite: boolean;
 
   const virtctl = (...args: string[]): Promise<CommandResult> =>
     commandLine(['pool', ...args, '--kubeconfig', kubeconfig]);
@@ -76,6 +79,7 @@ describe('stopping a pool', () => {
     name = `pool-${count}`;
     running = [];
     isActive = true;
+    mayWrite = true;
     const xml = `<pool type='dir'><name>${name}</name><target><path>/pool</path></target></pool>`;
     const there = {
       name,
@@ -105,7 +109,13 @@ describe('stopping a pool', () => {
     });
     reconciler = new PoolReconciler({
       nodeName: 'node-1',
-      pools,
+      pools: {
+        find: pools.find.bind(pools),
+        mergePatch: (...[ref, body, options]: Parameters<typeof pools.mergePatch>) =>
+          mayWrite || options?.subresource === 'status'
+            ? pools.mergePatch(ref, body, options)
+            : Promise.reject(new ForbiddenError('only status')),
+      },
       nodes: () => [{ name: 'node-1', labels: {} }],
       knownDisks: () => [],
       knownImages: () => [],
@@ -165,6 +175,14 @@ describe('stopping a pool', () => {
     await reconcile();
     expect(isActive).toBe(true);
     expect(await inUse()).toMatchObject({ status: 'True', message: 'stop waits for domain shop.web on node node-1' });
+  });
+
+  it('does not keep an executor from its work that may only write status', async () => {
+    expect(await withExecutor(virtctl('stop', name, '--force'))).toMatchObject({ exitCode: 0 });
+    await pools.mergePatch({ name }, { spec: { active: true } });
+    mayWrite = false;
+    await reconcile();
+    expect(isActive).toBe(true);
   });
 
   it('is refused while disks are in it, with their names and whose they are', async () => {
