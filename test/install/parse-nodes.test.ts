@@ -24,7 +24,7 @@ describe('the nodes that get an executor', () => {
     const words = ['install', 'node', 'root@node-1', '--binary', '/nonexistent/virtctl'];
     expect(await commandLine(words)).toMatchObject({
       exitCode: 3,
-      stderr: expect.stringContaining('cannot read /nonexistent/virtctl: ENOENT') as string,
+      stderr: expect.stringContaining('/nonexistent/virtctl: no such file or folder') as string,
     });
   });
 });

@@ -17,7 +17,7 @@ const predicates = Object.entries(errors).filter(([name]) => name.startsWith('is
 
 describe("libvirt's errors", () => {
   it.each([
-    [ErrorNumber.NO_DOMAIN, 'Domain not found', ['isNotFound'], ExitCode.NotFound],
+    [ErrorNumber.NO_DOMAIN, 'Domain not found', ['isDomainMissing', 'isNotFound'], ExitCode.NotFound],
     [ErrorNumber.NO_STORAGE_VOL, 'Storage volume not found', ['isNotFound'], ExitCode.NotFound],
     [ErrorNumber.DOM_EXIST, 'exists', ['isAlreadyExists'], ExitCode.Conflict],
     [ErrorNumber.OPERATION_FAILED, "domain 'a' already exists with uuid b", ['isAlreadyExists'], ExitCode.Conflict],
