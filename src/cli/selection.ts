@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { parseLabelSelector } from './label-selector.ts';
 import { UsageError } from '../base/errors.ts';
 import type { KubeObject } from '../kube/object.ts';
 import type { ResourceClient } from '../kube/resource-client.ts';
@@ -13,7 +14,7 @@ export interface SelectionFlags {
 /** Adds `-l`, `--all` and `-A`. */
 export function addSelectionOptions(command: Command): void {
   command
-    .option('-l, --selector <labels>', 'all objects with these labels, as app=web,tier!=test')
+    .option('-l, --selector <labels>', 'all objects with these labels, as app=web,tier!=test', parseLabelSelector)
     .option('--all', 'all objects of the namespace')
     .option('-A, --all-namespaces', 'with -l or --all: in every namespace');
 }

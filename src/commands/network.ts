@@ -11,6 +11,7 @@ import type { Context } from '../cli/context.ts';
 import { parseDuration } from '../cli/duration.ts';
 import { addExamples } from '../cli/examples.ts';
 import { addKubeOptions, withKubeClient, type KubeFlags } from '../cli/kube-options.ts';
+import { parseLabelSelector } from '../cli/label-selector.ts';
 import { resourceTypeOf } from '../cli/machine-verb.ts';
 import { reportError } from '../cli/report-error.ts';
 import { exitCodeOf, ReportedFailure } from '../cli/reported-failure.ts';
@@ -91,7 +92,7 @@ export function configure(command: Command, context: Context): void {
 
 function addListOptions(command: Command, formats: readonly string[]): void {
   command.argument('[name...]', 'networks, as NAME or vnet/NAME; all of the namespace when left out');
-  command.option('-l, --selector <labels>', 'networks with these labels');
+  command.option('-l, --selector <labels>', 'networks with these labels', parseLabelSelector);
   command.option('-A, --all-namespaces', 'of every namespace');
   command.addOption(new Option('-o, --output <format>', 'how to print').choices([...formats]));
   command.option('--no-headers', 'without the line of headings');

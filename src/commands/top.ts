@@ -11,6 +11,7 @@ import type { Context } from '../cli/context.ts';
 import { parseDuration } from '../cli/duration.ts';
 import { addExamples } from '../cli/examples.ts';
 import { withKubeClient } from '../cli/kube-options.ts';
+import { parseLabelSelector } from '../cli/label-selector.ts';
 import { addLocalOptions, localUri, type LocalFlags } from '../cli/local-domain.ts';
 import { resourceTypeOf } from '../cli/machine-verb.ts';
 import { alignColumns } from '../cli/resources/print-table.ts';
@@ -31,7 +32,7 @@ export function configure(command: Command, context: Context): void {
   command
     .argument('[kind]', 'vm or node', 'vm')
     .argument('[name...]', 'only these')
-    .option('-l, --selector <labels>', 'only machines with these labels')
+    .option('-l, --selector <labels>', 'only machines with these labels', parseLabelSelector)
     .option('-A, --all-namespaces', 'in every namespace')
     .addOption(
       new Option('--interval <duration>', 'the time between the two samples')

@@ -3,6 +3,7 @@ import { Option } from 'commander';
 import { UsageError } from '../../base/errors.ts';
 import type { Context } from '../context.ts';
 import type { KubeFlags } from '../kube-options.ts';
+import { parseFieldSelector, parseLabelSelector } from '../label-selector.ts';
 import { reportError } from '../report-error.ts';
 import { exitCodeOf, ReportedFailure } from '../reported-failure.ts';
 
@@ -18,8 +19,8 @@ export interface ChoiceFlags extends KubeFlags {
 /** Adds `-l`, `--field-selector`, `-A` and `-f`. */
 export function addChoiceOptions(command: Command): void {
   command
-    .option('-l, --selector <labels>', 'only objects with these labels, as app=web,tier!=test')
-    .option('--field-selector <fields>', 'only objects with these fields, as metadata.name=web')
+    .option('-l, --selector <labels>', 'only objects with these labels, as app=web,tier!=test', parseLabelSelector)
+    .option('--field-selector <fields>', 'only objects with these fields, as metadata.name=web', parseFieldSelector)
     .option('-A, --all-namespaces', 'in every namespace');
   addFilenameOption(command, 'the objects that these files hold');
 }
