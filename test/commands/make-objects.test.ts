@@ -65,7 +65,7 @@ describe.each<DryRun>(['client', 'server'])('a dry run (%s) of what makes object
       colours: () => Promise.resolve(new Chalk({ level: 0 })),
     };
     const maker = new ObjectMaker(context, client, { dryRun: mode, done: 'recovered' });
-    const namespaces = new Namespaces(client, mode, signal);
+    const namespaces = new Namespaces(client, mode, signal, (one) => maker.tell(one, 'created'));
     for (const object of objects) {
       await namespaces.ensure(object.metadata.namespace);
       await maker.make(object);
@@ -90,7 +90,9 @@ describe.each<DryRun>(['client', 'server'])('a dry run (%s) of what makes object
     const namespaces = client.resource(builtin.namespaces);
     expect(await namespaces.find({ name: 'lost' })).toBeUndefined();
     expect(await make('none', objects)).toBe(dry.replaceAll(note, ''));
-    expect(dry).toContain(`virtualmachine.virtctl.dev/web recovered${note}`);
+    expect(dry).toBe(
+      `namespace/lost created${note}\nvirtualdisk.virtctl.dev/data created${note}\nvirtualmachine.virtctl.dev/web recovered${note}\n`,
+    );
   });
 
   it.each([

@@ -2,7 +2,7 @@ import { refuseOther } from './refusals.ts';
 import { findKind } from '../../api/kinds.ts';
 import { assertValid } from '../../api/validate.ts';
 import type { Context } from '../../cli/context.ts';
-import { printedName, resourceOf } from '../../cli/resources/known-resources.ts';
+import { printedName, resourceOf, resourceOfObject } from '../../cli/resources/known-resources.ts';
 import { dryRunNote, type DryRun } from '../../cli/resources/resource-options.ts';
 import { writeResult } from '../../cli/write-result.ts';
 import { writeYamlDocuments } from '../../cli/yaml/write-yaml.ts';
@@ -49,23 +49,32 @@ export class ObjectMaker {
    * @returns It, as stored.
    */
   async make(object: NewObject | VirtualMachineSnapshot): Promise<KubeObject> {
-    const { dryRun, output, done } = this.#options;
+    const { done } = this.#options;
     const kind = findKind(object.kind);
     if (kind === undefined) throw new FailedError(`there is no kind ${object.kind}`);
-    const resource = resourceOf(kind);
-    const objects = this.#client.resource<KubeObject>(resource);
+    const objects = this.#client.resource<KubeObject>(resourceOf(kind));
     const { stored, isNew } = await this.#store(objects, object);
     if (!isNew) refuseOther(object, stored);
     const word = !isNew ? 'unchanged' : object.kind === 'VirtualMachine' ? done : 'created';
-    if (output === 'yaml' || output === 'json') this.#shown.push(stored);
-    else {
-      const printed = printedName(resource, object.metadata.name ?? '');
-      await writeResult(
-        this.#context,
-        output === 'name' ? `${printed}\n` : `${printed} ${word}${dryRunNote(dryRun)}\n`,
-      );
-    }
+    await this.tell(stored, word);
     return stored;
+  }
+
+  /**
+   * Prints what was done with an object.
+   *
+   * @param word As `created`.
+   */
+  async tell(object: KubeObject, word: string): Promise<void> {
+    const { dryRun, output } = this.#options;
+    if (output === 'yaml' || output === 'json') {
+      this.#shown.push(object);
+      return;
+    }
+    const resource = resourceOfObject(object);
+    if (resource === undefined) throw new FailedError(`there is no kind ${object.kind}`);
+    const printed = printedName(resource, object.metadata.name ?? '');
+    await writeResult(this.#context, output === 'name' ? `${printed}\n` : `${printed} ${word}${dryRunNote(dryRun)}\n`);
   }
 
   /** @throws the server's error for a machine that is there already; on a dry run the same. */

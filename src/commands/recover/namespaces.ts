@@ -4,26 +4,30 @@ import type { KubeObject } from '../../kube/object.ts';
 import { builtin } from '../../kube/resource-type.ts';
 import { isAlreadyExists } from '../../kube/status-error.ts';
 
-/** Makes namespaces that went with the control plane. */
+/** Makes namespaces that went with the control plane; on a dry run it tells which. */
 export class Namespaces {
   readonly #client: KubeClient;
   readonly #dryRun: DryRun;
   readonly #signal: AbortSignal;
+  readonly #made: (namespace: KubeObject) => Promise<void>;
   readonly #there = new Set<string>();
 
-  constructor(client: KubeClient, dryRun: DryRun, signal: AbortSignal) {
+  /** @param made Is told each that was made. */
+  constructor(client: KubeClient, dryRun: DryRun, signal: AbortSignal, made: (namespace: KubeObject) => Promise<void>) {
+    this.#made = made;
     this.#client = client;
     this.#dryRun = dryRun;
     this.#signal = signal;
   }
 
   async ensure(name: string | undefined): Promise<void> {
-    if (name === undefined || this.#there.has(name) || this.#dryRun === 'client') return;
+    if (name === undefined || this.#there.has(name)) return;
     const namespaces = this.#client.resource<KubeObject>(builtin.namespaces);
     if ((await namespaces.find({ name }, { signal: this.#signal })) === undefined) {
       try {
         const object = { apiVersion: 'v1', kind: 'Namespace', metadata: { name } };
-        await namespaces.create(object, { signal: this.#signal, dryRun: this.#dryRun === 'server' });
+        const call = { signal: this.#signal, dryRun: this.#dryRun === 'server' };
+        await this.#made(this.#dryRun === 'client' ? object : await namespaces.create(object, call));
       } catch (error) {
         if (!isAlreadyExists(error)) throw error;
       }

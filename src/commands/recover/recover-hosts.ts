@@ -50,7 +50,7 @@ export async function recoverHosts(
   const { signal, stderr } = context;
   const known = await readKnownObjects(client, signal);
   const maker = new ObjectMaker(context, client, { ...options, done: 'recovered' });
-  const namespaces = new Namespaces(client, options.dryRun, signal);
+  const namespaces = new Namespaces(client, options.dryRun, signal, (one) => maker.tell(one, 'created'));
   const objects: NewObject[] = [];
   const add = (object: NewObject): void => {
     known.add(object);
