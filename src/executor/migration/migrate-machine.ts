@@ -7,7 +7,7 @@ import { migrationFinalizer, migrationNotes, type MigrationNotes } from './migra
 import { giveDisksAway, obstaclesOf, unfinishedMove, unnotedDisk } from './local-disks.ts';
 import { networksOf, planDisks } from './migration-disks.ts';
 import { deleteDomain } from '../virtual-machine/delete-domain.ts';
-import { devicesOf, type DomainView } from '../virtual-machine/domain-view.ts';
+import { devicesOf, readDomain, type DomainView } from '../virtual-machine/domain-view.ts';
 import { memberAt, textOf } from '../virtual-machine/same-value.ts';
 import {
   OperationFailedError,
@@ -156,6 +156,11 @@ async function move(run: OperationRun): Promise<StepProgress> {
     return pollMs;
   }
   const { outcome } = call;
+  // The connection was lost, and libvirt goes on without it: the job is followed from here on.
+  if (outcome !== 'done' && run.view !== undefined && (await outgoingJob(run.view)) !== undefined) {
+    migrations.forget(keyOf(run));
+    return pollMs;
+  }
   const progress = await ask(run, outcome === 'done' ? undefined : outcome.message);
   migrations.forget(keyOf(run));
   return progress;
@@ -163,7 +168,10 @@ async function move(run: OperationRun): Promise<StepProgress> {
 
 /** Finds out where the guest is, and makes that so for good. */
 async function settle(run: OperationRun): Promise<StepProgress> {
-  const { context, view } = run;
+  const { context } = run;
+  // Whatever the target said while libvirt was at it still: it is asked again after.
+  if (!(await isStill(run))) return run.goTo('Migrating');
+  const { view } = run;
   const notes = migrationNotes(run.operation);
   const target = notes.target ?? '';
   const { answer } = notes;
@@ -191,6 +199,20 @@ async function settle(run: OperationRun): Promise<StepProgress> {
   await giveDisksAway(run, notes.disks ?? [], target);
   if (!(await handOver(run, target))) return pollMs;
   return run.done(outcome);
+}
+
+/**
+ * Looks at the domain once more when libvirt does not move it (any more): what was read before may be of a moment at which it
+ * executed here still.
+ *
+ * @returns false while libvirt moves it.
+ */
+async function isStill(run: OperationRun): Promise<boolean> {
+  const { view, context } = run;
+  if (view === undefined || view.state === 'off') return true;
+  if ((await outgoingJob(view)) !== undefined) return false;
+  run.view = await readDomain(view.domain, context.options);
+  return true;
 }
 
 /** The guest stays here; a copy on the target is nobody's. */

@@ -3,6 +3,8 @@ import type { Arrival } from '../../../src/executor/migration/migration-notes.ts
 import { stepMigration } from '../../../src/executor/migration/migrate-machine.ts';
 import { RunningMigrations } from '../../../src/executor/migration/running-migrations.ts';
 import { OperationFailedError, OperationRun } from '../../../src/executor/virtual-machine-operation/operation-run.ts';
+import { ErrorNumber } from '../../../src/libvirt/constants.gen.ts';
+import { LibvirtError } from '../../../src/libvirt/errors.ts';
 import type { DomainView } from '../../../src/executor/virtual-machine/domain-view.ts';
 import type { VirtualMachineOperation } from '../../../src/api/virtual-machine-operation.ts';
 import type { VirtualMachine } from '../../../src/api/virtual-machine.ts';
@@ -28,6 +30,22 @@ const diskStatus = {
   lost: here,
 } as const;
 
+/** What has become of the domain here since it was read. */
+interface Since {
+  readonly later?: Here;
+  /** Whether libvirt moves it still. */
+  readonly isMoving?: boolean;
+}
+
+const stateOf = (here: Here) => ({
+  state: here === 'runs' ? 'running' : here === 'held' ? 'paused' : 'shutoff',
+  reason: here === 'held' ? 'migration' : 'migrated',
+});
+const noDomain = new LibvirtError('domainGetState', {
+  ...{ code: ErrorNumber.NO_DOMAIN, domain: 0, message: 'no domain', level: 2 },
+  ...{ str1: null, str2: null, str3: null, int1: 0, int2: 0 },
+});
+
 /** Does the last step of a migration from node-1 to node-2 once. */
 async function settle(
   here: Here,
@@ -35,19 +53,33 @@ async function settle(
   deleting = false,
   wasOff = false,
   disk?: Disk,
+  { later = here, isMoving = false }: Since = {},
 ): Promise<Outcome> {
   const acts: string[] = [];
   const act = (name: string) => (): Promise<void> => {
     acts.push(name);
     return Promise.resolve();
   };
-  const reason = here === 'held' ? 'migration' : 'migrated';
-  const state = here === 'runs' ? 'running' : here === 'held' ? 'paused' : 'off';
-  const view = {
-    domain: { resume: act('resume'), destroy: act('destroy'), undefine: act('undefine') },
-    libvirtState: { state: state === 'off' ? 'shutoff' : state, reason },
-    state,
-  } as unknown as DomainView;
+  const libvirtState = stateOf(here);
+  const id = later === 'off' ? '' : " id='7'";
+  const domain = {
+    ...{ resume: act('resume'), destroy: act('destroy'), undefine: act('undefine') },
+    state: () => (later === 'gone' ? Promise.reject(noDomain) : Promise.resolve(stateOf(later))),
+    xml: () => Promise.resolve(`<domain type='qemu'${id}><name>shop.web</name></domain>`),
+    isPersistent: () => Promise.resolve(true),
+    hasManagedSave: () => Promise.resolve(false),
+    job: {
+      stats: () =>
+        Promise.resolve(
+          isMoving
+            ? { type: 'unbounded', operation: 'migration-out', raw: {} }
+            : { type: 'none', operation: 'unknown' },
+        ),
+      abort: act('abort'),
+    },
+  };
+  const state = libvirtState.state === 'shutoff' ? 'off' : libvirtState.state;
+  const view = { domain, libvirtState, state } as unknown as DomainView;
   let operation: VirtualMachineOperation = {
     ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualMachineOperation' },
     metadata: {
@@ -104,7 +136,11 @@ async function settle(
   } as unknown as OperationRun['context'];
   const run = new OperationRun(operation, here === 'gone' ? undefined : view, context);
   try {
-    const progress = await stepMigration(run);
+    let progress = await stepMigration(run);
+    if (progress === 'next') {
+      acts.push(`goes to ${run.step ?? ''}`);
+      progress = await stepMigration(run);
+    }
     return { acts, progress: progress === 'over' ? 'over' : 'waits', reason: run.operation.status?.reason };
   } catch (error) {
     if (!(error instanceof OperationFailedError)) throw error;
@@ -167,6 +203,26 @@ describe('the end of a migration, by what is here and what the target says', () 
 
   it('is the same too late: what has moved has moved', async () => {
     expect(await settle('gone', 'running', true)).toMatchObject({ acts: handOver, progress: 'over' });
+  });
+});
+
+describe('the end of a migration during which the domain here was read too early', () => {
+  it.each(['gone', 'off'] as const)('is not that the guest stays, when it has left since: %s', async (later) => {
+    const { acts } = await settle('runs', undefined, false, false, undefined, { later });
+    expect(acts).toEqual([]);
+    expect(await settle('runs', 'running', false, false, undefined, { later })).toMatchObject({ progress: 'over' });
+  });
+
+  it('is not that its copy here is nobody’s, when libvirt has let that go on since', async () => {
+    const outcome = await settle('held', 'running', false, false, undefined, { later: 'runs' });
+    expect(outcome).toEqual({ acts: [], progress: 'failed', reason: 'MigrationFailed' });
+  });
+
+  it.each(['runs', 'held'] as const)('has not come while libvirt moves it still: %s', async (where) => {
+    for (const answer of [undefined, 'none', 'off', 'running'] as const) {
+      const { acts, progress } = await settle(where, answer, false, false, undefined, { isMoving: true });
+      expect([acts, progress]).toEqual([['goes to Migrating'], 'waits']);
+    }
   });
 });
 
