@@ -194,6 +194,11 @@ interface Plane {
   /** Of the server's clock. */
   readonly serverTime?: number;
   readonly forbidden?: boolean;
+  readonly unknownUser?: boolean;
+  /** How long each answer is on its way, by this host's clock; the server's is the same then. */
+  readonly delaySeconds?: number;
+  /** Whether answers have no `Date`. */
+  readonly isTimeless?: boolean;
   readonly orphans?: readonly string[];
 }
 
@@ -221,20 +226,27 @@ function lease(name: string, renewed: number, stored = renewed, labelled?: numbe
 
 describe('virtctl doctor, of the control plane', () => {
   const ends: (() => Promise<unknown>)[] = [];
+  /** This host's clock. */
+  let hostMs = now;
   afterEach(async () => {
+    hostMs = now;
     for (const end of ends.splice(0)) await end();
   });
 
   function planeServer(plane: Plane): Promise<FakeApiServer> {
     return startFakeApiServer(({ url }, response) => {
       const reply = (code: number, body: object): void => {
-        const date = new Date(plane.serverTime ?? now).toUTCString();
-        response.writeHead(code, { 'content-type': 'application/json', date }).end(JSON.stringify(body));
+        const date = new Date(plane.serverTime ?? hostMs).toUTCString();
+        hostMs += (plane.delaySeconds ?? 0) * 1000;
+        response.sendDate = false;
+        const told = plane.isTimeless === true ? {} : { date };
+        response.writeHead(code, { 'content-type': 'application/json', ...told }).end(JSON.stringify(body));
       };
       const status = (code: number, reason: string): void =>
         reply(code, { kind: 'Status', apiVersion: 'v1', status: 'Failure', code, reason, message: reason });
       const list = (items: readonly object[]): void => reply(200, { kind: 'List', metadata: {}, items });
-      if (url.pathname === '/version') reply(200, { major: '1', minor: '30', gitVersion: 'v1.30.0' });
+      if (plane.unknownUser === true) status(401, 'Unauthorized');
+      else if (url.pathname === '/version') reply(200, { major: '1', minor: '30', gitVersion: 'v1.30.0' });
       else if (plane.forbidden === true) status(403, 'Forbidden');
       else if (url.pathname === '/apis/virtctl.dev/v1alpha1') {
         const served = plane.served ?? kinds.map(({ kind }) => kind);
@@ -259,7 +271,7 @@ describe('virtctl doctor, of the control plane', () => {
     ends.push(() => server.close());
     const { checks, close } = controlPlaneChecks(
       (onServerTime) => Promise.resolve(new KubeClient(server.connection(), { onServerTime, maxRetries: 0 })),
-      () => now,
+      () => hostMs,
     );
     try {
       return await findingsOf(checks);
@@ -351,6 +363,35 @@ describe('virtctl doctor, of the control plane', () => {
     const found = await ofPlane({ serverTime: now + seconds * 1000, leases });
     expect(found['clocks agree']).toEqual(warns(message, 'chrony'));
     expect(found['executors are alive']).toMatchObject({ status: 'warn', message: 'n2 was last heard of 90 s ago' });
+  });
+
+  it('does not take a slow network for a clock that is off', async () => {
+    const found = await ofPlane({ delaySeconds: 8, leases: [lease('n1', 60)] });
+    expect(found['clocks agree']).toEqual({ status: 'ok', message: 'this host, n1 and the API server' });
+    expect(found['executors are alive']).toMatchObject({ status: 'ok' });
+    const off = await ofPlane({ delaySeconds: 8, serverTime: now - 600_000, leases: [] });
+    expect(off['clocks agree']).toMatchObject({
+      status: 'warn',
+      message: expect.stringMatching(/^this host is \d{3} s ahead/) as string,
+    });
+  });
+
+  it('vouches for no clock of which nothing is said', async () => {
+    const found = await ofPlane({ isTimeless: true });
+    expect(found['clocks agree']).toEqual({ status: 'ok', message: 'n1, n2 and the API server' });
+    expect((await ofPlane({ isTimeless: true, leases: [] }))['clocks agree']).toEqual({
+      status: 'skip',
+      message: 'the API server does not say what time it is',
+    });
+  });
+
+  it('fails where the server does not know this user', async () => {
+    const found = await ofPlane({ unknownUser: true });
+    expect(found['API server is reachable']).toMatchObject({
+      status: 'fail',
+      fix: 'the server did not accept the credentials of this kubeconfig',
+    });
+    expect(found['clocks agree']).toMatchObject({ status: 'skip' });
   });
 
   it('warns of domains whose machines are gone', async () => {

@@ -1,13 +1,15 @@
-import type { Check, Finding } from './check.ts';
+import { oneLine, type Check, type Finding } from './check.ts';
+import { ServerClock } from './server-clock.ts';
 import { customResourceDefinition } from '../../api/crd.ts';
 import { leaseNamespace, type Hypervisor } from '../../api/hypervisor.ts';
 import { hypervisorKind, kinds } from '../../api/kinds.ts';
 import { apiVersion } from '../../api/meta.ts';
+import { ForbiddenError } from '../../base/errors.ts';
 import { resourceTypeOf } from '../../cli/machine-verb.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import type { KubeObject } from '../../kube/object.ts';
 import { builtin } from '../../kube/resource-type.ts';
-import { isNotFound } from '../../kube/status-error.ts';
+import { isNotFound, statusOf } from '../../kube/status-error.ts';
 
 interface Crd extends KubeObject {
   readonly spec: { readonly versions: readonly { readonly name: string; readonly schema?: unknown }[] };
@@ -40,8 +42,7 @@ export function controlPlaneChecks(
   now: () => number,
 ): { readonly checks: readonly Check[]; readonly close: () => void } {
   let client: KubeClient | undefined;
-  // How far the server's clock is ahead of this host's, to a second and the way of an answer.
-  let aheadMs = 0;
+  const clock = new ServerClock(now);
   const withClient = (
     name: string,
     fix: string,
@@ -49,32 +50,43 @@ export function controlPlaneChecks(
   ): Check => ({
     name,
     fix,
-    run: async (signal) =>
-      client === undefined ? { status: 'skip', message: 'needs the API server' } : work(client, signal),
+    run: async (signal) => {
+      if (client === undefined) return { status: 'skip', message: 'needs the API server' };
+      clock.asks();
+      return work(client, signal);
+    },
   });
   const checks: Check[] = [
     {
       name: 'API server is reachable',
-      fix: 'name the right one with --kubeconfig and --context, or start one here: virtctl standalone',
+      fix: rightServer,
       async run(signal) {
-        const opened = await open((time) => (aheadMs = time - now()));
+        const opened = await open((time) => clock.answered(time));
+        clock.asks();
         try {
           const { gitVersion } = await opened.version({ signal });
           client = opened;
           return { status: 'ok', message: gitVersion };
+        } catch (error) {
+          // Whom the server does not know may manage nothing.
+          if (!(error instanceof ForbiddenError) || statusOf(error)?.code !== 401) throw error;
+          return { status: 'fail', message: oneLine(error.message), fix: error.hint ?? rightServer };
         } finally {
           if (client === undefined) opened.close();
         }
       },
     },
     withClient('kinds are installed and current', installKinds, checkKinds),
-    withClient('clocks agree', clockFix, (one, signal) => checkClocks(one, aheadMs, signal)),
-    withClient('executors are alive', executorFix, (one, signal) => checkLeases(one, now() + aheadMs, signal)),
+    withClient('clocks agree', clockFix, (one, signal) => checkClocks(one, clock, signal)),
+    withClient('executors are alive', executorFix, (one, signal) =>
+      checkLeases(one, () => now() + (clock.aheadMs ?? 0), signal),
+    ),
     withClient('domains have their machines', orphanFix, checkOrphans),
   ];
   return { checks, close: () => client?.close() };
 }
 
+const rightServer = 'name the right one with --kubeconfig and --context, or start one here: virtctl standalone';
 const installKinds = 'virtctl crd | kubectl apply --server-side -f -';
 const clockFix = 'synchronise the clocks, as with chrony: apt-get install chrony';
 const executorFix = 'systemctl status virtctl-executor, on that node; its guests run on meanwhile';
@@ -159,11 +171,15 @@ async function listBeats(client: KubeClient, signal: AbortSignal): Promise<reado
 }
 
 /** What both clocks said of the same renewal tells them apart, whatever this host's own says. */
-async function checkClocks(client: KubeClient, aheadMs: number, signal: AbortSignal): Promise<Finding> {
-  const off = [{ name: 'this host', ms: -aheadMs }];
-  for (const { name, renewed, stored } of await listBeats(client, signal)) {
+async function checkClocks(client: KubeClient, clock: ServerClock, signal: AbortSignal): Promise<Finding> {
+  const beats = await listBeats(client, signal);
+  const { aheadMs } = clock;
+  // What is between may leave the time out of the answers.
+  const off = aheadMs === undefined ? [] : [{ name: 'this host', ms: -aheadMs }];
+  for (const { name, renewed, stored } of beats) {
     if (Number.isFinite(stored) && Number.isFinite(renewed)) off.push({ name, ms: renewed - stored });
   }
+  if (off.length === 0) return { status: 'skip', message: 'the API server does not say what time it is' };
   const wrong = off.filter(({ ms }) => Math.abs(ms) > maxSkewMs);
   if (wrong.length === 0) {
     return { status: 'ok', message: `${off.map(({ name }) => name).join(', ')} and the API server` };
@@ -175,14 +191,14 @@ async function checkClocks(client: KubeClient, aheadMs: number, signal: AbortSig
 }
 
 /** @param now The API server's clock, in wall-clock milliseconds. */
-async function checkLeases(client: KubeClient, now: number, signal: AbortSignal): Promise<Finding> {
+async function checkLeases(client: KubeClient, now: () => number, signal: AbortSignal): Promise<Finding> {
   const beats = await listBeats(client, signal);
   if (beats.length === 0) {
     return { status: 'warn', message: 'there is none', fix: 'virtctl executor --node-name NAME, on each node' };
   }
   const ages = beats.map(({ name, renewed, stored, limitMs }) => {
     // A node whose clock is ahead would otherwise live on for as long after its executor died.
-    return { name, limitMs, ageMs: now - (Number.isFinite(stored) ? stored : renewed) };
+    return { name, limitMs, ageMs: now() - (Number.isFinite(stored) ? stored : renewed) };
   });
   const dead = ages.filter(({ ageMs, limitMs }) => !(ageMs <= limitMs));
   if (dead.length === 0) return { status: 'ok', message: ages.map(({ name }) => name).join(', ') };
