@@ -14,7 +14,7 @@ import type { MachineReconcilerOptions } from '../virtual-machine/round.ts';
 import { readPool } from '../virtual-pool/pool-definition.ts';
 import type { DiskMove, VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualMachineOperation } from '../../api/virtual-machine-operation.ts';
-import { refOf } from '../../kube/object.ts';
+import { refOf, type ObjectMeta } from '../../kube/object.ts';
 import { isNotFound, LibvirtError } from '../../libvirt/errors.ts';
 import type { Libvirt } from '../../libvirt/libvirt.ts';
 import type { Pool } from '../../libvirt/objects/pools.ts';
@@ -50,7 +50,7 @@ export async function makeDiskVolumes(receiver: DiskReceiver, moved: readonly Mo
 
 async function makeDiskVolume(receiver: DiskReceiver, disk: VirtualDisk, moved: MovedDisk): Promise<void> {
   const { parts, operation, signal } = receiver;
-  const { name = '', uid } = disk.metadata;
+  const { name = '', uid, resourceVersion } = disk.metadata;
   const { pool: poolName = '', volume = '', path = '', move } = disk.status ?? {};
   const pool = await activePool(receiver.libvirt, poolName, name, signal);
   const xml = readPool(await pool.xml({ signal }));
@@ -69,12 +69,8 @@ async function makeDiskVolume(receiver: DiskReceiver, disk: VirtualDisk, moved: 
   }
   const hold = parts.fileHolds.take(new Map([[path, 'write']]), `VirtualDisk ${name} is being copied here`);
   if (hold.busy !== undefined) throw new RefusedError(hold.busy);
-  const write = (noted: DiskMove | null): Promise<VirtualDisk> =>
-    parts.disks.mergePatch(
-      refOf(disk),
-      { metadata: { uid }, status: { move: noted } },
-      { subresource: 'status', signal },
-    );
+  const write = (noted: DiskMove | null, metadata: ObjectMeta): Promise<VirtualDisk> =>
+    parts.disks.mergePatch(refOf(disk), { metadata, status: { move: noted } }, { subresource: 'status', signal });
   try {
     const stands = (await fileExists(path)) || (await findVolume(pool, volume, signal)) !== undefined;
     if (stands && !isOurs) {
@@ -86,10 +82,12 @@ async function makeDiskVolume(receiver: DiskReceiver, disk: VirtualDisk, moved: 
       await removeVolume(pool, volume, undefined, signal);
     }
     const { name: operationName = '', uid: operationUid = '' } = operation.metadata;
-    const noted = await write({
+    const note: DiskMove = {
       ...{ nodeName: parts.nodeName, state: 'Copying', operation: operationName, operationUid },
       ...{ pool: poolName, volume, path },
-    });
+    };
+    // Looking at a pool may take long: meanwhile this migration may have been given up, and another have noted its volume.
+    const noted = await write(note, { uid, resourceVersion });
     if (noted.status?.move?.operationUid !== operationUid) {
       throw new RefusedError('the API server drops status.move of VirtualDisks: their CRD is of an older version');
     }
@@ -97,7 +95,8 @@ async function makeDiskVolume(receiver: DiskReceiver, disk: VirtualDisk, moved: 
       await createVolume(pool, disk, { volume, type, format: moved.format, bytes: moved.bytes ?? 0 }, signal);
     } catch (error) {
       // Somebody made a file of that name in this very moment: it is theirs, and must not be removed as ours.
-      if (error instanceof LibvirtError && /exists? already|already exists?/i.test(error.message)) await write(null);
+      if (error instanceof LibvirtError && /exists? already|already exists?/i.test(error.message))
+        await write(null, { uid });
       throw error;
     }
   } finally {

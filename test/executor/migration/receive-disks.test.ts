@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { DiskMove, VirtualDisk } from '../../../src/api/virtual-disk.ts';
 import type { VirtualMachineOperation } from '../../../src/api/virtual-machine-operation.ts';
+import { ConflictError } from '../../../src/base/errors.ts';
 import { makeDiskVolumes, type DiskReceiver } from '../../../src/executor/migration/receive-disks.ts';
 import { FileHolds } from '../../../src/executor/virtual-disk/file-holds.ts';
 import { ErrorNumber } from '../../../src/libvirt/constants.gen.ts';
@@ -20,10 +21,17 @@ interface Scene {
   /** Whether the API server does not know status.move. */
   readonly drops?: boolean;
   readonly isHeld?: boolean;
+  /** Whether another migration notes a volume of its own while this one looks. */
+  readonly isOvertaken?: boolean;
   /** What libvirt says to making it. */
   readonly complaint?: string;
   /** What the volume has in the end, in bytes. */
   readonly bytes?: number;
+}
+
+interface DiskPatch {
+  readonly metadata: VirtualDisk['metadata'];
+  readonly status: { readonly move: DiskMove | null };
 }
 
 function complaintOf(message: string, code: number): LibvirtError {
@@ -52,13 +60,20 @@ async function receive(scene: Scene): Promise<readonly string[]> {
   };
   const move = scene.move === undefined ? undefined : ({ ...ours, ...scene.move } as DiskMove);
   let disk: VirtualDisk = {
-    ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualDisk', metadata: { name: 'root', namespace: 'shop' } },
+    ...{
+      apiVersion: 'virtctl.dev/v1alpha1',
+      kind: 'VirtualDisk',
+      metadata: { name: 'root', namespace: 'shop', resourceVersion: '1' },
+    },
     spec: { capacity: '1Mi', volume: { capacity: { unit: 'bytes', value: 1 } } },
     status: { phase: 'Ready', nodeName: 'node-1', pool: 'p', volume: 'v', path, ...(move && { move }) },
   };
   const target = scene.elsewhere === true ? '/other' : folder;
   const pool = {
-    isActive: () => Promise.resolve(scene.isActive !== false),
+    isActive: () => {
+      if (scene.isOvertaken === true) disk = { ...disk, metadata: { ...disk.metadata, resourceVersion: '2' } };
+      return Promise.resolve(scene.isActive !== false);
+    },
     xml: () =>
       Promise.resolve(
         `<pool type='${scene.type ?? 'dir'}'><name>p</name><target><path>${target}</path></target></pool>`,
@@ -82,7 +97,9 @@ async function receive(scene: Scene): Promise<readonly string[]> {
       fileHolds,
       disks: {
         find: () => Promise.resolve(disk),
-        mergePatch: (_ref: unknown, { status }: { status: { move: DiskMove | null } }) => {
+        mergePatch: (_ref: unknown, { metadata, status }: DiskPatch) => {
+          const isOld = (metadata.resourceVersion ?? disk.metadata.resourceVersion) !== disk.metadata.resourceVersion;
+          if (isOld) return Promise.reject(new ConflictError('the disk was changed meanwhile'));
           acts.push(`note ${status.move?.state ?? 'nothing'}`);
           if (scene.drops !== true) disk = { ...disk, status: { ...disk.status, move: status.move ?? undefined } };
           return Promise.resolve(disk);
@@ -135,6 +152,10 @@ describe('the volume that a disk is copied into', () => {
       'note Copying',
       'the API server drops status.move of VirtualDisks: their CRD is of an older version',
     ]);
+  });
+
+  it('is not made where another migration was faster', async () => {
+    expect(await receive({ isOvertaken: true })).toEqual(['the disk was changed meanwhile']);
   });
 
   it('is nobody’s when somebody makes a file of that name in that very moment', async () => {
