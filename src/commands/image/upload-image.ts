@@ -358,8 +358,11 @@ class Upload {
   }
 
   async #isOurs(image: VirtualImage, upload: ImageUpload, signal: AbortSignal): Promise<boolean> {
-    const now = await this.#images.get(refOf(image), { signal });
-    return now.metadata.uid === image.metadata.uid && uploadOf(now)?.id === upload.id;
+    const now = await this.#images.find(refOf(image), { signal });
+    if (now === undefined || now.metadata.uid !== image.metadata.uid) {
+      throw new NotFoundError(`vimg/${this.#name} was deleted meanwhile`);
+    }
+    return uploadOf(now)?.id === upload.id;
   }
 
   #say(text: string): void {

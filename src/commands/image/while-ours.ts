@@ -1,9 +1,9 @@
 import type { Clock } from '../../base/clock.ts';
-import { ConflictError, UnreachableError } from '../../base/errors.ts';
+import { ConflictError, NotFoundError, UnreachableError } from '../../base/errors.ts';
 
 /** How {@link whileOurs} looks. */
 export interface OwnershipOptions {
-  /** Asks whether what is worked on is still ours. */
+  /** Asks whether what is worked on is still ours; throws NotFoundError when it is not there any more. */
   readonly isOurs: (signal: AbortSignal) => Promise<boolean>;
   readonly clock: Clock;
   readonly signal: AbortSignal;
@@ -21,7 +21,8 @@ export const takeOverMs = 10_000;
  * one before ends as soon as it hears of another, or hears nothing.
  *
  * @param work Gets a signal that aborts then.
- * @throws ConflictError when it is somebody else's; UnreachableError when nobody says whose it is; what `work` throws.
+ * @throws ConflictError when it is somebody else's; NotFoundError when it is gone; UnreachableError when nobody
+ *   says whose it is; what `work` throws.
  */
 export async function whileOurs<T>(
   work: (signal: AbortSignal) => Promise<T>,
@@ -43,6 +44,10 @@ export async function whileOurs<T>(
         }
         seenMs = askedMs;
       } catch (cause) {
+        if (cause instanceof NotFoundError) {
+          over.abort(cause);
+          return;
+        }
         if (clock.monotonicMs() - seenMs >= silentMs) {
           over.abort(new UnreachableError('the API server does not say whether the upload is still ours', { cause }));
           return;

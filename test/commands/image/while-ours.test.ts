@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { NotFoundError } from '../../../src/base/errors.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { takeOverMs, whileOurs } from '../../../src/commands/image/while-ours.ts';
 
@@ -39,6 +40,18 @@ describe('work while it is ours', () => {
       message: 'another upload of it has begun meanwhile',
     });
     expect(ends).toEqual([30_000]);
+  });
+
+  it('is aborted when it is gone, and is not begun again as after a lost connection', async () => {
+    const clock = new ManualClock({ automatic: true, startMs: 0 });
+    const isOurs = (): Promise<boolean> =>
+      clock.monotonicMs() < 6000 ? Promise.resolve(true) : Promise.reject(new NotFoundError('was deleted meanwhile'));
+    const ends: number[] = [];
+    await expect(whileOurs(endless(clock, ends), { isOurs, clock, signal })).rejects.toMatchObject({
+      exitCode: 3,
+      message: 'was deleted meanwhile',
+    });
+    expect(ends).toEqual([6000]);
   });
 
   it('is aborted when nobody answers, before another who took over begins', async () => {
