@@ -46,7 +46,7 @@ export function configure(command: Command, context: Context): void {
   ]);
   command.action(async (flags: ExecutorFlags) => {
     const { nodeName } = flags;
-    assertObjectName(nodeName);
+    assertObjectName(nodeName, '--node-name');
     if (flags.leaseDuration < 4) throw new UsageError(`--lease-duration ${flags.leaseDuration}: expected 4 s or more`);
     const logger = createLogger({
       level: flags.logLevel,

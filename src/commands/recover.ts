@@ -33,7 +33,7 @@ export function configure(command: Command, context: Context): void {
   command.action(async (flags: RecoverFlags) => {
     const uris = flags.connect ?? [localUri(context, {})];
     if (uris.length > 1 && flags.node !== undefined) throw new UsageError('give --node with one --connect only');
-    if (flags.node !== undefined) assertObjectName(flags.node);
+    if (flags.node !== undefined) assertObjectName(flags.node, '--node');
     const work = async (client: KubeClient): Promise<void> => {
       const opened = await openHosts(context, client, uris, flags.node);
       try {

@@ -73,7 +73,7 @@ function dataFolder(context: Context, given: string | undefined): string {
 }
 
 async function serve(context: Context, flags: Flags): Promise<void> {
-  if (flags.executor) assertObjectName(flags.nodeName);
+  if (flags.executor) assertObjectName(flags.nodeName, '--node-name');
   const { startStandalone } = await import('../standalone/standalone.ts');
   const logger = createLogger({
     level: 'info',
