@@ -33,6 +33,7 @@
  *   migration-disks.ts      which disks are copied, pure            migrate-machine.ts    the source's steps
  *   local-disks.ts          VirtualDisks: what stands against it,   receive-disks.ts      the target's volumes for them
  *                           and how they are given away
+ *   receive-files.ts        the target's files of the host
  *   running-migrations.ts   calls to libvirt that take long         receive-machine.ts    the target's part
  *   follow-migration.ts     called by the machine's reconcile; nothing else is done to a machine that moves
  */

@@ -2,11 +2,10 @@
  * The target's part of a migration; see migration-notes.ts for the whole. It answers what the source asks, makes the files
  * that the guest needs here, and removes what is left when it did not come. It never starts a guest.
  */
-import { execFile } from 'node:child_process';
-import { rm, stat } from 'node:fs/promises';
-import { promisify } from 'node:util';
+import { rm } from 'node:fs/promises';
 import { answerTo, migrationFinalizer, migrationNotes, type Arrival, type MovedDisk } from './migration-notes.ts';
 import { disksOnceHere, makeDiskVolumes } from './receive-disks.ts';
+import { prepareFiles } from './receive-files.ts';
 import { RefusedError } from './refused-error.ts';
 import { deleteDomain } from '../virtual-machine/delete-domain.ts';
 import { findDomain, readDomain, type DomainView, type LibvirtCallOptions } from '../virtual-machine/domain-view.ts';
@@ -100,9 +99,9 @@ export class MigrationReceiver {
   /** Makes what the guest needs here, and says where it is to be sent; or why it cannot come. */
   async #prepare(arriving: Arriving): Promise<undefined> {
     const { operation, machine, libvirt, options } = arriving;
-    const { destination, refusal, disks, networks } = migrationNotes(operation);
+    const { destination, refusal, disks, networks, made: noted } = migrationNotes(operation);
     if (destination !== undefined || refusal !== undefined || disks === undefined) return;
-    const made: string[] = [];
+    const made = new Set(noted);
     try {
       const { traits } = this.#parts;
       const type = machine.spec.domain?.type ?? 'kvm';
@@ -110,15 +109,16 @@ export class MigrationReceiver {
       await this.#makeRoom(arriving);
       for (const name of networks) await requireNetwork(libvirt, name, options);
       await this.#makeVolumes(arriving, disks);
-      for (const disk of disks) if (!disk.isMade && disk.disk === undefined) await prepareFile(disk, made);
+      await prepareFiles(disks, made, (paths) => this.#note(arriving, { made: JSON.stringify(paths) }));
       await makeDiskVolumes({ ...arriving, parts: this.#parts }, disks);
-      const notes = { destination: this.#migrationUri, made: JSON.stringify(made) };
-      await this.#note(arriving, notes);
+      await this.#note(arriving, { destination: this.#migrationUri });
     } catch (error) {
+      // Nothing is left that says whose they are; else they are made anew, or removed when it has failed.
+      if (isGone(error)) for (const path of made) await rm(path, { force: true });
       const known = error instanceof RefusedError || error instanceof NotReadyError;
       if (!known && !(error instanceof LibvirtError) && !(error instanceof InvalidInputError)) throw error;
       for (const path of made) await rm(path, { force: true });
-      await this.#note(arriving, { refusal: messageOf(toError(error)).slice(0, 1024) });
+      await this.#note(arriving, { refusal: messageOf(toError(error)).slice(0, 1024), made: '[]' });
     }
   }
 
@@ -171,7 +171,8 @@ export class MigrationReceiver {
   async #clean(arriving: Arriving): Promise<void> {
     const { operation, machine, options } = arriving;
     const { isHeld, isCleaned, made, destination } = migrationNotes(operation);
-    if (isCleaned || destination === undefined || machine.spec.nodeName === this.#parts.nodeName) return;
+    if (isCleaned || (destination === undefined && made.length === 0) || machine.spec.nodeName === this.#parts.nodeName)
+      return;
     if (await this.#isComingAgain(arriving)) return;
     const view = await find(arriving);
     if (view !== undefined && isForeign(machine, view)) return;
@@ -217,39 +218,6 @@ async function requireNetwork(libvirt: Libvirt, name: string, options: LibvirtCa
   } catch (error) {
     if (!isNotFound(error)) throw error;
     throw new RefusedError(`there is no network "${name}"`);
-  }
-}
-
-/** A file that is to be copied to must not be there, one that is not copied must. */
-async function prepareFile({ path, copy, bytes, format }: MovedDisk, made: string[]): Promise<void> {
-  const isThere = await exists(path);
-  if (!copy) {
-    if (!isThere) throw new RefusedError(`${path} is not there`);
-    return;
-  }
-  if (isThere) {
-    throw new RefusedError(
-      `${path} exists there and would be overwritten; copyStorage None says that it is shared storage`,
-    );
-  }
-  try {
-    await promisify(execFile)('qemu-img', ['create', '-q', '-f', format, path, String(bytes ?? 0)], {
-      timeout: 60_000,
-    });
-  } catch (error) {
-    throw new RefusedError(`${path} cannot be made there: ${toError(error).message}`, { cause: error });
-  }
-  made.push(path);
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return false;
-    throw error;
   }
 }
 
