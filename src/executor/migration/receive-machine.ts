@@ -171,10 +171,10 @@ export class MigrationReceiver {
   async #clean(arriving: Arriving): Promise<void> {
     const { operation, machine, options } = arriving;
     const { isHeld, isCleaned, made, destination } = migrationNotes(operation);
-    if (isCleaned || (destination === undefined && made.length === 0) || machine.spec.nodeName === this.#parts.nodeName)
-      return;
-    if (await this.#isComingAgain(arriving)) return;
+    if (isCleaned || (destination === undefined && made.length === 0)) return;
     const view = await find(arriving);
+    // After the domain was read: what a later migration brought in the meantime is not what this one left.
+    if ((await this.#isHere(arriving)) || (await this.#isComingAgain(arriving))) return;
     if (view !== undefined && isForeign(machine, view)) return;
     if (view !== undefined && view.state !== 'off') {
       // Only where the source said that it has the guest: a second copy is nobody's.
@@ -185,6 +185,13 @@ export class MigrationReceiver {
     for (const path of made) await rm(path, { force: true });
     await this.#parts.media.remove(machineUuid(machine));
     await this.#note(arriving, { cleaned: this.#parts.nodeName });
+  }
+
+  /** Whether the machine is this node's by now, or another has its name. */
+  async #isHere({ machine, signal }: Arriving): Promise<boolean> {
+    const now = await this.#parts.machines.find(refOf(machine), { signal });
+    if (now === undefined) return false;
+    return now.metadata.uid !== machine.metadata.uid || now.spec.nodeName === this.#parts.nodeName;
   }
 
   /** Whether a later migration of the machine has this node for its target: then what is here is that one's. */

@@ -122,3 +122,25 @@ describe('what a target makes for a guest', () => {
     expect([existsSync(path), now.operation.status?.context?.['cleaned']]).toEqual([false, 'node-2']);
   });
 });
+
+describe('a guest at the target of a migration that has failed', () => {
+  const failed: Scene = {
+    runs: true,
+    status: { phase: 'Failed', context: { destination: 'qemu+tls://node-2/system', holder: 'source' } },
+  };
+
+  it('is ended when the source has it', async () => {
+    const { acts, look } = scene(failed);
+    await look('node-2');
+    expect(acts).toEqual(['destroy', 'undefine', 'finalizer']);
+  });
+
+  it('is not when a later migration brought it while libvirt was slow', async () => {
+    const { now, acts, look } = scene(failed);
+    now.meanwhile = () => {
+      now.machine = { ...now.machine, spec: { nodeName: 'node-2' } } as VirtualMachine;
+    };
+    await look('node-2');
+    expect(acts).toEqual(['finalizer']);
+  });
+});
