@@ -32,7 +32,10 @@ export async function cancelMigrations(context: Context, names: readonly string[
     for (const operation of open) {
       const ref = refOf(operation);
       const what = `vmop/${ref.name} to end (see 'virtctl describe vmop ${ref.name}')`;
-      await waitForObject(operations, ref, (now) => now === undefined, { signal, timeoutMs: flags.timeout, what });
+      // It stays a while longer where its target has something to remove, and is away.
+      const isOver = (now: VirtualMachineOperation | undefined): boolean =>
+        now?.metadata.uid !== operation.metadata.uid || ['Succeeded', 'Failed'].includes(now?.status?.phase ?? '');
+      await waitForObject(operations, ref, isOver, { signal, timeoutMs: flags.timeout, what });
     }
     const machines = client.resource<VirtualMachine>(resourceTypeOf(virtualMachineKind));
     const { spec } = await machines.get(refOf(machine), { signal });

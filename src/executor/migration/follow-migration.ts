@@ -1,4 +1,4 @@
-import { migrationFinalizer, migrationNotes } from './migration-notes.ts';
+import { mayGo, migrationFinalizer, migrationNotes } from './migration-notes.ts';
 import { isForeign } from '../virtual-machine/foreign-domain.ts';
 import { operationContext, tellOutcome } from '../virtual-machine/operate.ts';
 import { lookAgain, type Round } from '../virtual-machine/round.ts';
@@ -27,7 +27,10 @@ export async function followMigration(round: Round): Promise<boolean> {
     const failed = progress.operation.status?.phase === 'Failed';
     // The one that succeeded was told with the machine's hand-over: from there on status is the target's to write.
     if (failed) await tellMigration(round, progress.operation);
-    await removeFinalizer(operations, progress.operation, migrationFinalizer, round.signal);
+    // Else the target does, when it has removed what is left there (receive-machine.ts).
+    if (mayGo(progress.operation, round.parts.clock.now())) {
+      await removeFinalizer(operations, progress.operation, migrationFinalizer, round.signal);
+    }
     lookAgain(round, 20);
     return true;
   }

@@ -105,6 +105,21 @@ export function migrationNotes({ status }: VirtualMachineOperation): MigrationNo
   };
 }
 
+/** The operation of a migration that failed waits so long for its target to have removed what is left, in milliseconds. */
+const cleanMs = 10 * 60_000;
+
+/**
+ * Whether the source may let the operation of a migration that is over go: it alone says what the target has to remove. A
+ * target that is away is waited for, but not for ever.
+ */
+export function mayGo(operation: VirtualMachineOperation, nowMs: number): boolean {
+  const { phase, completionTime = '' } = operation.status ?? {};
+  const { target, destination, made, isCleaned } = migrationNotes(operation);
+  const hasMade = destination !== undefined || made.length > 0;
+  if (phase !== 'Failed' || target === undefined || isCleaned || !hasMade) return true;
+  return !(nowMs - Date.parse(completionTime) <= cleanMs);
+}
+
 /** The answer to a question, as it is noted. */
 export function answerTo(asked: string, arrival: Arrival): { readonly answer: string } {
   return { answer: `${asked} ${arrival}` };

@@ -3,10 +3,18 @@
  * that the guest needs here, and removes what is left when it did not come. It never starts a guest.
  */
 import { rm } from 'node:fs/promises';
-import { answerTo, migrationFinalizer, migrationNotes, type Arrival, type MovedDisk } from './migration-notes.ts';
+import {
+  answerTo,
+  mayGo,
+  migrationFinalizer,
+  migrationNotes,
+  type Arrival,
+  type MovedDisk,
+} from './migration-notes.ts';
 import { disksOnceHere, makeDiskVolumes } from './receive-disks.ts';
 import { prepareFiles } from './receive-files.ts';
 import { RefusedError } from './refused-error.ts';
+import { domainsWith } from '../virtual-disk/disk-users.ts';
 import { deleteDomain } from '../virtual-machine/delete-domain.ts';
 import { findDomain, readDomain, type DomainView, type LibvirtCallOptions } from '../virtual-machine/domain-view.ts';
 import { isForeign } from '../virtual-machine/foreign-domain.ts';
@@ -34,6 +42,8 @@ export interface ReceiverOptions {
 /** A guest that is still coming is looked for this often, in milliseconds. */
 const pollMs = 300;
 const callMs = 30_000;
+/** A target that does not say that it has removed what is left is waited for this often, in milliseconds. */
+const goneMs = 60_000;
 
 interface Arriving {
   readonly operation: VirtualMachineOperation;
@@ -79,8 +89,12 @@ export class MigrationReceiver {
     const isThis = machine?.metadata.uid === operation.status?.context?.['machineUid'];
     const phase = operation.status?.phase;
     if (phase === 'Succeeded' || phase === 'Failed') {
-      if (target === nodeName && phase === 'Failed' && machine !== undefined && isThis) {
-        await this.#clean({ operation, machine, libvirt, signal, options: { signal, timeoutMs: callMs } });
+      if (target !== nodeName) {
+        if (!mayGo(operation, this.#parts.clock.now())) return { requeueAfterMs: goneMs };
+      } else if (phase === 'Failed') {
+        if (machine !== undefined && isThis) {
+          await this.#clean({ operation, machine, libvirt, signal, options: { signal, timeoutMs: callMs } });
+        } else await removeFiles(libvirt, migrationNotes(operation).made, signal);
       }
       await removeFinalizer(operations, operation, migrationFinalizer, signal);
       return undefined;
@@ -169,7 +183,7 @@ export class MigrationReceiver {
 
   /** The guest did not come: nothing of it stays here. */
   async #clean(arriving: Arriving): Promise<void> {
-    const { operation, machine, options } = arriving;
+    const { operation, machine, libvirt, signal, options } = arriving;
     const { isHeld, isCleaned, made, destination } = migrationNotes(operation);
     if (isCleaned || (destination === undefined && made.length === 0)) return;
     const view = await find(arriving);
@@ -182,7 +196,7 @@ export class MigrationReceiver {
       await view.domain.destroy(options);
     }
     if (view !== undefined) await deleteDomain(view.domain, options);
-    for (const path of made) await rm(path, { force: true });
+    await removeFiles(libvirt, made, signal);
     await this.#parts.media.remove(machineUuid(machine));
     await this.#note(arriving, { cleaned: this.#parts.nodeName });
   }
@@ -216,6 +230,14 @@ export class MigrationReceiver {
 async function find({ libvirt, machine, options }: Arriving): Promise<DomainView | undefined> {
   const domain = await findDomain(libvirt, domainName(machine), machineUuid(machine), options);
   return domain === undefined ? undefined : readDomain(domain, options);
+}
+
+/** Removes files that were made for a guest which did not come; one that a domain has by now is that one's. */
+async function removeFiles(libvirt: Libvirt, paths: readonly string[], signal: AbortSignal): Promise<void> {
+  for (const path of paths) {
+    const users = await domainsWith(libvirt, path, false, signal);
+    if (users.length === 0) await rm(path, { force: true });
+  }
 }
 
 async function requireNetwork(libvirt: Libvirt, name: string, options: LibvirtCallOptions): Promise<void> {

@@ -23,10 +23,12 @@ interface Scene {
   readonly status: NonNullable<VirtualMachineOperation['status']>;
   /** Whether a guest of the machine executes on the node. */
   readonly runs?: boolean;
+  /** The disk of somebody's domain there. */
+  readonly user?: string;
 }
 
 /** A migration from node-1 to node-2, as the executor of a node sees it. */
-function scene({ status, runs = false }: Scene) {
+function scene({ status, runs = false, user }: Scene) {
   const acts: string[] = [];
   const act = (name: string) => (): Promise<void> => {
     acts.push(name);
@@ -64,6 +66,8 @@ function scene({ status, runs = false }: Scene) {
     ...{ undefine: act('undefine'), destroy: act('destroy') },
   };
   const lookUp = () => (runs ? Promise.resolve(domain) : Promise.reject(noDomain));
+  const xml = `<domain><devices><disk type='file'><source file='${user ?? ''}'/></disk></devices></domain>`;
+  const others = user === undefined ? [] : [{ name: 'other', xml: () => Promise.resolve(xml) }];
   const clock = new ManualClock();
   const partsOf = (nodeName: string) =>
     ({
@@ -83,7 +87,7 @@ function scene({ status, runs = false }: Scene) {
       openOperations: () => [],
       media: { remove: () => Promise.resolve() },
       traits: () => ({ kvmUsable: false, kvmMessage: '' }),
-      libvirt: () => ({ domains: { byUuid: lookUp, byName: lookUp, list: () => Promise.resolve([]) } }),
+      libvirt: () => ({ domains: { byUuid: lookUp, byName: lookUp, list: () => Promise.resolve(others) } }),
       clock,
     }) as unknown as MachineReconcilerOptions;
   const look = (nodeName: string) =>
@@ -91,7 +95,7 @@ function scene({ status, runs = false }: Scene) {
       signal: new AbortController().signal,
       logger: silentLogger,
     });
-  return { now, acts, clock, look };
+  return { now, acts, look };
 }
 
 function preparing(path: string): Scene {
@@ -142,5 +146,52 @@ describe('a guest at the target of a migration that has failed', () => {
     };
     await look('node-2');
     expect(acts).toEqual(['finalizer']);
+  });
+});
+
+describe('the operation of a migration that has failed', () => {
+  // The clock stands at 2030.
+  const failed = (context: Readonly<Record<string, string>>, completionTime = '2029-12-31T23:59:59Z'): Scene => ({
+    status: { phase: 'Failed', completionTime, context },
+  });
+  const ready = { destination: 'qemu+tls://node-2/system' };
+
+  it('stays at the source until the target has removed what is left', async () => {
+    const { acts, look } = scene(failed(ready));
+    await look('node-1');
+    expect(acts).toEqual([]);
+    await look('node-2');
+    await look('node-1');
+    expect(acts).toContain('finalizer');
+  });
+
+  it('does not wait for ever for a target that is away', async () => {
+    const { acts, look } = scene(failed(ready, '2029-12-31T23:49:00Z'));
+    await look('node-1');
+    expect(acts).toEqual(['finalizer']);
+  });
+
+  it('does not wait for a target that has made nothing', async () => {
+    const { acts, look } = scene(failed({}));
+    await look('node-1');
+    expect(acts).toEqual(['finalizer']);
+  });
+
+  it('has the target remove its files also when the machine is gone', async () => {
+    const path = join(makeTestFolder('receive'), 'a');
+    await writeFile(path, '');
+    const { now, acts, look } = scene(failed({ ...ready, made: JSON.stringify([path]) }));
+    now.machine = undefined;
+    await look('node-2');
+    expect([existsSync(path), acts]).toEqual([false, ['finalizer']]);
+  });
+
+  it('leaves a file there that somebody’s domain has by now', async () => {
+    const path = join(makeTestFolder('receive'), 'a');
+    await writeFile(path, '');
+    const { now, look } = scene({ ...failed({ ...ready, made: JSON.stringify([path]) }), user: path });
+    now.machine = undefined;
+    await look('node-2');
+    expect(existsSync(path)).toBe(true);
   });
 });
