@@ -2,13 +2,14 @@ import { Option, type Command } from 'commander';
 import { disksOfMachine } from './delete/machine-disks.ts';
 import { virtualDiskKind, virtualMachineKind } from '../api/kinds.ts';
 import { UsageError, InvalidInputError } from '../base/errors.ts';
-import { parseInteger } from '../cli/resources/parse-integer.ts';
 import { addBooleanFlag } from '../cli/boolean-flags.ts';
 import type { Context } from '../cli/context.ts';
 import { parseDuration } from '../cli/duration.ts';
 import { addExamples } from '../cli/examples.ts';
 import { addKubeOptions, withKubeClient } from '../cli/kube-options.ts';
-import { printedName, resourceOf, type KnownResource } from '../cli/resources/known-resources.ts';
+import { chooseObjects, type ChosenObject } from '../cli/resources/choose-objects.ts';
+import { printedName, resourceOf } from '../cli/resources/known-resources.ts';
+import { parseInteger } from '../cli/resources/parse-integer.ts';
 import {
   addChoiceOptions,
   addDryRunOption,
@@ -18,11 +19,10 @@ import {
   type ChoiceFlags,
   type DryRun,
 } from '../cli/resources/resource-options.ts';
-import { parseTargets, type Target } from '../cli/resources/targets.ts';
 import { waitForObject } from '../cli/wait-for-object.ts';
 import { writeResult } from '../cli/write-result.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
-import { refOf, type KubeObject, type ObjectRef } from '../kube/object.ts';
+import type { KubeObject } from '../kube/object.ts';
 import { isNotFound } from '../kube/status-error.ts';
 
 interface DeleteFlags extends ChoiceFlags {
@@ -84,7 +84,7 @@ export function configure(command: Command, context: Context): void {
     if (flags.withDisks === true && flags.keepDisks === true)
       throw new UsageError('give --with-disks or --keep-disks, not both');
     await withKubeClient(context, flags, async (client) => {
-      const { targets, failed } = await targetsOf(context, client, words, flags);
+      const { targets, failed } = await chooseObjects(context, client, words, flags, 'virtctl delete vm web');
       // All are asked for before the first is waited for, as kubectl does: their guests shut down side by side.
       const ends: (() => Promise<void>)[] = [];
       const refused = await reportEach(context, targets, async (target) => {
@@ -96,64 +96,11 @@ export function configure(command: Command, context: Context): void {
   });
 }
 
-interface NamedTarget {
-  readonly resource: KnownResource;
-  readonly ref: ObjectRef;
-}
-
-async function targetsOf(
-  context: Context,
-  client: KubeClient,
-  words: readonly string[],
-  flags: DeleteFlags,
-): Promise<{ readonly targets: readonly NamedTarget[]; readonly failed: readonly unknown[] }> {
-  if (flags.filename !== undefined) {
-    if (words.length > 0) throw new UsageError('give kinds and names, or -f, not both');
-    const { readManifests } = await import('../cli/resources/manifests.ts');
-    const { manifests, failed } = await readManifests(context, flags.filename, {
-      givenNamespace: flags.namespace,
-      namespace: client.namespace,
-      complete: false,
-    });
-    return {
-      targets: manifests.map(({ resource, name, namespace }) => ({ resource, ref: { name, namespace } })),
-      failed,
-    };
-  }
-  const targets = parseTargets(words);
-  if (targets.length === 0) throw new UsageError('expected KIND NAME, as in `virtctl delete vm web`');
-  const isBulk = flags.selector !== undefined || flags.fieldSelector !== undefined || flags.all === true;
-  const hasNames = targets.some(({ name }) => name !== undefined);
-  if (hasNames && isBulk) throw new UsageError('give names, or -l, --field-selector or --all, not both');
-  if (!hasNames && !isBulk) throw new UsageError('give at least one name, or -l, --field-selector or --all');
-  if (hasNames && flags.allNamespaces === true) throw new UsageError('-A goes with -l or --all, not with names');
-  const found: NamedTarget[] = [];
-  for (const target of targets) found.push(...(await namedTargets(context, client, target, flags)));
-  return { targets: found, failed: [] };
-}
-
-async function namedTargets(
-  context: Context,
-  client: KubeClient,
-  { resource, name }: Target,
-  flags: DeleteFlags,
-): Promise<NamedTarget[]> {
-  const namespace = resource.namespaced ? client.namespace : undefined;
-  if (name !== undefined) return [{ resource, ref: { name, namespace } }];
-  const { items } = await client.resource<KubeObject>(resource).listAll({
-    namespace: flags.allNamespaces === true ? undefined : namespace,
-    labelSelector: flags.selector,
-    fieldSelector: flags.fieldSelector,
-    signal: context.signal,
-  });
-  return items.map((item) => ({ resource, ref: refOf(item) }));
-}
-
 /** Asks for a deletion; the function that is given back waits for its end, and deletes the disks then. */
 async function deleteWithDisks(
   context: Context,
   client: KubeClient,
-  target: NamedTarget,
+  target: ChosenObject,
   flags: DeleteFlags,
 ): Promise<() => Promise<void>> {
   const isMachine = target.resource.kind === virtualMachineKind.kind;
@@ -179,7 +126,7 @@ async function deleteWithDisks(
 async function deleteOne(
   context: Context,
   client: KubeClient,
-  target: NamedTarget,
+  target: ChosenObject,
   flags: DeleteFlags,
 ): Promise<() => Promise<void>> {
   const { resource, ref } = target;

@@ -542,6 +542,28 @@ export function resourceCommandCases(start: () => Promise<CaseServer>, hasRights
       expect((await machines().get({ namespace: ns, name: 'a' })).metadata.labels).toEqual({ tier: 'back' });
     });
 
+    it('label changes what its flags select and its files hold, and nothing where they contradict each other', async () => {
+      const ns = await namespace();
+      await ok(['create', '-f', '-', '-n', ns], { stdin: `${vmYaml('a')}---\n${vmYaml('b')}---\n${vmYaml('c')}` });
+      const labelled = async (): Promise<readonly (string | undefined)[]> =>
+        (await machines().listAll({ namespace: ns, labelSelector: 'tier' })).items.map(({ metadata }) => metadata.name);
+      for (const args of [
+        ['vm', 'a', 'tier=x', '--all'],
+        ['vm', 'a', 'tier=x', '-l', 'app=b'],
+        ['vm', 'a', 'tier=x', '-A'],
+        ['vm', 'a', 'tier=x', '-f', '-'],
+        ['tier=x', '-f', '-', '-l', 'app=b'],
+        ['vm', 'tier=x'],
+      ]) {
+        expect([args, (await run(['label', ...args, '-n', ns])).exitCode]).toEqual([args, 2]);
+      }
+      expect(await labelled()).toEqual([]);
+      await ok(['label', 'vm', '--field-selector', 'metadata.name=a', 'tier=x', '-n', ns]);
+      expect(await labelled()).toEqual(['a']);
+      await ok(['label', '-f', '-', 'tier=x', '-n', ns], { stdin: vmYaml('b') });
+      expect(await labelled()).toEqual(['a', 'b']);
+    });
+
     it('delete waits until the object is gone, and times out with 5 while a finalizer keeps it', async () => {
       const ns = await namespace();
       const kept = vmYaml('kept').replace('metadata:\n', 'metadata:\n  finalizers: [virtctl.dev/test]\n');
