@@ -63,8 +63,13 @@ async function chosen(
   if (flags.filename === undefined) {
     const targets = parseTargets(words);
     if (targets.length === 0) throw new UsageError('expected a kind, as in `virtctl describe vm web`');
+    const selects = flags.selector !== undefined || flags.fieldSelector !== undefined || flags.allNamespaces === true;
+    if (selects && targets.some(({ name }) => name !== undefined)) {
+      throw new UsageError('give names, or -l, --field-selector or -A, not both');
+    }
     return { targets, failed: [] };
   }
+  if (words.length > 0) throw new UsageError('give kinds and names, or -f, not both');
   const { readManifests } = await import('../cli/resources/manifests.ts');
   const { manifests, failed } = await readManifests(context, flags.filename, {
     givenNamespace: flags.namespace,

@@ -482,6 +482,9 @@ export function resourceCommandCases(start: () => Promise<CaseServer>, hasRights
     it('end with 3 for what is not there, and never show a secret', async () => {
       const ns = await namespace();
       expect((await run(['describe', 'vm', 'nope', '-n', ns])).exitCode).toBe(3);
+      for (const more of [['-l', 'app=b'], ['--field-selector', 'metadata.name=b'], ['-A'], ['-f', 'x.yaml']]) {
+        expect([more, (await run(['describe', 'vm', 'nope', ...more])).exitCode]).toEqual([more, 2]);
+      }
       const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 's' }, stringData: { password: 'hunter2' } };
       await ok(['create', '-f', '-', '-n', ns], { stdin: JSON.stringify(secret) });
       const page = await ok(['describe', 'secret', 's', '-n', ns]);
