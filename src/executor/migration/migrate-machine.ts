@@ -161,7 +161,7 @@ async function move(run: OperationRun): Promise<StepProgress> {
     migrations.forget(keyOf(run));
     return pollMs;
   }
-  const progress = await ask(run, outcome === 'done' ? undefined : outcome.message);
+  const progress = await ask(run, outcome === 'done' ? undefined : outcome.message, outcome === 'done');
   migrations.forget(keyOf(run));
   return progress;
 }
@@ -188,9 +188,12 @@ async function settle(run: OperationRun): Promise<StepProgress> {
   }
   // It was off before: what is here is all that there is of it.
   if (answer === 'none' && notes.isOff) return keep(run, notes);
-  if (answer === 'none') throw failureOf(run, notes, 'the guest ended while it was moved');
-  // It ended on both nodes, and libvirt did not say here that it had moved: what its disks have here is not older.
   const isCopied = notes.disks?.some(({ disk }) => disk !== undefined) === true;
+  // Where libvirt said that it had moved, what it wrote since is in the copies of its disks only.
+  if (answer === 'none' && !(isCopied && notes.hasMoved)) {
+    throw failureOf(run, notes, 'the guest ended while it was moved');
+  }
+  // It ended on both nodes, and libvirt did not say here that it had moved: what its disks have here is not older.
   if (isCopied && answer === 'off' && view !== undefined && view.libvirtState.reason !== 'migrated')
     return keep(run, notes);
   // What is here is paused for good, or only a definition: the guest itself is on the target.
@@ -267,9 +270,14 @@ function begin(run: OperationRun, view: DomainView): void {
 }
 
 /** Goes on to ask the target where the guest is. */
-function ask(run: OperationRun, failure?: string): Promise<'next'> {
+function ask(run: OperationRun, failure?: string, hasMoved = false): Promise<'next'> {
   const text = failure === undefined ? {} : { failure: failure.slice(0, 1024) };
-  return run.goTo('Switching', { ...run.notes, ...text, asked: run.context.newId() });
+  return run.goTo('Switching', {
+    ...run.notes,
+    ...text,
+    ...(hasMoved ? { moved: 'yes' } : {}),
+    asked: run.context.newId(),
+  });
 }
 
 /** What is to be known of the guest's disks and networks. @throws OperationFailedError when it cannot be moved. */

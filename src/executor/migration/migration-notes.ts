@@ -8,7 +8,7 @@
  *               [the scheduler reserves room on a node: the one given, or the best]             target | refusal
  *               waits                                             makes files, looks whether     destination, made | refusal
  *                                                                 all is there
- *   Migrating   libvirt moves the guest, peer to peer             –                             begun, failure
+ *   Migrating   libvirt moves the guest, peer to peer             –                             begun, failure, moved
  *   Switching   asks where the guest is                           looks, and says so            asked; answer
  *               status.nodeName of disks that were copied
  *               status.nodeName, then spec.nodeName               has the machine
@@ -77,6 +77,8 @@ export interface MigrationNotes {
   /** Whether the machine was off when it was asked: only its definition moves. */
   readonly isOff: boolean;
   readonly hasBegun: boolean;
+  /** Whether libvirt said here that the guest had moved. */
+  readonly hasMoved: boolean;
   readonly failure: string | undefined;
   /** The question that is to be answered. */
   readonly asked: string | undefined;
@@ -99,6 +101,7 @@ export function migrationNotes({ status }: VirtualMachineOperation): MigrationNo
     made: made === undefined ? [] : (JSON.parse(made) as string[]),
     isOff: notes['off'] !== undefined,
     hasBegun: notes['begun'] !== undefined,
+    hasMoved: notes['moved'] !== undefined,
     answer: asked !== undefined && question === asked ? (word as Arrival) : undefined,
     isHeld: notes['holder'] === 'source',
     isCleaned: notes['cleaned'] !== undefined,

@@ -35,6 +35,8 @@ interface Since {
   readonly later?: Here;
   /** Whether libvirt moves it still. */
   readonly isMoving?: boolean;
+  /** Whether libvirt said that it had moved. */
+  readonly hasMoved?: boolean;
 }
 
 const stateOf = (here: Here) => ({
@@ -53,7 +55,7 @@ async function settle(
   deleting = false,
   wasOff = false,
   disk?: Disk,
-  { later = here, isMoving = false }: Since = {},
+  { later = here, isMoving = false, hasMoved = false }: Since = {},
 ): Promise<Outcome> {
   const acts: string[] = [];
   const act = (name: string) => (): Promise<void> => {
@@ -96,6 +98,7 @@ async function settle(
         ...{ source: 'node-1', target: 'node-2', asked: 'q' },
         ...(answer === undefined ? {} : { answer: `q ${answer}` }),
         ...(wasOff ? { off: 'yes' } : {}),
+        ...(hasMoved ? { moved: 'yes' } : {}),
         ...(disk === undefined ? {} : { disks: JSON.stringify([{ target: 'vda', copy: true, disk: 'root' }]) }),
       },
     },
@@ -250,6 +253,12 @@ describe('the end of a migration that copied a disk', () => {
       const { acts } = await settle(where, answer, false, false, 'copied');
       expect(acts.filter((act) => !['resume'].includes(act))).toEqual([]);
     }
+  });
+
+  it('gives it away when libvirt had moved the guest, which is nowhere any more: the target has what it wrote last', async () => {
+    const { acts, progress } = await settle('gone', 'none', false, false, 'copied', { hasMoved: true });
+    expect([acts, progress]).toEqual([[given, ...handOver], 'over']);
+    expect((await settle('gone', 'none', false, false, 'copied')).acts).toEqual([]);
   });
 
   it('gives nothing away that is not as it was left', async () => {
