@@ -182,19 +182,22 @@ async function settle(run: OperationRun): Promise<StepProgress> {
   if (!isGone && !isHeldByLibvirt(view)) return keep(run, notes);
   // Only the target knows; until it says so nothing is started, resumed or removed here.
   if (answer === undefined) return 1_000;
-  if (!isGone && answer !== 'running') {
+  // It has executed on the target: what is here is older than what it wrote since, and must never go on.
+  const hasRunThere = !isGone && view.libvirtState.reason !== 'migration';
+  if (!isGone && answer !== 'running' && !hasRunThere) {
     await orAgain(() => view.domain.resume(context.options));
     return keep(run, notes);
   }
   // It was off before: what is here is all that there is of it.
   if (answer === 'none' && notes.isOff) return keep(run, notes);
-  const isCopied = notes.disks?.some(({ disk }) => disk !== undefined) === true;
+  const isCopied = notes.disks?.some(({ copy }) => copy) === true;
   // Where libvirt said that it had moved, what it wrote since is in the copies of its disks only.
-  if (answer === 'none' && !(isCopied && notes.hasMoved)) {
+  if (answer === 'none' && !(isCopied && (notes.hasMoved || hasRunThere))) {
+    if (hasRunThere) await orAgain(() => view.domain.destroy(context.options));
     throw failureOf(run, notes, 'the guest ended while it was moved');
   }
   // It ended on both nodes, and libvirt did not say here that it had moved: what its disks have here is not older.
-  if (isCopied && answer === 'off' && view !== undefined && view.libvirtState.reason !== 'migrated')
+  if (isCopied && answer === 'off' && view?.state === 'off' && view.libvirtState.reason !== 'migrated')
     return keep(run, notes);
   // What is here is paused for good, or only a definition: the guest itself is on the target.
   if (view !== undefined && !isGone) await orAgain(() => view.domain.destroy(context.options));

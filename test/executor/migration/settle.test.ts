@@ -10,7 +10,7 @@ import type { VirtualMachineOperation } from '../../../src/api/virtual-machine-o
 import type { VirtualMachine } from '../../../src/api/virtual-machine.ts';
 
 /** What libvirt has of the guest at the source. */
-type Here = 'runs' | 'held' | 'off' | 'gone';
+type Here = 'runs' | 'held' | 'post-copied' | 'off' | 'gone';
 
 interface Outcome {
   /** What was done to the domain here, and written to the machine, in order. */
@@ -40,8 +40,8 @@ interface Since {
 }
 
 const stateOf = (here: Here) => ({
-  state: here === 'runs' ? 'running' : here === 'held' ? 'paused' : 'shutoff',
-  reason: here === 'held' ? 'migration' : 'migrated',
+  state: here === 'runs' ? 'running' : here === 'held' || here === 'post-copied' ? 'paused' : 'shutoff',
+  reason: here === 'held' ? 'migration' : here === 'post-copied' ? 'postcopy-failed' : 'migrated',
 });
 const noDomain = new LibvirtError('domainGetState', {
   ...{ code: ErrorNumber.NO_DOMAIN, domain: 0, message: 'no domain', level: 2 },
@@ -172,6 +172,14 @@ describe('the end of a migration, by what is here and what the target says', () 
     expect(await settle('held', answer)).toEqual({ acts: ['resume'], progress: 'failed', reason: 'MigrationFailed' });
   });
 
+  it('a paused copy of a guest that has executed at the target never goes on here', async () => {
+    expect(await settle('post-copied', undefined)).toMatchObject({ acts: [], progress: 'waits' });
+    expect(await settle('post-copied', 'none')).toMatchObject({ acts: ['destroy'], progress: 'failed' });
+    for (const answer of ['off', 'running'] as const) {
+      expect((await settle('post-copied', answer)).acts).toEqual(['destroy', 'undefine', ...handOver]);
+    }
+  });
+
   it('a paused copy goes before the machine is given away, when the guest executes at the target', async () => {
     expect(await settle('held', 'running')).toMatchObject({
       acts: ['destroy', 'undefine', ...handOver],
@@ -260,6 +268,14 @@ describe('the end of a migration that copied a disk', () => {
     expect([acts, progress]).toEqual([[given, ...handOver], 'over']);
     expect((await settle('gone', 'none', false, false, 'copied')).acts).toEqual([]);
   });
+
+  it.each(['none', 'off'] as const)(
+    'gives it away when the guest had executed at the target: %s there',
+    async (answer) => {
+      const { acts } = await settle('post-copied', answer, false, false, 'copied');
+      expect(acts).toEqual(['destroy', 'undefine', given, ...handOver]);
+    },
+  );
 
   it('gives nothing away that is not as it was left', async () => {
     await expect(settle('gone', 'running', false, false, 'lost')).rejects.toThrow(
