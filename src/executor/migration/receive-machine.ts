@@ -42,6 +42,8 @@ export interface ReceiverOptions {
 /** A guest that is still coming is looked for this often, in milliseconds. */
 const pollMs = 300;
 const callMs = 30_000;
+/** Why a domain is paused that waits for a guest; one that was sent paused is so for its user. */
+const notArrived: ReadonlySet<string> = new Set(['migration', 'starting-up']);
 /** A target that does not say that it has removed what is left is waited for this often, in milliseconds. */
 const goneMs = 60_000;
 
@@ -172,8 +174,9 @@ export class MigrationReceiver {
     const found = await find(arriving);
     // What somebody else called so meanwhile is not the guest: for an answer that it runs here the source would end its own.
     const view = isForeign(arriving.machine, found) ? undefined : found;
-    // It is neither here nor not here yet.
-    if (view !== undefined && view.state !== 'off' && (await isComing(view, arriving.options))) {
+    // It is neither here nor not here yet; libvirt says so until it has arrived, also when it forgot the job, being killed.
+    const isWaiting = view?.libvirtState.state === 'paused' && notArrived.has(view.libvirtState.reason);
+    if (view !== undefined && view.state !== 'off' && (isWaiting || (await isComing(view, arriving.options)))) {
       return { requeueAfterMs: pollMs };
     }
     const arrival: Arrival = view === undefined ? 'none' : view.state === 'off' ? 'off' : 'running';

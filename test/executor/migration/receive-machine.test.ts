@@ -23,12 +23,13 @@ interface Scene {
   readonly status: NonNullable<VirtualMachineOperation['status']>;
   /** Whether a guest of the machine executes on the node. */
   readonly runs?: boolean;
+  readonly libvirtState?: { readonly state: string; readonly reason: string };
   /** The disk of somebody's domain there. */
   readonly user?: string;
 }
 
 /** A migration from node-1 to node-2, as the executor of a node sees it. */
-function scene({ status, runs = false, user }: Scene) {
+function scene({ status, runs = false, user, libvirtState = { state: 'running', reason: 'migrated' } }: Scene) {
   const acts: string[] = [];
   const act = (name: string) => (): Promise<void> => {
     acts.push(name);
@@ -58,12 +59,13 @@ function scene({ status, runs = false, user }: Scene) {
     ...{ name: 'shop.web', uuid },
     state: () => {
       now.meanwhile();
-      return Promise.resolve({ state: 'running', reason: 'migrated' });
+      return Promise.resolve(libvirtState);
     },
     xml: () => Promise.resolve(`<domain type='qemu' id='7'><name>shop.web</name><uuid>${uuid}</uuid></domain>`),
     isPersistent: () => Promise.resolve(true),
     hasManagedSave: () => Promise.resolve(false),
     ...{ undefine: act('undefine'), destroy: act('destroy') },
+    job: { stats: () => Promise.resolve({ type: 'none', operation: 'unknown' }) },
   };
   const lookUp = () => (runs ? Promise.resolve(domain) : Promise.reject(noDomain));
   const xml = `<domain><devices><disk type='file'><source file='${user ?? ''}'/></disk></devices></domain>`;
@@ -146,6 +148,22 @@ describe('a guest at the target of a migration that has failed', () => {
     };
     await look('node-2');
     expect(acts).toEqual(['finalizer']);
+  });
+});
+
+describe('what a target says of a guest', () => {
+  const asked = { phase: 'Running', step: 'Switching', context: { asked: 'q' } } as const;
+  it.each<[string, string, string | undefined]>([
+    ['paused', 'migration', undefined],
+    ['paused', 'starting-up', undefined],
+    ['paused', 'user', 'q running'],
+    ['paused', 'postcopy-failed', 'q running'],
+    ['running', 'migrated', 'q running'],
+  ])('that is %s (%s) without a job', async (state, reason, answer) => {
+    const { now, look } = scene({ status: asked, runs: true, libvirtState: { state, reason } });
+    const again = await look('node-2');
+    expect(now.operation.status?.context?.['answer']).toBe(answer);
+    expect(again === undefined).toBe(answer !== undefined);
   });
 });
 
