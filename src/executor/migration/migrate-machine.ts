@@ -26,6 +26,8 @@ import { addFinalizer, isBeingDeleted } from '../../reconcile/finalizers.ts';
 
 /** The target's executor has this long to answer before it counts as unreachable, in milliseconds. */
 const prepareMs = 60_000;
+/** A target that has not answered after this long is told in the operation, in milliseconds. */
+const slowMs = 5_000;
 /** How often a migration is looked at. */
 const pollMs = 400;
 /** libvirt's own deadlines and the operation's end a migration, not ours. */
@@ -181,7 +183,7 @@ async function settle(run: OperationRun): Promise<StepProgress> {
   // Whatever the target has: the guest executes here, and the machine has not been given away.
   if (!isGone && !isHeldByLibvirt(view)) return keep(run, notes);
   // Only the target knows; until it says so nothing is started, resumed or removed here.
-  if (answer === undefined) return 1_000;
+  if (answer === undefined) return waitForAnswer(run, target);
   // It has executed on the target: what is here is older than what it wrote since, and must never go on.
   const hasRunThere = !isGone && view.libvirtState.reason !== 'migration';
   if (!isGone && answer !== 'running' && !hasRunThere) {
@@ -219,6 +221,14 @@ async function isStill(run: OperationRun): Promise<boolean> {
   if ((await outgoingJob(view)) !== undefined) return false;
   run.view = await readDomain(view.domain, context.options);
   return true;
+}
+
+/** Says in the operation what it waits for, when that takes longer than usual. */
+async function waitForAnswer(run: OperationRun, target: string): Promise<number> {
+  const { stepTime = '', message: told } = run.operation.status ?? {};
+  const message = `waits for the executor and libvirtd of ${target}, which alone know whether the guest is there`;
+  if (run.context.now() - Date.parse(stepTime) > slowMs && told !== message) await run.write({ message });
+  return 1_000;
 }
 
 /** The guest stays here; a copy on the target is nobody's. */

@@ -37,6 +37,8 @@ interface Since {
   readonly isMoving?: boolean;
   /** Whether libvirt said that it had moved. */
   readonly hasMoved?: boolean;
+  /** For how long the target has been asked, in milliseconds. */
+  readonly askedMs?: number;
 }
 
 const stateOf = (here: Here) => ({
@@ -55,7 +57,7 @@ async function settle(
   deleting = false,
   wasOff = false,
   disk?: Disk,
-  { later = here, isMoving = false, hasMoved = false }: Since = {},
+  { later = here, isMoving = false, hasMoved = false, askedMs = 0 }: Since = {},
 ): Promise<Outcome> {
   const acts: string[] = [];
   const act = (name: string) => (): Promise<void> => {
@@ -94,6 +96,7 @@ async function settle(
     status: {
       phase: 'Running',
       step: 'Switching',
+      stepTime: '1970-01-01T00:00:00Z',
       context: {
         ...{ source: 'node-1', target: 'node-2', asked: 'q' },
         ...(answer === undefined ? {} : { answer: `q ${answer}` }),
@@ -112,7 +115,7 @@ async function settle(
     nodeName: 'node-1',
     status: { machine },
     migrations: new RunningMigrations(),
-    now: () => 0,
+    now: () => askedMs,
     options: {},
     operations: {
       mergePatch: (_ref: unknown, patch: { status: object }) => {
@@ -144,7 +147,11 @@ async function settle(
       acts.push(`goes to ${run.step ?? ''}`);
       progress = await stepMigration(run);
     }
-    return { acts, progress: progress === 'over' ? 'over' : 'waits', reason: run.operation.status?.reason };
+    return {
+      acts,
+      progress: progress === 'over' ? 'over' : 'waits',
+      reason: run.operation.status?.reason ?? run.operation.status?.message,
+    };
   } catch (error) {
     if (!(error instanceof OperationFailedError)) throw error;
     return { acts, progress: 'failed', reason: error.code };
@@ -166,6 +173,14 @@ describe('the end of a migration, by what is here and what the target says', () 
   it.each(['held', 'off', 'gone'] as const)('nothing is done before the target has answered: %s', async (here) => {
     expect(await settle(here, undefined)).toEqual({ acts: [], progress: 'waits', reason: undefined });
     expect(await settle(here, undefined, true)).toEqual({ acts: [], progress: 'waits', reason: undefined });
+  });
+
+  it('a target that does not answer is told', async () => {
+    const { progress, reason } = await settle('held', undefined, false, false, undefined, { askedMs: 6_000 });
+    expect([progress, reason]).toEqual([
+      'waits',
+      'waits for the executor and libvirtd of node-2, which alone know whether the guest is there',
+    ]);
   });
 
   it.each(['none', 'off'] as const)('a paused guest goes on here when the target has not: %s', async (answer) => {
