@@ -1,21 +1,16 @@
-import { rm } from 'node:fs/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Hypervisor } from '../../src/api/hypervisor.ts';
 import { hypervisorKind, virtualMachineKind, virtualMachineOperationKind } from '../../src/api/kinds.ts';
 import type { KubeObject } from '../../src/api/meta.ts';
 import type { VirtualMachineOperation } from '../../src/api/virtual-machine-operation.ts';
 import type { VirtualMachine } from '../../src/api/virtual-machine.ts';
-import { silentLogger } from '../../src/base/logger.ts';
 import { resourceTypeOf } from '../../src/cli/machine-verb.ts';
 import { checkTarget } from '../../src/commands/migrate/check-target.ts';
-import { selectConnection } from '../../src/kube/connection.ts';
-import { KubeClient } from '../../src/kube/kube-client.ts';
+import type { KubeClient } from '../../src/kube/kube-client.ts';
 import { builtin } from '../../src/kube/resource-type.ts';
 import { statusError } from '../../src/kube/status-error.ts';
-import { virtctlKinds } from '../../src/standalone/kinds/virtctl-kinds.ts';
-import { startApiServer } from '../../src/standalone/server.ts';
 import { commandLine, type CommandResult } from '../support/command-line.ts';
-import { makeTestFolder } from '../support/test-folder.ts';
+import { startTestApi, type TestApi } from '../support/test-api.ts';
 
 const apiVersion = 'virtctl.dev/v1alpha1';
 const domain: VirtualMachine['spec']['domain'] = {
@@ -27,7 +22,7 @@ const condition = (status: string, message: string): object => ({
 });
 
 describe('virtctl migrate', () => {
-  const ended: (() => Promise<void>)[] = [];
+  let api: TestApi;
   let client: KubeClient;
   let kubeconfig: string;
   let namespaces = 0;
@@ -53,16 +48,8 @@ describe('virtctl migrate', () => {
   }
 
   beforeAll(async () => {
-    const folder = makeTestFolder('migrate-command');
-    ended.push(() => rm(folder, { recursive: true, force: true }));
-    const server = await startApiServer({ folder, definitions: virtctlKinds(), logger: silentLogger, version: 'test' });
-    ended.push(() => server.close());
-    ({ kubeconfig } = server);
-    client = new KubeClient(await selectConnection({ kubeconfig, env: {}, home: '/', cwd: '/' }));
-    ended.push(() => {
-      client.close();
-      return Promise.resolve();
-    });
+    api = await startTestApi('migrate-command');
+    ({ client, kubeconfig } = api);
     await createNode('here', {}, condition('True', 'reports'));
     await createNode('there', {}, condition('True', 'reports'));
     await createNode('cordoned', { unschedulable: true }, condition('True', 'reports'));
@@ -72,7 +59,7 @@ describe('virtctl migrate', () => {
   });
 
   afterAll(async () => {
-    for (const end of ended.reverse()) await end();
+    await api.close();
   });
 
   beforeEach(async () => {

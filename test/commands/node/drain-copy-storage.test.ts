@@ -1,22 +1,17 @@
-import { rm } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Hypervisor } from '../../../src/api/hypervisor.ts';
 import { hypervisorKind, virtualMachineKind, virtualMachineOperationKind } from '../../../src/api/kinds.ts';
 import type { VirtualMachineOperation } from '../../../src/api/virtual-machine-operation.ts';
 import type { VirtualMachine } from '../../../src/api/virtual-machine.ts';
-import { silentLogger } from '../../../src/base/logger.ts';
 import { resourceTypeOf } from '../../../src/cli/machine-verb.ts';
-import { selectConnection } from '../../../src/kube/connection.ts';
-import { KubeClient } from '../../../src/kube/kube-client.ts';
-import { virtctlKinds } from '../../../src/standalone/kinds/virtctl-kinds.ts';
-import { startApiServer } from '../../../src/standalone/server.ts';
+import type { KubeClient } from '../../../src/kube/kube-client.ts';
 import { commandLine, type CommandResult } from '../../support/command-line.ts';
-import { makeTestFolder } from '../../support/test-folder.ts';
+import { startTestApi, type TestApi } from '../../support/test-api.ts';
 
 const apiVersion = 'virtctl.dev/v1alpha1';
 
 describe('draining a node whose disks go along', () => {
-  const ended: (() => Promise<void>)[] = [];
+  let api: TestApi;
   let client: KubeClient;
   let kubeconfig: string;
 
@@ -24,16 +19,8 @@ describe('draining a node whose disks go along', () => {
     commandLine(['node', 'drain', 'n1', '--wait=false', ...args, '--kubeconfig', kubeconfig]);
 
   beforeAll(async () => {
-    const folder = makeTestFolder('drain-copy-storage');
-    ended.push(() => rm(folder, { recursive: true, force: true }));
-    const server = await startApiServer({ folder, definitions: virtctlKinds(), logger: silentLogger, version: 'test' });
-    ended.push(() => server.close());
-    ({ kubeconfig } = server);
-    client = new KubeClient(await selectConnection({ kubeconfig, env: {}, home: '/', cwd: '/' }));
-    ended.push(() => {
-      client.close();
-      return Promise.resolve();
-    });
+    api = await startTestApi('drain-copy-storage');
+    ({ client, kubeconfig } = api);
     const nodes = client.resource<Hypervisor>(resourceTypeOf(hypervisorKind));
     for (const name of ['n1', 'n2']) {
       await nodes.create({ apiVersion, kind: 'Hypervisor', metadata: { name }, spec: {} });
@@ -49,7 +36,7 @@ describe('draining a node whose disks go along', () => {
   });
 
   afterAll(async () => {
-    for (const end of ended.reverse()) await end();
+    await api.close();
   });
 
   it('asks for migrations that copy them', async () => {

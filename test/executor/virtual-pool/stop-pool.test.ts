@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { virtualDiskKind, virtualPoolKind } from '../../../src/api/kinds.ts';
 import type { KubeObject } from '../../../src/api/meta.ts';
@@ -8,22 +7,19 @@ import { silentLogger } from '../../../src/base/logger.ts';
 import { resourceTypeOf } from '../../../src/cli/machine-verb.ts';
 import { poolFinalizer, PoolReconciler } from '../../../src/executor/virtual-pool/reconciler.ts';
 import type { StorageContext } from '../../../src/executor/virtual-pool/storage-context.ts';
-import { selectConnection } from '../../../src/kube/connection.ts';
-import { KubeClient } from '../../../src/kube/kube-client.ts';
+import type { KubeClient } from '../../../src/kube/kube-client.ts';
 import { builtin } from '../../../src/kube/resource-type.ts';
 import type { ResourceClient } from '../../../src/kube/resource-client.ts';
 import { isConflict } from '../../../src/kube/status-error.ts';
-import { virtctlKinds } from '../../../src/standalone/kinds/virtctl-kinds.ts';
-import { startApiServer } from '../../../src/standalone/server.ts';
 import { commandLine, type CommandResult } from '../../support/command-line.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
-import { makeTestFolder } from '../../support/test-folder.ts';
+import { startTestApi, type TestApi } from '../../support/test-api.ts';
 
 const apiVersion = 'virtctl.dev/v1alpha1';
 const { signal } = new AbortController();
 
 describe('stopping a pool', () => {
-  const ended: (() => Promise<void>)[] = [];
+  let api: TestApi;
   let client: KubeClient;
   let pools: ResourceClient<VirtualPool>;
   let kubeconfig: string;
@@ -54,16 +50,8 @@ describe('stopping a pool', () => {
   }
 
   beforeAll(async () => {
-    const folder = makeTestFolder('stop-pool');
-    ended.push(() => rm(folder, { recursive: true, force: true }));
-    const server = await startApiServer({ folder, definitions: virtctlKinds(), logger: silentLogger, version: 'test' });
-    ended.push(() => server.close());
-    ({ kubeconfig } = server);
-    client = new KubeClient(await selectConnection({ kubeconfig, env: {}, home: '/', cwd: '/' }));
-    ended.push(() => {
-      client.close();
-      return Promise.resolve();
-    });
+    api = await startTestApi('stop-pool');
+    ({ client, kubeconfig } = api);
     pools = client.resource<VirtualPool>(resourceTypeOf(virtualPoolKind));
     await client
       .resource<KubeObject>(builtin.namespaces)
@@ -71,7 +59,7 @@ describe('stopping a pool', () => {
   });
 
   afterAll(async () => {
-    for (const end of ended.reverse()) await end();
+    await api.close();
   });
 
   beforeEach(async () => {
