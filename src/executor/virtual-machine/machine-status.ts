@@ -70,7 +70,6 @@ export class MachineStatus {
     });
     const { power, domain, failures, lastStop, printableStatus } = stored.status ?? {};
     this.#take(stored);
-    this.#next = { ...this.#next };
     const next = this.#next;
     assign(next, 'power', power);
     if (notes.domain !== undefined) assign(next, 'domain', domain);
@@ -108,10 +107,19 @@ export class MachineStatus {
     return true;
   }
 
-  /** The stored object, but of the spec that was read: its generation too, else a newer spec would be told as observed. */
+  /**
+   * The stored object, but of the spec that was read: its generation too, else a newer spec would be told as observed.
+   * What somebody else wrote meanwhile (`virtctl recover`, the other node of a migration) and this reconcile has not
+   * changed is what will be written: else the next write would take it back.
+   */
   #take({ metadata, status }: VirtualMachine): void {
+    const before = this.#machine.status;
     const { generation } = this.#machine.metadata;
     this.#machine = { ...this.#machine, metadata: { ...metadata, generation }, status };
+    this.#next = { ...this.#next };
+    for (const key of keysOf({ ...before, ...status })) {
+      if (this.#next[key] === before?.[key]) assign(this.#next, key, status?.[key]);
+    }
   }
 
   #patch(status: object): Promise<VirtualMachine> {
@@ -120,6 +128,10 @@ export class MachineStatus {
     const body = { metadata: { uid }, status };
     return this.#client.mergePatch({ namespace, name }, body, { subresource: 'status', signal: this.#signal });
   }
+}
+
+function keysOf(status: VirtualMachineStatus): (keyof VirtualMachineStatus)[] {
+  return Object.keys(status) as (keyof VirtualMachineStatus)[];
 }
 
 function assign<K extends keyof VirtualMachineStatus>(

@@ -60,3 +60,35 @@ describe('the machine of a status, after its spec was changed at the server', ()
     expect(status.machine.metadata.resourceVersion).toBe('13');
   });
 });
+
+describe('a status that somebody else writes to during a reconcile', () => {
+  /** The status of a machine to which somebody adds what the first write finds there. */
+  function statusWith(theirs: VirtualMachine['status']): { readonly status: MachineStatus; readonly sent: object[] } {
+    const sent: object[] = [];
+    const client = {
+      mergePatch: (_ref: unknown, { status }: Pick<VirtualMachine, 'status'>) => {
+        sent.push(status ?? {});
+        return Promise.resolve({ ...read, status: { ...theirs, ...status } });
+      },
+    } as unknown as ResourceClient<VirtualMachine>;
+    return { status: new MachineStatus(client, read, () => 0, new AbortController().signal), sent };
+  }
+
+  it('keeps what is theirs', async () => {
+    const lastStop = { reason: 'Shutdown' } as const;
+    const { status, sent } = statusWith({ lastStop });
+    await status.note({ printableStatus: 'Stopping' });
+    expect(status.next.lastStop).toEqual(lastStop);
+    status.next.observedGeneration = 1;
+    await status.write();
+    expect(sent).toEqual([{ printableStatus: 'Stopping' }, { observedGeneration: 1 }]);
+  });
+
+  it('has its own way with what it found out itself', async () => {
+    const { status, sent } = statusWith({ lastStop: { reason: 'Shutdown' } });
+    status.next.lastStop = { reason: 'Crashed' };
+    await status.note({ printableStatus: 'Stopping' });
+    await status.write();
+    expect(sent).toEqual([{ printableStatus: 'Stopping' }, { lastStop: { reason: 'Crashed' } }]);
+  });
+});
