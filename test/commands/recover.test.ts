@@ -34,7 +34,7 @@ const uuids: Readonly<Record<string, string>> = {
   mail: '22222222-2222-4222-8222-222222222222',
 };
 
-describe('the snapshots of machines that virtctl recover makes again', () => {
+describe('machines that virtctl recover makes again, and their snapshots', () => {
   let folder: string;
   let server: ApiServer;
   let client: KubeClient;
@@ -67,9 +67,13 @@ describe('the snapshots of machines that virtctl recover makes again', () => {
   });
 
   /** A domain that is off, with our mark. */
-  function domainOf(machine: string, kept: readonly KeptSnapshot[], isUnreadable = false): object {
+  function domainOf(
+    machine: string,
+    kept: readonly KeptSnapshot[],
+    { isUnreadable = false, runStrategy = 'Manual' }: { isUnreadable?: boolean; runStrategy?: string } = {},
+  ): object {
     const mark = { namespace, name: machine, uid: 'lost', generation: 1, metadata: {}, ignored: [] };
-    const element = machineElement({ ...mark, spec: { runStrategy: 'Manual' }, applied: {} });
+    const element = machineElement({ ...mark, spec: { runStrategy }, applied: {} });
     const attributes = Object.entries(element.attributes).map(([key, value]) => ` ${key}='${value}'`);
     const xml = `<domain type='qemu'><name>${namespace}.${machine}</name><uuid>${uuids[machine] ?? ''}</uuid><metadata><v:machine xmlns:v='${element.namespace}'${attributes.join('')}>${element.text}</v:machine></metadata></domain>`;
     return {
@@ -105,6 +109,7 @@ describe('the snapshots of machines that virtctl recover makes again', () => {
     until?: string,
     dryRun: DryRun = 'none',
     trouble: { readonly unreadable?: string; readonly isOneAway?: boolean } = {},
+    runStrategy?: string,
   ): Promise<string> {
     const interrupt = new AbortController();
     let told = '';
@@ -117,7 +122,10 @@ describe('the snapshots of machines that virtctl recover makes again', () => {
     });
     const { signal } = interrupt;
     const domains = Object.entries(kept).map(([machine, list]) =>
-      domainOf(machine, list, machine === trouble.unreadable),
+      domainOf(machine, list, {
+        isUnreadable: machine === trouble.unreadable,
+        ...(runStrategy === undefined ? {} : { runStrategy }),
+      }),
     );
     const none = { list: () => Promise.resolve([]) };
     const libvirt = {
@@ -260,6 +268,43 @@ describe('the snapshots of machines that virtctl recover makes again', () => {
     const told = await recover({ web: [{ name: 'b' }, ours('first'), { name: 'a' }] });
     expect(Object.keys(await stored())).toEqual(['first']);
     expect(told).toContain(`vm/web in ${namespace}: its snapshots stay virsh's alone: a, b\n`);
+  });
+
+  describe('of which one is off because it had its run', () => {
+    const printed = 'virtualmachine.virtctl.dev/web recovered';
+    const settled = { power: { startedFor: 'Once' }, lastStop: { reason: 'Shutdown' } };
+    const recoverOnce = (until?: string, dryRun?: DryRun): Promise<string> =>
+      recover({ web: [] }, until, dryRun, {}, 'Once');
+
+    it('let no executor start it before its status says so', async () => {
+      await recoverOnce(printed);
+      expect(await machines.get({ namespace, name: 'web' })).toMatchObject({ spec: { runStrategy: 'Manual' } });
+    });
+
+    it('give it its run strategy back', async () => {
+      await recoverOnce();
+      const web = await machines.get({ namespace, name: 'web' });
+      expect(web).toMatchObject({ spec: { runStrategy: 'Once' }, status: settled });
+      expect(web.metadata.annotations ?? {}).toEqual({});
+    });
+
+    it('do so in a second run when the first was interrupted', async () => {
+      await recoverOnce(printed);
+      expect(await recoverOnce(undefined, 'server')).toContain('has its run strategy Once now (server dry run)');
+      expect(await machines.get({ namespace, name: 'web' })).toMatchObject({ spec: { runStrategy: 'Manual' } });
+      expect(await recoverOnce()).toBe(`vm/web in ${namespace}: has its run strategy Once now\n`);
+      const web = await machines.get({ namespace, name: 'web' });
+      expect(web).toMatchObject({ spec: { runStrategy: 'Once' }, status: settled });
+      expect(web.metadata.annotations ?? {}).toEqual({});
+      expect(await recoverOnce()).toContain('Nothing to recover');
+    });
+
+    it('leave it the run strategy that its user gave it meanwhile', async () => {
+      await recoverOnce(printed);
+      await machines.mergePatch({ namespace, name: 'web' }, { spec: { runStrategy: 'Halted' } });
+      expect(await recoverOnce()).toContain('Nothing to recover');
+      expect(await machines.get({ namespace, name: 'web' })).toMatchObject({ spec: { runStrategy: 'Halted' } });
+    });
   });
 
   it('are the same ones after an interruption before their status or their machine was there', async () => {

@@ -9,22 +9,22 @@ import { claimEmptyDisks } from './claim-empty-disks.ts';
 import { claimSnapshots, makeSnapshots } from './make-snapshots.ts';
 import { Namespaces } from './namespaces.ts';
 import { NodesWithPool } from './nodes-with-pool.ts';
+import { settleMachine } from './settle-machine.ts';
 import { readKnownObjects } from '../adopt/known-host.ts';
 import { ObjectMaker, type MakeOptions } from '../adopt/make-objects.ts';
-import { virtualMachineKind } from '../../api/kinds.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
 import type { Context } from '../../cli/context.ts';
-import { resourceTypeOf } from '../../cli/machine-verb.ts';
 import { dryRunNote, forEachReported, reportEach } from '../../cli/resources/resource-options.ts';
 import type { AdoptionContext } from '../../executor/adoption/host-objects.ts';
 import { hasUuid, type KnownObjects, type NewObject } from '../../executor/adoption/known-objects.ts';
 import { recoverMachine } from '../../executor/adoption/recover-machine.ts';
 import { recoverNetworks } from '../../executor/adoption/recover-networks.ts';
 import { recoverSnapshots } from '../../executor/adoption/recover-snapshots.ts';
+import { awaitedStrategy, unsettled } from '../../executor/adoption/settled-machine.ts';
 import type { MachineMark } from '../../executor/virtual-machine/domain-metadata.ts';
 import { readDomain } from '../../executor/virtual-machine/domain-view.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
-import { refOf, type KubeObject } from '../../kube/object.ts';
+import type { KubeObject } from '../../kube/object.ts';
 
 interface Recovery {
   readonly context: Context;
@@ -161,7 +161,9 @@ async function recoverOne(recovery: Recovery, domains: readonly MarkedDomain[]):
   }
   const adoption = adoptions.get(host);
   if (adoption === undefined) return false;
-  const { machine, settled, notes, missing, volumes } = await recoverMachine(adoption, view, mark);
+  const { machine, isSettled, notes, missing, volumes } = await recoverMachine(adoption, view, mark);
+  // One that is only shown is shown as it will be in the end.
+  adoption.add(isSettled || options.dryRun !== 'none' ? machine : unsettled(machine));
   const call = { signal, timeoutMs: 30_000 };
   const home = { machine: mark, volumes, nodeName: host.node.name, inventory: host.inventory };
   const kept = await recoverSnapshots(known, home, view, call);
@@ -173,16 +175,13 @@ async function recoverOne(recovery: Recovery, domains: readonly MarkedDomain[]):
   if (options.dryRun !== 'none' || stored === undefined) return true;
   await claimSnapshots(client, snapshots, stored, signal);
   await claimEmptyDisks(client, known.unclaimedEmptyDisks(machine), stored, signal);
-  if (settled === undefined) return true;
-  const machines = client.resource<VirtualMachine>(resourceTypeOf(virtualMachineKind));
-  // In this order: it must not be started for a strategy whose run it had.
-  await machines.mergePatch(refOf(machine), { status: settled.status }, { subresource: 'status', signal });
-  await machines.mergePatch(refOf(machine), { spec: { runStrategy: settled.runStrategy } }, { signal });
+  await settleMachine(client, stored as VirtualMachine, view, signal);
   return true;
 }
 
 /**
- * Ends what was interrupted after a machine was made: its snapshots and empty disks become its own.
+ * Ends what was interrupted after a machine was made: its snapshots and empty disks become its own, and it has its run
+ * strategy.
  *
  * @returns Whether there were any.
  */
@@ -191,22 +190,29 @@ async function claimLeft(
   machine: VirtualMachine,
   domains: readonly MarkedDomain[],
 ): Promise<boolean> {
-  if (!domains.some(({ view }) => hasUuid(machine, view.domain.uuid))) return false;
+  const own = domains.find(({ view }) => hasUuid(machine, view.domain.uuid));
+  if (own === undefined) return false;
   const snapshots = known.unclaimedSnapshots(machine);
   const disks = known.unclaimedEmptyDisks(machine);
   const { namespace = '', name = '' } = machine.metadata;
-  const tell = (what: string, left: readonly KubeObject[]): void => {
-    const names = left.map(({ metadata }) => metadata.name).join(', ');
+  const runStrategy = awaitedStrategy(machine);
+  const tell = (what: string, left: readonly (string | undefined)[]): void => {
     if (left.length > 0)
-      stderr.write(`vm/${name} in ${namespace}: has its ${what} ${names} now${dryRunNote(dryRun)}\n`);
+      stderr.write(`vm/${name} in ${namespace}: has its ${what} ${left.join(', ')} now${dryRunNote(dryRun)}\n`);
   };
   if (dryRun === 'none') {
     await claimSnapshots(client, snapshots, machine, signal);
     await claimEmptyDisks(client, disks, machine, signal);
+    await settleMachine(client, machine, own.view, signal);
   }
-  tell('snapshots', snapshots);
-  tell('empty disks', disks);
-  return snapshots.length + disks.length > 0;
+  tell('snapshots', snapshots.map(nameOf));
+  tell('empty disks', disks.map(nameOf));
+  tell('run strategy', runStrategy === undefined ? [] : [runStrategy]);
+  return snapshots.length + disks.length > 0 || runStrategy !== undefined;
+}
+
+function nameOf({ metadata }: KubeObject): string | undefined {
+  return metadata.name;
 }
 
 /** Whether a domain is the machine's: one that was made anew under the name of the mark has another UUID. */

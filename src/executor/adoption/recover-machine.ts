@@ -6,22 +6,20 @@ import { diskObject, networkObject, type AdoptionContext } from './host-objects.
 import { machineVolumes, type MachineVolume } from './machine-volumes.ts';
 import type { RecoveredVolume } from './kept-snapshot.ts';
 import { recoverEmptyDisk } from './recover-empty-disk.ts';
+import { settledStatus } from './settled-machine.ts';
 import type { MachineMark } from '../virtual-machine/domain-metadata.ts';
 import { devicesOf, type DomainView } from '../virtual-machine/domain-view.ts';
 import { matchEntries } from '../virtual-machine/list-identity.ts';
 import { isList, isObject, memberAt, textOf, type Data, type DataObject } from '../virtual-machine/same-value.ts';
 import { diskOfVolume } from '../../api/empty-disk.ts';
-import { domainName, type RunStrategy, type VirtualMachine, type Volume } from '../../api/virtual-machine.ts';
+import { domainName, type VirtualMachine, type Volume } from '../../api/virtual-machine.ts';
 
 /** A machine that is to be made again. */
 export interface RecoveredMachine {
-  /** As it is created. */
+  /** As it was. It is not noted in the context. */
   readonly machine: VirtualMachine;
-  /**
-   * What is written to status before the run strategy is set to `runStrategy`: the machine is off, and must not be taken
-   * for one that was never started. Left out where nothing would start it.
-   */
-  readonly settled?: { readonly status: object; readonly runStrategy: RunStrategy };
+  /** Whether it can be made so: else it is made as settled-machine.ts says. */
+  readonly isSettled: boolean;
   /** What could not be brought back, each in a sentence. */
   readonly notes: readonly string[];
   /** What it names and no host keeps, as `Secret seed`. */
@@ -69,22 +67,7 @@ export async function recoverMachine(
   };
   const missing = pathsOfLost(machine.spec as unknown as Data, 'spec');
   if (missing.length > 0) notes.push(`the values of ${missing.join(', ')} are lost: set them again`);
-  const settled = settledOf(spec.runStrategy ?? 'Always', view);
-  context.add(machine);
-  if (settled === undefined) return { machine, notes, ...found };
-  // Manual neither starts nor stops it, nor forgets what it was started for.
-  return { machine: { ...machine, spec: { ...machine.spec, runStrategy: 'Manual' } }, settled, notes, ...found };
-}
-
-/** A machine that is off, and whose status said why it stays so: it had its run, or it is saved until asked for. */
-function settledOf(runStrategy: RunStrategy, view: DomainView): RecoveredMachine['settled'] {
-  if (view.state !== 'off') return undefined;
-  const hadItsRun = runStrategy === 'Once' || runStrategy === 'RerunOnFailure';
-  if (!hadItsRun && !(view.hasManagedSave && runStrategy === 'Always')) return undefined;
-  const power = { startedFor: runStrategy, ...(view.hasManagedSave ? { held: true } : {}) };
-  const { reason } = view.libvirtState;
-  const word = reason === 'crashed' ? 'Crashed' : reason === 'failed' ? 'Failed' : 'Shutdown';
-  return { status: { power, lastStop: { reason: word } }, runStrategy };
+  return { machine, isSettled: settledStatus(spec.runStrategy ?? 'Always', view) === undefined, notes, ...found };
 }
 
 /** Each volume with the disk that it became; what is lost as the file that it is. */
