@@ -219,7 +219,13 @@ async function isStill(run: OperationRun): Promise<boolean> {
   const { view, context } = run;
   if (view === undefined || view.state === 'off') return true;
   if ((await outgoingJob(view)) !== undefined) return false;
-  run.view = await readDomain(view.domain, context.options);
+  try {
+    run.view = await readDomain(view.domain, context.options);
+  } catch (error) {
+    // An error of libvirt's would end the operation, and the machine would be started here whatever the target has.
+    if (error instanceof LibvirtError) throw new FailedError('cannot look at the migration', { cause: error });
+    throw error;
+  }
   return true;
 }
 

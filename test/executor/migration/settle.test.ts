@@ -3,6 +3,7 @@ import type { Arrival } from '../../../src/executor/migration/migration-notes.ts
 import { stepMigration } from '../../../src/executor/migration/migrate-machine.ts';
 import { RunningMigrations } from '../../../src/executor/migration/running-migrations.ts';
 import { OperationFailedError, OperationRun } from '../../../src/executor/virtual-machine-operation/operation-run.ts';
+import { FailedError } from '../../../src/base/errors.ts';
 import { ErrorNumber } from '../../../src/libvirt/constants.gen.ts';
 import { LibvirtError } from '../../../src/libvirt/errors.ts';
 import type { DomainView } from '../../../src/executor/virtual-machine/domain-view.ts';
@@ -39,16 +40,21 @@ interface Since {
   readonly hasMoved?: boolean;
   /** For how long the target has been asked, in milliseconds. */
   readonly askedMs?: number;
+  /** Whether libvirt refuses to tell how the domain here is. */
+  readonly isRefused?: boolean;
 }
 
 const stateOf = (here: Here) => ({
   state: here === 'runs' ? 'running' : here === 'held' || here === 'post-copied' ? 'paused' : 'shutoff',
   reason: here === 'held' ? 'migration' : here === 'post-copied' ? 'postcopy-failed' : 'migrated',
 });
-const noDomain = new LibvirtError('domainGetState', {
-  ...{ code: ErrorNumber.NO_DOMAIN, domain: 0, message: 'no domain', level: 2 },
-  ...{ str1: null, str2: null, str3: null, int1: 0, int2: 0 },
-});
+const errorOf = (code: number, message: string): LibvirtError =>
+  new LibvirtError('domainGetState', {
+    ...{ code, domain: 0, message, level: 2 },
+    ...{ str1: null, str2: null, str3: null, int1: 0, int2: 0 },
+  });
+const noDomain = errorOf(ErrorNumber.NO_DOMAIN, 'no domain');
+const busy = errorOf(ErrorNumber.OPERATION_TIMEOUT, 'cannot acquire state change lock');
 
 /** Does the last step of a migration from node-1 to node-2 once. */
 async function settle(
@@ -57,7 +63,7 @@ async function settle(
   deleting = false,
   wasOff = false,
   disk?: Disk,
-  { later = here, isMoving = false, hasMoved = false, askedMs = 0 }: Since = {},
+  { later = here, isMoving = false, hasMoved = false, askedMs = 0, isRefused = false }: Since = {},
 ): Promise<Outcome> {
   const acts: string[] = [];
   const act = (name: string) => (): Promise<void> => {
@@ -68,7 +74,8 @@ async function settle(
   const id = later === 'off' ? '' : " id='7'";
   const domain = {
     ...{ resume: act('resume'), destroy: act('destroy'), undefine: act('undefine') },
-    state: () => (later === 'gone' ? Promise.reject(noDomain) : Promise.resolve(stateOf(later))),
+    state: () =>
+      isRefused ? Promise.reject(busy) : later === 'gone' ? Promise.reject(noDomain) : Promise.resolve(stateOf(later)),
     xml: () => Promise.resolve(`<domain type='qemu'${id}><name>shop.web</name></domain>`),
     isPersistent: () => Promise.resolve(true),
     hasManagedSave: () => Promise.resolve(false),
@@ -248,6 +255,16 @@ describe('the end of a migration during which the domain here was read too early
     for (const answer of [undefined, 'none', 'off', 'running'] as const) {
       const { acts, progress } = await settle(where, answer, false, false, undefined, { isMoving: true });
       expect([acts, progress]).toEqual([['goes to Migrating'], 'waits']);
+    }
+  });
+});
+
+describe('a migration during which libvirt refuses to tell how the domain here is', () => {
+  it.each(['runs', 'held'] as const)('goes on, and is looked at again: %s', async (where) => {
+    for (const answer of [undefined, 'none', 'off', 'running'] as const) {
+      const looking = settle(where, answer, false, false, undefined, { isRefused: true });
+      // Of any other error the operation would end, and with it what keeps the machine from being started here.
+      await expect(looking).rejects.toThrow(new FailedError('cannot look at the migration'));
     }
   });
 });
