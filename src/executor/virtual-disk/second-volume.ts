@@ -15,7 +15,7 @@ import { fileExists } from '../virtual-machine-snapshot/image-files.ts';
 import { libvirtOf, waitMs, type StorageContext } from '../virtual-pool/storage-context.ts';
 import type { DiskMove, VirtualDisk } from '../../api/virtual-disk.ts';
 import { refOf } from '../../kube/object.ts';
-import { isNotFound } from '../../kube/status-error.ts';
+import { isConflict, isNotFound } from '../../kube/status-error.ts';
 import type { ReconcileResult } from '../../reconcile/controller.ts';
 
 /** A domain that has it still, or work on it, is soon over; in milliseconds. */
@@ -55,7 +55,7 @@ async function remove(
   move: DiskMove,
   signal: AbortSignal,
 ): Promise<ReconcileResult | undefined> {
-  const { namespace = '', name = '', uid } = disk.metadata;
+  const { namespace = '', name = '', uid, resourceVersion } = disk.metadata;
   const libvirt = libvirtOf(context);
   const hold = context.fileHolds.take(
     new Map([[move.path, 'write']]),
@@ -70,13 +70,15 @@ async function remove(
     const isUnseen = (await findVolume(pool, move.volume, signal)) === undefined && (await fileExists(move.path));
     if (isUnseen) await pool.refresh({ signal });
     await removeVolume(pool, move.volume, disk.spec.wipe, signal);
+    // Overwriting takes long: the note that is taken away is the one that was read before, and no later one.
     await context.disks.mergePatch(
       refOf(disk),
-      { metadata: { uid }, status: { move: null } },
+      { metadata: { uid, resourceVersion }, status: { move: null } },
       { subresource: 'status', signal },
     );
   } catch (error) {
     if (isNotFound(error)) return undefined;
+    if (isConflict(error)) return { requeueAfterMs: soonMs };
     throw error;
   } finally {
     hold.release();

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { DiskMove, VirtualDisk } from '../../../src/api/virtual-disk.ts';
 import { FileHolds } from '../../../src/executor/virtual-disk/file-holds.ts';
 import { dropSecondVolume } from '../../../src/executor/virtual-disk/second-volume.ts';
+import { statusError } from '../../../src/kube/status-error.ts';
 import type { StorageContext } from '../../../src/executor/virtual-pool/storage-context.ts';
 
 interface Scene {
@@ -16,6 +17,8 @@ interface Scene {
   /** Whether somebody works on the file. */
   readonly isHeld?: boolean;
   readonly wipe?: VirtualDisk['spec']['wipe'];
+  /** Whether somebody writes the disk while the volume is being removed. */
+  readonly isWritten?: boolean;
 }
 
 const path = '/virtctl/no/such/folder/v';
@@ -32,8 +35,10 @@ async function drop(scene: Scene): Promise<readonly string[]> {
     volume: 'v',
     path,
   };
+  let resourceVersion = '1';
   const disk = (nodeName: string): VirtualDisk => ({
-    ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualDisk', metadata: { name: 'root', namespace: 'shop' } },
+    ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualDisk' },
+    metadata: { name: 'root', namespace: 'shop', uid: 'd', resourceVersion },
     spec: scene.wipe === undefined ? {} : { wipe: scene.wipe },
     status: { nodeName, move },
   });
@@ -41,7 +46,11 @@ async function drop(scene: Scene): Promise<readonly string[]> {
     acts.push(name);
     return Promise.resolve();
   };
-  const volume = { info: () => Promise.resolve({}), wipe: act('wipe'), delete: act('delete') };
+  const remove = (): Promise<void> => {
+    if (scene.isWritten === true) resourceVersion = '2';
+    return act('delete')();
+  };
+  const volume = { info: () => Promise.resolve({}), wipe: act('wipe'), delete: remove };
   const xml = `<domain><devices><disk type='file'><source file='${scene.domain ?? ''}'/></disk></devices></domain>`;
   const fileHolds = new FileHolds();
   if (scene.isHeld === true) fileHolds.take(new Map([[path, 'write']]), 'it is being made');
@@ -58,7 +67,10 @@ async function drop(scene: Scene): Promise<readonly string[]> {
     },
     disks: {
       find: () => Promise.resolve(scene.on === undefined ? undefined : disk(scene.on)),
-      mergePatch: (_ref: unknown, { status }: { status: object }) => act(JSON.stringify(status))(),
+      mergePatch: (_ref: unknown, { metadata, status }: Pick<VirtualDisk, 'metadata' | 'status'>) => {
+        const isOld = metadata.uid !== 'd' || (metadata.resourceVersion ?? resourceVersion) !== resourceVersion;
+        return isOld ? Promise.reject(conflict) : act(JSON.stringify(status))();
+      },
     },
     libvirt: () => ({
       domains: {
@@ -71,6 +83,7 @@ async function drop(scene: Scene): Promise<readonly string[]> {
   return [...acts, ...(again === undefined ? [] : ['looks again'])];
 }
 
+const conflict = statusError(409, { kind: 'Status', reason: 'Conflict' }, { what: 'PATCH' });
 const removed = ['delete', '{"move":null}'];
 
 describe('the second volume of a disk', () => {
@@ -106,5 +119,10 @@ describe('the second volume of a disk', () => {
 
   it('is overwritten first where the disk says so', async () => {
     expect(await drop({ state: 'Left', on: 'node-1', phase: 'Succeeded', wipe: 'zero' })).toEqual(['wipe', ...removed]);
+  });
+
+  it('keeps a note that was written while the volume was being removed, and looks at it again', async () => {
+    const scene: Scene = { state: 'Left', on: 'node-1', phase: 'Succeeded', isWritten: true };
+    expect(await drop(scene)).toEqual(['delete', 'looks again']);
   });
 });
