@@ -4,11 +4,13 @@ import type { Context } from '../cli/context.ts';
 import { addExamples } from '../cli/examples.ts';
 import { addKubeOptions, withKubeClient } from '../cli/kube-options.ts';
 import { assertLabel } from '../cli/object-name.ts';
+import { retryOnConflict } from '../cli/retry-on-conflict.ts';
 import { chooseObjects } from '../cli/resources/choose-objects.ts';
 import { printedName } from '../cli/resources/known-resources.ts';
 import { addChoiceOptions, forEachReported, type ChoiceFlags } from '../cli/resources/resource-options.ts';
 import { writeResult } from '../cli/write-result.ts';
-import type { KubeObject } from '../kube/object.ts';
+import type { KubeObject, ObjectRef } from '../kube/object.ts';
+import type { ResourceClient } from '../kube/resource-client.ts';
 
 const example = 'virtctl label vm web tier=front';
 
@@ -40,23 +42,9 @@ export function configure(command: Command, context: Context): void {
         targets,
         async ({ resource, ref }) => {
           const objects = client.resource<KubeObject>(resource);
-          const before = await objects.get(ref, { signal: context.signal });
-          const labels = before.metadata.labels ?? {};
-          for (const [key, value] of changes) {
-            if (value === null || flags.overwrite === true || labels[key] === undefined || labels[key] === value)
-              continue;
-            throw new ConflictError(`${printedName(resource, ref.name)} has the label ${key}=${labels[key]} already`, {
-              hint: 'change it with --overwrite',
-            });
-          }
-          const isSame = changes.every(([key, value]) => (labels[key] ?? null) === value);
-          if (!isSame) {
-            const patch = {
-              metadata: { resourceVersion: before.metadata.resourceVersion, labels: Object.fromEntries(changes) },
-            };
-            await objects.mergePatch(ref, patch, { signal: context.signal });
-          }
-          await writeResult(context, `${printedName(resource, ref.name)} ${isSame ? 'not labeled' : 'labeled'}\n`);
+          const name = printedName(resource, ref.name);
+          const isSame = await retryOnConflict(() => setLabels(objects, ref, name, changes, flags, context.signal));
+          await writeResult(context, `${name} ${isSame ? 'not labeled' : 'labeled'}\n`);
         },
         failed,
       );
@@ -64,7 +52,32 @@ export function configure(command: Command, context: Context): void {
   });
 }
 
-function parseChange(word: string): readonly [key: string, value: string | null] {
+type Change = readonly [key: string, value: string | null];
+
+/** @returns Whether all was so already. */
+async function setLabels(
+  objects: ResourceClient<KubeObject>,
+  ref: ObjectRef,
+  name: string,
+  changes: readonly Change[],
+  { overwrite }: LabelFlags,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { metadata } = await objects.get(ref, { signal });
+  const { labels = {}, resourceVersion } = metadata;
+  for (const [key, value] of changes) {
+    if (value === null || overwrite === true || labels[key] === undefined || labels[key] === value) continue;
+    throw new ConflictError(`${name} has the label ${key}=${labels[key]} already`, {
+      hint: 'change it with --overwrite',
+    });
+  }
+  const isSame = changes.every(([key, value]) => (labels[key] ?? null) === value);
+  const patch = { metadata: { resourceVersion, labels: Object.fromEntries(changes) } };
+  if (!isSame) await objects.mergePatch(ref, patch, { signal });
+  return isSame;
+}
+
+function parseChange(word: string): Change {
   const isRemoval = word.endsWith('-') && !word.includes('=');
   const equals = isRemoval ? word.length - 1 : word.indexOf('=');
   if (equals <= 0) throw new UsageError(`"${word}": expected KEY=VALUE or KEY-`);

@@ -7,8 +7,10 @@ import { ConflictError, FailedError, NotFoundError, UsageError } from '../../bas
 import type { Context } from '../../cli/context.ts';
 import { withKubeClient, type KubeFlags } from '../../cli/kube-options.ts';
 import { resourceTypeOf } from '../../cli/machine-verb.ts';
+import { retryOnConflict } from '../../cli/retry-on-conflict.ts';
 import { waitForObject } from '../../cli/wait-for-object.ts';
 import { writeResult } from '../../cli/write-result.ts';
+import type { ResourceClient } from '../../kube/resource-client.ts';
 
 /** The flags of `virtctl disk resize`. */
 export interface ResizeFlags extends KubeFlags {
@@ -34,22 +36,8 @@ export async function resizeDisk(context: Context, name: string, size: string, f
   await withKubeClient(context, flags, async (client) => {
     const disks = client.resource<VirtualDisk>(resourceTypeOf(virtualDiskKind));
     const ref = { namespace: client.namespace, name };
-    const disk = await disks.get(ref, { signal });
-    const is = parseQuantity(disk.status?.capacity ?? disk.spec.capacity ?? '');
-    if (isMore && is === undefined) throw new ConflictError(`nobody knows yet how large vdisk/${name} is`);
-    const bytes = isMore ? (is ?? 0) + given : given;
-    if (is !== undefined && bytes < is && flags.shrink !== true) {
-      throw new ConflictError(
-        `vdisk/${name}: shrinking from ${formatBytesRounded(is)} to ${formatBytesRounded(bytes)} destroys what is stored ` +
-          'behind the new end',
-        { hint: 'make the file system in it smaller first, then give --shrink' },
-      );
-    }
-    const capacity = isMore ? formatBytes(bytes) : size;
-    const { resourceVersion, uid } = disk.metadata;
-    const spec = { capacity, ...(flags.shrink === true ? { allowShrink: true } : {}) };
-    assertValid({ ...disk, spec: { ...disk.spec, ...spec } }, { old: disk });
-    const changed = await disks.mergePatch(ref, { metadata: { resourceVersion, uid }, spec }, { signal });
+    const { bytes, capacity, changed } = await retryOnConflict(() => writeSize(disks, ref, size, given, flags, signal));
+    const { uid } = changed.metadata;
     if (!flags.wait) {
       await writeResult(context, `vdisk/${name} is to have ${capacity}\n`);
       return;
@@ -71,4 +59,34 @@ export async function resizeDisk(context: Context, name: string, size: string, f
     await waitForObject(disks, ref, settled, { signal, timeoutMs: flags.timeout, what });
     await writeResult(context, `vdisk/${name} resized to ${capacity}\n`);
   });
+}
+
+/** Writes a disk's new size, if it may be. */
+async function writeSize(
+  disks: ResourceClient<VirtualDisk>,
+  ref: { readonly namespace: string; readonly name: string },
+  size: string,
+  given: number,
+  { shrink }: ResizeFlags,
+  signal: AbortSignal,
+): Promise<{ readonly bytes: number; readonly capacity: string; readonly changed: VirtualDisk }> {
+  const { name } = ref;
+  const isMore = size.startsWith('+');
+  const disk = await disks.get(ref, { signal });
+  const is = parseQuantity(disk.status?.capacity ?? disk.spec.capacity ?? '');
+  if (isMore && is === undefined) throw new ConflictError(`nobody knows yet how large vdisk/${name} is`);
+  const bytes = isMore ? (is ?? 0) + given : given;
+  if (is !== undefined && bytes < is && shrink !== true) {
+    throw new ConflictError(
+      `vdisk/${name}: shrinking from ${formatBytesRounded(is)} to ${formatBytesRounded(bytes)} destroys what is stored ` +
+        'behind the new end',
+      { hint: 'make the file system in it smaller first, then give --shrink' },
+    );
+  }
+  const capacity = isMore ? formatBytes(bytes) : size;
+  const { resourceVersion, uid } = disk.metadata;
+  const spec = { capacity, ...(shrink === true ? { allowShrink: true } : {}) };
+  assertValid({ ...disk, spec: { ...disk.spec, ...spec } }, { old: disk });
+  const changed = await disks.mergePatch(ref, { metadata: { resourceVersion, uid }, spec }, { signal });
+  return { bytes, capacity, changed };
 }

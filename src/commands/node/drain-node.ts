@@ -5,6 +5,7 @@
 import type { Context } from '../../cli/context.ts';
 import { operationFor, resourceTypeOf } from '../../cli/machine-verb.ts';
 import { defaultRunStrategy, planVerb } from '../../cli/verb-plan.ts';
+import { retryOnConflict } from '../../cli/retry-on-conflict.ts';
 import { machineStopped } from '../../cli/verb-progress.ts';
 import { waitForObject } from '../../cli/wait-for-object.ts';
 import { virtualMachineKind, virtualMachineOperationKind } from '../../api/kinds.ts';
@@ -13,6 +14,7 @@ import type { VirtualMachineOperation } from '../../api/virtual-machine-operatio
 import { NotFoundError } from '../../base/errors.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import { refOf } from '../../kube/object.ts';
+import type { ResourceClient } from '../../kube/resource-client.ts';
 import { isConflict, isNotFound } from '../../kube/status-error.ts';
 
 /** Has the run strategy that a machine had before its node was drained. */
@@ -98,6 +100,23 @@ export async function stopForDrain(
 /** Gives a machine the run strategy back that it had before; false when none was kept. */
 export async function startAfterDrain(
   client: KubeClient,
+  found: VirtualMachine,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const machines = client.resource<VirtualMachine>(resourceTypeOf(virtualMachineKind));
+  const ref = refOf(found);
+  let machine: VirtualMachine | undefined = found;
+  return retryOnConflict(async () => {
+    machine ??= await machines.get(ref, { signal });
+    const seen = machine;
+    machine = undefined;
+    // Another one of its name was never stopped.
+    return seen.metadata.uid === found.metadata.uid && giveBack(machines, seen, signal);
+  });
+}
+
+async function giveBack(
+  machines: ResourceClient<VirtualMachine>,
   machine: VirtualMachine,
   signal: AbortSignal,
 ): Promise<boolean> {
@@ -107,9 +126,8 @@ export async function startAfterDrain(
   // Who gave it another strategy since then wanted that one.
   const isStill = machine.spec.runStrategy === 'Halted';
   const metadata = { resourceVersion: machine.metadata.resourceVersion, annotations: { [drainedAnnotation]: null } };
-  await client
-    .resource<VirtualMachine>(resourceTypeOf(virtualMachineKind))
-    .mergePatch(refOf(machine), { metadata, ...(isStill ? { spec: { runStrategy: strategy } } : {}) }, { signal });
+  const spec = isStill ? { spec: { runStrategy: strategy } } : {};
+  await machines.mergePatch(refOf(machine), { metadata, ...spec }, { signal });
   return isStill;
 }
 

@@ -1,0 +1,122 @@
+/** What commands do when somebody else acts between two of their requests, or they end between them. */
+
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { kinds } from '../../src/api/kinds.ts';
+import type { KubeObject } from '../../src/api/meta.ts';
+import { resourceTypeOf } from '../../src/cli/machine-verb.ts';
+import { builtin } from '../../src/kube/resource-type.ts';
+import type { ResourceClient } from '../../src/kube/resource-client.ts';
+import { commandLine, type CommandResult, type CommandSurroundings } from '../support/command-line.ts';
+import { startMeddledApi, once, type MeddledApi } from '../support/meddled-api.ts';
+import type { SeenRequest } from '../support/fake-api-server.ts';
+import { startTestApi, type TestApi } from '../support/test-api.ts';
+
+interface AnyObject extends KubeObject {
+  readonly spec?: Record<string, unknown>;
+  readonly status?: Record<string, unknown>;
+}
+
+describe('between two requests of a command', () => {
+  let api: TestApi;
+  let meddled: MeddledApi;
+  let namespace: string;
+  let namespaces = 0;
+
+  beforeAll(async () => {
+    api = await startTestApi('between-writes');
+    meddled = await startMeddledApi(api.kubeconfig);
+  });
+  afterAll(async () => {
+    await meddled.close();
+    await api.close();
+  });
+  beforeEach(async () => {
+    namespaces += 1;
+    namespace = `case-${String(namespaces)}`;
+    const object = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } };
+    await api.client.resource(builtin.namespaces).create(object);
+  });
+  afterEach(() => meddled.meddle({}));
+
+  const run = (args: readonly string[], around?: CommandSurroundings): Promise<CommandResult> =>
+    commandLine([...args, '--kubeconfig', meddled.kubeconfig, '-n', namespace], around);
+
+  const of = (kind: string): ResourceClient<AnyObject> => {
+    const found = kinds.find((one) => one.kind === kind);
+    if (found === undefined) throw new Error(`no kind ${kind}`);
+    return api.client.resource<AnyObject>(resourceTypeOf(found));
+  };
+  const make = (kind: string, name: string, spec: object, metadata: object = {}): Promise<AnyObject> =>
+    of(kind).create({
+      apiVersion: 'virtctl.dev/v1alpha1',
+      kind,
+      metadata: { name, ...(kind === 'VirtualPool' || kind === 'Hypervisor' ? {} : { namespace }), ...metadata },
+      spec: spec as Record<string, unknown>,
+    });
+  const machine = (name: string, spec: object = {}, metadata: object = {}): Promise<AnyObject> =>
+    make('VirtualMachine', name, { domain: { memory: { unit: 'MiB', value: 64 } }, ...spec }, metadata);
+  const status = (kind: string, name: string, value: object): Promise<AnyObject> =>
+    of(kind).mergePatch(
+      { name, ...(kind === 'VirtualPool' || kind === 'Hypervisor' ? {} : { namespace }) },
+      { status: value },
+      { subresource: 'status' },
+    );
+  const is =
+    (method: string, part: string) =>
+    ({ method: asked, url }: SeenRequest): boolean =>
+      asked === method && url.pathname.includes(part);
+
+  describe('label', () => {
+    it('sets a label although the executor wrote status meanwhile', async () => {
+      await machine('web');
+      meddled.meddle({
+        before: once(is('PATCH', '/virtualmachines/web'), () =>
+          status('VirtualMachine', 'web', { printableStatus: 'Running' }),
+        ),
+      });
+      expect(await run(['label', 'vm', 'web', 'tier=front'])).toMatchObject({ exitCode: 0, stderr: '' });
+    });
+
+    it('refuses a label that somebody else has set meanwhile', async () => {
+      await machine('web');
+      meddled.meddle({
+        before: once(is('PATCH', '/virtualmachines/web'), () =>
+          of('VirtualMachine').mergePatch({ namespace, name: 'web' }, { metadata: { labels: { tier: 'back' } } }),
+        ),
+      });
+      expect(await run(['label', 'vm', 'web', 'tier=front'])).toMatchObject({
+        exitCode: 4,
+        stderr: expect.stringContaining('has the label tier=back already') as string,
+      });
+      const { metadata } = await of('VirtualMachine').get({ namespace, name: 'web' });
+      expect(metadata.labels?.['tier']).toBe('back');
+    });
+  });
+
+  it('disk resize goes on when the executor wrote status meanwhile', async () => {
+    await make('VirtualDisk', 'root', { capacity: '1Gi' });
+    meddled.meddle({
+      before: once(is('PATCH', '/virtualdisks/root'), () => status('VirtualDisk', 'root', { phase: 'Pending' })),
+    });
+    expect(await run(['disk', 'resize', 'root', '2Gi'])).toMatchObject({ exitCode: 0, stderr: '' });
+    expect((await of('VirtualDisk').get({ namespace, name: 'root' })).spec?.['capacity']).toBe('2Gi');
+  });
+
+  it('node uncordon --start starts what drain stopped when the executor wrote status meanwhile', async () => {
+    await make('Hypervisor', `${namespace}-node`, { unschedulable: true });
+    await machine(
+      'web',
+      { nodeName: `${namespace}-node`, runStrategy: 'Halted' },
+      { annotations: { 'virtctl.dev/drained-run-strategy': 'RerunOnFailure' } },
+    );
+    meddled.meddle({
+      before: once(is('PATCH', '/virtualmachines/web'), () =>
+        status('VirtualMachine', 'web', { printableStatus: 'Stopped' }),
+      ),
+    });
+    const result = await run(['node', 'uncordon', `${namespace}-node`, '--start']);
+    expect(result).toMatchObject({ exitCode: 0, stderr: '' });
+    const { spec } = await of('VirtualMachine').get({ namespace, name: 'web' });
+    expect(spec?.['runStrategy']).toBe('RerunOnFailure');
+  });
+});
