@@ -11,6 +11,7 @@ import { deleteDisk, diskFinalizer } from './delete-disk.ts';
 import { dropEmptyDisk } from './drop-empty-disk.ts';
 import { homeOf, isFirstNode, poolHere, poolProblem } from './disk-places.ts';
 import { keepVolume } from './keep-volume.ts';
+import { LostSecondVolumes } from './lost-second-volume.ts';
 import { makeVolume } from './make-volume.ts';
 import { reportDisk } from './report-disk.ts';
 import { dropSecondVolume } from './second-volume.ts';
@@ -32,9 +33,11 @@ import { TerminalError } from '../../reconcile/terminal-error.ts';
 /** Reconciles the disks of a node. */
 export class DiskReconciler {
   readonly #context: StorageContext;
+  readonly #lost: LostSecondVolumes;
 
   constructor(context: StorageContext) {
     this.#context = context;
+    this.#lost = new LostSecondVolumes(context);
   }
 
   /** Does what is next for a disk, named by its key. */
@@ -59,7 +62,9 @@ export class DiskReconciler {
         await makeVolume(this.#context, disk, pool, there, signal);
         return { requeueAfterMs: 0 };
       }
-      return await keepVolume(this.#context, disk, there, signal);
+      const kept = await keepVolume(this.#context, disk, there, signal);
+      const lostMs = await this.#lost.forget(disk, signal);
+      return lostMs === undefined ? kept : { requeueAfterMs: Math.min(kept.requeueAfterMs ?? Infinity, lostMs) };
     } catch (error) {
       if (isPassing(error, signal)) throw error;
       const problem = problemOf(error, 'CreateFailed', `pool ${disk.spec.pool ?? defaultPoolName}`);

@@ -103,6 +103,7 @@ export class StorageAgent {
       secrets: client.resource<SecretObject>(builtin.secrets),
       partitioning: new Map(),
       diskSecrets: new DiskSecrets({ secrets: client.resource<SecretObject>(builtin.secrets), libvirt }),
+      hypervisors: client.resource<Hypervisor>(resourceOfKind('Hypervisor')),
       nodes: () =>
         this.#nodes.list().map(({ metadata }) => ({ name: metadata.name ?? '', labels: metadata.labels ?? {} })),
       knownDisks: () => this.#disks.list(),

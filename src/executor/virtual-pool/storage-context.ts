@@ -2,6 +2,7 @@
 import type { DiskSecrets } from '../virtual-disk/disk-secrets.ts';
 import type { FileHolds } from '../virtual-disk/file-holds.ts';
 import type { SecretObject } from '../virtual-machine/volumes.ts';
+import type { Hypervisor } from '../../api/hypervisor.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
@@ -47,7 +48,8 @@ export interface StorageContext {
   readonly fileHolds: FileHolds;
   /** Pools of type disk in which a partition is being made, and when that is over. */
   readonly partitioning: Map<string, Promise<unknown>>;
-  /** All Hypervisors, by name. */
+  readonly hypervisors: Pick<ResourceClient<Hypervisor>, 'find'>;
+  /** All Hypervisors, by name, as last seen. */
   readonly nodes: () => readonly StorageNode[];
   /** All disks, as last seen. */
   readonly knownDisks: () => readonly VirtualDisk[];
