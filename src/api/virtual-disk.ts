@@ -251,6 +251,8 @@ export const virtualDiskReasons = {
   InUse: 'InUse',
   NotInUse: 'NotInUse',
   VolumeMissing: 'VolumeMissing',
+  /** What lies over it is not known: its pool cannot be looked through. */
+  RefreshFailed: 'RefreshFailed',
   SecretNotFound: 'SecretNotFound',
   SecretNotReady: 'SecretNotReady',
 } as const;

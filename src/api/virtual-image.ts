@@ -155,6 +155,8 @@ export const virtualImageReasons = {
   SecretNotReady: 'SecretNotReady',
   SourceNotReady: 'SourceNotReady',
   DeleteFailed: 'DeleteFailed',
+  /** What lies over it is not known: its pool cannot be looked through. */
+  RefreshFailed: 'RefreshFailed',
   InUse: 'InUse',
   NotInUse: 'NotInUse',
 } as const;

@@ -207,4 +207,6 @@ export const virtualMachineSnapshotReasons = {
   InUse: 'InUse',
   Reverting: 'Reverting',
   SnapshotMissing: 'SnapshotMissing',
+  /** What lies over its files is not known: their pool cannot be looked through. */
+  RefreshFailed: 'RefreshFailed',
 } as const;

@@ -1,9 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -127,6 +127,35 @@ describe('images on real libvirt', () => {
       message: 'deletion waits for VirtualDisk of-overlay',
     });
     expect((await stat(made)).isFile()).toBe(true);
+  });
+
+  it('is not deleted under a file that somebody laid over it a moment ago', async () => {
+    const path = join(node.libvirtd.dir, 'under.raw');
+    await writeFile(path, disk.subarray(0, MiB));
+    await make('under', { pool: 'local', source: { file: { path } } });
+    const made = (await until('under', 'Ready')).status?.nodes?.[0]?.path ?? '';
+    const over = join(folder, 'by-hand.qcow2');
+    // By a path that is seen from the folder, as many write it.
+    await runProgram('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', basename(made), '-F', 'qcow2', over]);
+    await images.delete(at('under'));
+    const end = Date.now() + 120_000;
+    let waiting = await images.get(at('under'));
+    for (; waiting.status?.message === undefined; waiting = await images.get(at('under'))) {
+      if (Date.now() > end) throw new Error(JSON.stringify(waiting.status));
+      await delay(50);
+    }
+    expect(waiting.status.message).toBe(`deletion waits for file ${over}`);
+    expect(waiting.status.conditions?.find(({ type }) => type === 'InUse')).toMatchObject({
+      status: 'True',
+      message: `deletion waits for file ${over}`,
+    });
+    expect((await stat(made)).isFile()).toBe(true);
+    await rm(over);
+    for (let left = await images.find(at('under')); left !== undefined; left = await images.find(at('under'))) {
+      if (Date.now() > end) throw new Error(JSON.stringify(left.status));
+      await delay(50);
+    }
+    await expect(stat(made)).rejects.toThrow('ENOENT');
   });
 
   it('is not deleted under a domain that has its file, whoever made it', async () => {

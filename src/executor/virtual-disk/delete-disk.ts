@@ -1,11 +1,14 @@
-/** A disk that is to go: when nobody uses it any more, with its volume unless that is to stay. */
+/**
+ * A disk that is to go: when nobody uses it any more, with its volume unless that is to stay. Before a file is removed its pool
+ * is looked through: what others laid over it since libvirt's last look is known to nobody.
+ */
 import { snapshotsOfDisk } from './snapshot-origin.ts';
 import { overlaysOf, poolHere } from './disk-places.ts';
 import { domainsWith } from './disk-users.ts';
 import { removeVolume } from './remove-volume.ts';
 import { reportDisk } from './report-disk.ts';
 import { secondVolumeHolder } from './second-volume.ts';
-
+import { filesOver, lookAgainMs } from './unknown-overlays.ts';
 import {
   isPassing,
   libvirtOf,
@@ -45,10 +48,11 @@ export async function deleteDisk(
   const holder = secondVolumeHolder(context, disk);
   const others = holder === undefined ? [] : [`node ${holder}, which has a second volume of it`];
   const users = [...machines, ...domains, ...overlaysOf(context, disk, path), ...snapshots, ...others];
-  if (users.length > 0) {
-    await reportDisk(context, disk, { phase: 'Deleting', waitsFor: users }, signal);
+  const waitFor = async (whom: readonly string[]): Promise<ReconcileResult> => {
+    await reportDisk(context, disk, { phase: 'Deleting', waitsFor: whom }, signal);
     return { requeueAfterMs: waitMs };
-  }
+  };
+  if (users.length > 0) return waitFor(users);
   const isKept = disk.spec.reclaimPolicy === 'Retain' && path !== undefined;
   const { pool: poolAt, volume: volumeAt } = disk.status ?? {};
   let current = disk;
@@ -56,6 +60,8 @@ export async function deleteDisk(
     try {
       const there = await poolHere(context, disk, undefined, signal);
       if (there === undefined) throw new StorageProblem('PoolNotReady', `pool ${poolAt} does not run`);
+      const over = path === undefined ? [] : await filesOver(there, path, signal);
+      if (over.length > 0) return await waitFor(over.map((file) => `file ${file}`));
       await removeVolume(there, volumeAt, disk.spec.wipe, signal, async () => {
         current = await reportDisk(context, disk, { phase: 'Wiping' }, signal);
       });
@@ -63,6 +69,7 @@ export async function deleteDisk(
       if (isPassing(error, signal)) throw error;
       const problem = problemOf(error, 'CreateFailed', `pool ${poolAt}`);
       await reportDisk(context, current, { phase: 'Deleting', ready: problem }, signal);
+      if (problem.reason === 'RefreshFailed') return { requeueAfterMs: lookAgainMs };
       throw problem;
     }
   }

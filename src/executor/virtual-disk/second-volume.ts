@@ -6,13 +6,12 @@
  *                     └── the migration failed: the target removes it                    └── it is over: the source removes it
  *
  * Whoever has it removes it, and takes the note away after: killed anywhere in between, an executor finds the note when it is
- * back (src/executor/migration has the rest).
+ * back (src/executor/migration has the rest). Where that node is no more, see lost-second-volume.ts.
  */
 import { domainsWith } from './disk-users.ts';
 import { removeVolume } from './remove-volume.ts';
-import { findVolume } from './volume-facts.ts';
-import { fileExists } from '../virtual-machine-snapshot/image-files.ts';
-import { libvirtOf, waitMs, type StorageContext } from '../virtual-pool/storage-context.ts';
+import { filesOver, lookAgainMs } from './unknown-overlays.ts';
+import { libvirtOf, StorageProblem, waitMs, type StorageContext } from '../virtual-pool/storage-context.ts';
 import type { DiskMove, VirtualDisk } from '../../api/virtual-disk.ts';
 import { refOf } from '../../kube/object.ts';
 import { isConflict, isNotFound } from '../../kube/status-error.ts';
@@ -66,9 +65,13 @@ async function remove(
     const users = await domainsWith(libvirt, move.path, false, signal);
     if (users.length > 0) return { requeueAfterMs: soonMs };
     const pool = await libvirt.pools.byName(move.pool, { signal });
-    // A libvirtd that was killed has not seen it yet.
-    const isUnseen = (await findVolume(pool, move.volume, signal)) === undefined && (await fileExists(move.path));
-    if (isUnseen) await pool.refresh({ signal });
+    // It is looked for by this too: a libvirtd that was killed has not seen it yet.
+    const over = await filesOver(pool, move.path, signal);
+    if (over.length > 0) {
+      const note = `${move.path} on node ${context.nodeName}, which a migration left, stays while ${over.join(', ')} lies over it`;
+      context.record({ regarding: disk, type: 'Warning', reason: 'DeletionWaits', action: 'Delete', note });
+      return { requeueAfterMs: waitMs };
+    }
     await removeVolume(pool, move.volume, disk.spec.wipe, signal);
     // Overwriting takes long: the note that is taken away is the one that was read before, and no later one.
     await context.disks.mergePatch(
@@ -79,6 +82,7 @@ async function remove(
   } catch (error) {
     if (isNotFound(error)) return undefined;
     if (isConflict(error)) return { requeueAfterMs: soonMs };
+    if (error instanceof StorageProblem && error.reason === 'RefreshFailed') return { requeueAfterMs: lookAgainMs };
     throw error;
   } finally {
     hold.release();

@@ -13,6 +13,7 @@ import { takeDisk } from './take-disk.ts';
 import { takeFile } from './take-file.ts';
 import { takeUpload } from './take-upload.ts';
 import { domainsWith } from '../virtual-disk/disk-users.ts';
+import { filesOver, lookAgainMs } from '../virtual-disk/unknown-overlays.ts';
 import { findVolume } from '../virtual-disk/volume-facts.ts';
 import { selectedNodes } from '../virtual-pool/selected-nodes.ts';
 import {
@@ -126,21 +127,25 @@ export class ImageReconciler {
     if (!hasFinalizer(image, imageFinalizer)) return undefined;
     const objects = usersOfImage(this.#context, image).map((one) => `${one.kind} ${one.name}`);
     const users = objects.length > 0 || mine?.path === undefined ? objects : await this.#domainsWith(mine.path, signal);
-    if (users.length > 0) {
+    const waitFor = async (whom: readonly string[]): Promise<ReconcileResult> => {
       const line = mine?.phase === 'Ready' ? { ...mine, message: undefined } : mine;
-      if (line !== undefined) await reportImage(this.#context, image, line, { waitsFor: users }, signal);
+      if (line !== undefined) await reportImage(this.#context, image, line, { waitsFor: whom }, signal);
       return { requeueAfterMs: waitMs };
-    }
+    };
+    if (users.length > 0) return waitFor(users);
     let current = image;
     if (mine !== undefined) {
       try {
-        if (mine.path !== undefined || ownPhases.has(mine.phase)) await this.#deleteVolume(image, mine, signal);
+        const hasVolume = mine.path !== undefined || ownPhases.has(mine.phase);
+        const over = hasVolume ? await this.#deleteVolume(image, mine, signal) : [];
+        if (over.length > 0) return await waitFor(over.map((file) => `file ${file}`));
       } catch (error) {
         if (isPassing(error, signal)) throw error;
         const problem = problemOf(error, 'DeleteFailed', `pool ${image.spec.pool ?? defaultPoolName}`);
         const message = `deletion waits: ${problem.message}`;
         await reportImage(this.#context, image, { ...mine, message }, { problem, message }, signal);
         if (problem.reason === 'PoolNotReady') return { requeueAfterMs: waitMs };
+        if (problem.reason === 'RefreshFailed') return { requeueAfterMs: lookAgainMs };
         throw problem;
       }
       await rm(spoolFolder(this.#context, image), { recursive: true, force: true });
@@ -160,8 +165,13 @@ export class ImageReconciler {
     return users.map(({ domain }) => `domain ${domain.name}`);
   }
 
-  /** @throws StorageProblem PoolNotReady while the pool does not run. */
-  async #deleteVolume(image: VirtualImage, mine: NodeLine, signal: AbortSignal): Promise<void> {
+  /**
+   * Removes the volume, unless files of the pool lie over it.
+   *
+   * @returns Those files.
+   * @throws StorageProblem PoolNotReady while the pool does not run, RefreshFailed while it cannot be looked through.
+   */
+  async #deleteVolume(image: VirtualImage, mine: NodeLine, signal: AbortSignal): Promise<readonly string[]> {
     const name = image.spec.pool ?? defaultPoolName;
     const pool = await this.#context.pools.find({ name }, { signal });
     if (pool === undefined) {
@@ -169,11 +179,14 @@ export class ImageReconciler {
       const where = mine.nodeName === '' ? '' : ` on node ${mine.nodeName}`;
       const note = `${mine.path ?? imageVolumeName(image)} is left${where}: there is no VirtualPool "${name}" any more`;
       this.#context.record({ regarding: image, type: 'Warning', reason: 'VolumeLeft', action: 'Delete', note });
-      return;
+      return [];
     }
     const there = await this.#poolHere(libvirtPoolName(pool), signal);
+    const over = mine.path === undefined ? [] : await filesOver(there, mine.path, signal);
+    if (over.length > 0) return over;
     const volume = await findVolume(there, imageVolumeName(image), signal);
     if (volume !== undefined) await volume.delete({ signal, timeoutMs: longMs });
+    return [];
   }
 }
 

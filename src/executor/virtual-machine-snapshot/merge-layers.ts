@@ -30,7 +30,7 @@ import { machineKeyOf, reportSnapshot, type SnapshotContext, type SnapshotDiskSt
 import { forgetAtLibvirt, tellFilesToLibvirt } from './snapshot-at-libvirt.ts';
 import { sizesOf } from './snapshot-size.ts';
 import type { StepResult } from './take-snapshot.ts';
-import { unknownOverlays } from './unknown-overlays.ts';
+import { unknownOverlays } from '../virtual-disk/unknown-overlays.ts';
 import { devicesOf, type DomainView } from '../virtual-machine/domain-view.ts';
 import { memberAt, textOf } from '../virtual-machine/same-value.ts';
 import { isOutOfSpace, StorageProblem } from '../virtual-pool/storage-context.ts';

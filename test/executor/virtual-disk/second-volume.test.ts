@@ -19,6 +19,10 @@ interface Scene {
   readonly wipe?: VirtualDisk['spec']['wipe'];
   /** Whether somebody writes the disk while the volume is being removed. */
   readonly isWritten?: boolean;
+  /** What a file lies over that somebody made. */
+  readonly below?: string;
+  /** The pool cannot be looked through. */
+  readonly isBusy?: boolean;
 }
 
 const path = '/virtctl/no/such/folder/v';
@@ -50,6 +54,13 @@ async function drop(scene: Scene): Promise<readonly string[]> {
     if (scene.isWritten === true) resourceVersion = '2';
     return act('delete')();
   };
+  const over = `<volume><target><path>/over</path></target><backingStore><path>${scene.below ?? '/other'}</path></backingStore></volume>`;
+  const pool = {
+    name: 'p',
+    refresh: () => (scene.isBusy === true ? Promise.reject(new Error('it is busy')) : Promise.resolve()),
+    volumes: () => Promise.resolve([{ xml: () => Promise.resolve(over) }]),
+    volume: () => Promise.resolve(volume),
+  };
   const volume = { info: () => Promise.resolve({}), wipe: act('wipe'), delete: remove };
   const xml = `<domain><devices><disk type='file'><source file='${scene.domain ?? ''}'/></disk></devices></domain>`;
   const fileHolds = new FileHolds();
@@ -76,8 +87,9 @@ async function drop(scene: Scene): Promise<readonly string[]> {
       domains: {
         list: () => Promise.resolve(scene.domain === undefined ? [] : [{ xml: () => Promise.resolve(xml) }]),
       },
-      pools: { byName: () => Promise.resolve({ volume: () => Promise.resolve(volume) }) },
+      pools: { byName: () => Promise.resolve(pool) },
     }),
+    record: ({ note }: { readonly note: string }) => void acts.push(note),
   } as unknown as StorageContext;
   const again = await dropSecondVolume(context, disk('node-1'), new AbortController().signal);
   return [...acts, ...(again === undefined ? [] : ['looks again'])];
@@ -103,6 +115,16 @@ describe('the second volume of a disk', () => {
     ['that a domain has', { state: 'Copying', on: 'node-1', phase: 'Failed', domain: path }, ['looks again']],
     ['that is being made', { state: 'Copying', on: 'node-1', phase: 'Failed', isHeld: true }, ['looks again']],
     ['of a disk that is gone', { state: 'Copying', phase: 'Failed' }, []],
+    [
+      'that a file of somebody lies over',
+      { state: 'Copying', on: 'node-1', phase: 'Failed', below: path },
+      [`${path} on node node-2, which a migration left, stays while /over lies over it`, 'looks again'],
+    ],
+    [
+      'in a pool that cannot be looked through',
+      { state: 'Copying', on: 'node-1', phase: 'Failed', isBusy: true },
+      ['looks again'],
+    ],
   ])('stays: %s', async (_what, scene, acts) => {
     expect(await drop(scene)).toEqual(acts);
   });
