@@ -22,8 +22,9 @@ import {
 import { waitForObject } from '../cli/wait-for-object.ts';
 import { writeResult } from '../cli/write-result.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
-import type { KubeObject } from '../kube/object.ts';
-import { isNotFound } from '../kube/status-error.ts';
+import { refOf, type KubeObject } from '../kube/object.ts';
+import type { ResourceClient } from '../kube/resource-client.ts';
+import { isConflict, isNotFound } from '../kube/status-error.ts';
 
 interface DeleteFlags extends ChoiceFlags {
   readonly wait: boolean;
@@ -139,10 +140,6 @@ async function deleteOne(
     const dryRun = flags.dryRun === 'server';
     const grace = flags.force === true ? 0 : flags.gracePeriod;
     if (flags.dryRun !== 'client') {
-      if (grace !== undefined && resource.kind === 'VirtualMachine') {
-        // The API gives custom objects no grace period; the executor goes by the machine's own.
-        await objects.mergePatch(ref, { spec: { terminationGracePeriodSeconds: grace } }, { dryRun, signal });
-      }
       await objects.delete(ref, {
         dryRun,
         propagationPolicy: cascades[flags.cascade],
@@ -151,6 +148,8 @@ async function deleteOne(
         preconditions: { uid: before.metadata.uid },
         signal,
       });
+      if (grace !== undefined && resource.kind === 'VirtualMachine')
+        await hurry(objects, before, grace, dryRun, signal);
     }
     await writeResult(context, flags.output === 'name' ? `${name}\n` : `${name} deleted${dryRunNote(flags.dryRun)}\n`);
     if (!flags.wait || flags.dryRun !== 'none') return () => Promise.resolve();
@@ -166,6 +165,26 @@ async function deleteOne(
   } catch (error) {
     if (flags.ignoreNotFound === true && isNotFound(error)) return () => Promise.resolve();
     throw error;
+  }
+}
+
+/**
+ * Gives a guest that is on its way down so long and no longer. The API gives custom objects no grace period; the executor
+ * goes by the machine's own, at each look. After the deletion: a machine that stays must not be powered off by a later stop.
+ */
+async function hurry(
+  objects: ResourceClient<KubeObject>,
+  machine: KubeObject,
+  seconds: number,
+  dryRun: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  const patch = { metadata: { uid: machine.metadata.uid }, spec: { terminationGracePeriodSeconds: seconds } };
+  try {
+    await objects.mergePatch(refOf(machine), patch, { dryRun, signal });
+  } catch (error) {
+    // It is gone already, or another one has its name.
+    if (!isNotFound(error) && !isConflict(error)) throw error;
   }
 }
 

@@ -1,5 +1,4 @@
 /** What commands do when somebody else acts between two of their requests, or they end between them. */
-
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { kinds } from '../../src/api/kinds.ts';
 import type { KubeObject } from '../../src/api/meta.ts';
@@ -66,6 +65,30 @@ describe('between two requests of a command', () => {
     ({ method: asked, url }: SeenRequest): boolean =>
       asked === method && url.pathname.includes(part);
 
+  describe('delete', () => {
+    it('--force leaves the grace period of a machine alone that it may not delete', async () => {
+      await machine('web', { terminationGracePeriodSeconds: 60 });
+      meddled.meddle({
+        before: once(is('DELETE', '/virtualmachines/web'), () => {
+          throw new Error('the connection is cut');
+        }),
+      });
+      const { exitCode } = await run(['delete', 'vm', 'web', '--force']);
+      expect(exitCode).not.toBe(0);
+      const { spec } = await of('VirtualMachine').get({ namespace, name: 'web' });
+      expect(spec?.['terminationGracePeriodSeconds']).toBe(60);
+    });
+
+    it('--force has a guest powered off that is on its way down, also by a second command', async () => {
+      await machine('web', { terminationGracePeriodSeconds: 60 }, { finalizers: ['example.org/test'] });
+      expect(await run(['delete', 'vm', 'web', '--wait=false'])).toMatchObject({ exitCode: 0 });
+      expect(await run(['delete', 'vm', 'web', '--force', '--wait=false'])).toMatchObject({ exitCode: 0, stderr: '' });
+      const { spec, metadata } = await of('VirtualMachine').get({ namespace, name: 'web' });
+      expect(metadata.deletionTimestamp).toBeDefined();
+      expect(spec?.['terminationGracePeriodSeconds']).toBe(0);
+    });
+  });
+
   describe('label', () => {
     it('sets a label although the executor wrote status meanwhile', async () => {
       await machine('web');
@@ -119,4 +142,5 @@ describe('between two requests of a command', () => {
     const { spec } = await of('VirtualMachine').get({ namespace, name: 'web' });
     expect(spec?.['runStrategy']).toBe('RerunOnFailure');
   });
+
 });
