@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { validateObject } from '../api/validate.ts';
-import { formatProblem, FailedError, InvalidInputError, toError, UsageError } from '../base/errors.ts';
+import { ConflictError, formatProblem, FailedError, InvalidInputError, toError, UsageError } from '../base/errors.ts';
 import { addExamples } from '../cli/examples.ts';
 import type { Context } from '../cli/context.ts';
 import { readDocuments } from '../cli/input/read-documents.ts';
@@ -12,9 +12,11 @@ import { addKubeOptions, withKubeClient, type KubeFlags } from '../cli/kube-opti
 import { mergePatchOf } from '../cli/resources/merge-patch-of.ts';
 import { printedName } from '../cli/resources/known-resources.ts';
 import { withoutManagedFields } from '../cli/resources/print-objects.ts';
+import { retryOnConflict } from '../cli/retry-on-conflict.ts';
 import { parseOneTarget } from '../cli/resources/targets.ts';
 import { writeYaml } from '../cli/yaml/write-yaml.ts';
-import type { KubeObject } from '../kube/object.ts';
+import type { KubeObject, ObjectRef } from '../kube/object.ts';
+import type { ResourceClient } from '../kube/resource-client.ts';
 
 const intro =
   '# Edit the object below. Lines that begin with "#" are ignored; an empty file cancels. If what you save is not\n' +
@@ -32,8 +34,9 @@ export function configure(command: Command, context: Context): void {
       const ref = { name, namespace: resource.namespaced ? client.namespace : undefined };
       const before = withoutManagedFields(await objects.get(ref, { signal: context.signal }));
       const folder = await mkdtemp(join(tmpdir(), 'virtctl-edit-'));
+      const file = join(folder, `${resource.singular}-${name}.yaml`);
+      let isKept = false;
       try {
-        const file = join(folder, `${resource.singular}-${name}.yaml`);
         const original = writeYaml(before);
         let text = `${intro}${original}`;
         for (;;) {
@@ -56,16 +59,12 @@ export function configure(command: Command, context: Context): void {
               context.stderr.write('Edit cancelled, no changes made.\n');
               return;
             }
-            const { resourceVersion } = before.metadata;
-            const { metadata, ...rest } = patch as { readonly metadata?: object };
-            await objects.mergePatch(
-              ref,
-              { ...rest, metadata: { ...metadata, resourceVersion } },
-              { signal: context.signal },
-            );
+            await retryOnConflict(() => writeBack(objects, ref, before, patch, context.signal));
             context.stdout.write(`${printedName(resource, name)} edited\n`);
             return;
           } catch (error) {
+            // It may have taken long to write. A terminal's user goes on with it in the editor.
+            isKept = !(error instanceof InvalidInputError) || context.stdin.isTTY !== true;
             if (!(error instanceof InvalidInputError)) throw error;
             context.stderr.write(`error: ${error.message}\n`);
             if (context.stdin.isTTY !== true) throw error;
@@ -73,10 +72,40 @@ export function configure(command: Command, context: Context): void {
           }
         }
       } finally {
-        await rm(folder, { recursive: true, force: true });
+        if (isKept) context.stderr.write(`note: what you wrote is kept in ${file}\n`);
+        else await rm(folder, { recursive: true, force: true });
       }
     });
   });
+}
+
+/**
+ * Writes what was changed, unless somebody else has changed the object since it was read. Status is the executor's, who
+ * writes it at any time.
+ */
+async function writeBack(
+  objects: ResourceClient<KubeObject>,
+  ref: ObjectRef,
+  before: KubeObject,
+  patch: unknown,
+  signal: AbortSignal,
+): Promise<void> {
+  const now = withoutManagedFields(await objects.get(ref, { signal }));
+  if (mergePatchOf(withoutStatus(before), withoutStatus(now)) !== undefined) {
+    throw new ConflictError(`somebody else has changed ${before.kind} "${ref.name}" meanwhile`, {
+      hint: 'edit it again',
+    });
+  }
+  const { resourceVersion } = now.metadata;
+  const { metadata, ...rest } = patch as { readonly metadata?: object };
+  await objects.mergePatch(ref, { ...rest, metadata: { ...metadata, resourceVersion } }, { signal });
+}
+
+/** What people write of an object. */
+function withoutStatus(object: KubeObject): object {
+  const { status: _status, ...rest } = object as KubeObject & { readonly status?: unknown };
+  const { resourceVersion: _version, ...metadata } = rest.metadata;
+  return { ...rest, metadata };
 }
 
 function withoutComments(text: string): string {

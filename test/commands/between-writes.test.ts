@@ -1,4 +1,7 @@
 /** What commands do when somebody else acts between two of their requests, or they end between them. */
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { kinds } from '../../src/api/kinds.ts';
 import type { KubeObject } from '../../src/api/meta.ts';
@@ -141,6 +144,58 @@ describe('between two requests of a command', () => {
     expect(result).toMatchObject({ exitCode: 0, stderr: '' });
     const { spec } = await of('VirtualMachine').get({ namespace, name: 'web' });
     expect(spec?.['runStrategy']).toBe('RerunOnFailure');
+  });
+
+  describe('edit', () => {
+    let folder: string;
+    beforeAll(async () => {
+      folder = await mkdtemp(join(tmpdir(), 'virtctl-between-'));
+    });
+    afterAll(() => rm(folder, { recursive: true, force: true }));
+
+    async function editor(script: string): Promise<Record<string, string>> {
+      const file = join(folder, `editor-${Math.random().toString(36).slice(2)}`);
+      await writeFile(file, `#!/bin/sh\n${script}\n`);
+      await chmod(file, 0o755);
+      return { EDITOR: file };
+    }
+    const halt = `sed -i 's/runStrategy: Always/runStrategy: Halted/' "$1"`;
+
+    it('writes back what was changed although the executor wrote status meanwhile', async () => {
+      await machine('web', { runStrategy: 'Always' });
+      meddled.meddle({
+        before: once(is('PATCH', '/virtualmachines/web'), () =>
+          status('VirtualMachine', 'web', { printableStatus: 'Running' }),
+        ),
+      });
+      expect(await run(['edit', 'vm', 'web'], { env: await editor(halt) })).toMatchObject({ exitCode: 0, stderr: '' });
+      const now = await of('VirtualMachine').get({ namespace, name: 'web' });
+      expect(now.spec?.['runStrategy']).toBe('Halted');
+      expect(now.status?.['printableStatus']).toBe('Running');
+    });
+
+    it('keeps what was written in the editor, and says where, when somebody else changed the object', async () => {
+      await machine('web', { runStrategy: 'Always' });
+      meddled.meddle({
+        before: once(is('PATCH', '/virtualmachines/web'), () =>
+          of('VirtualMachine').mergePatch({ namespace, name: 'web' }, { spec: { runStrategy: 'Manual' } }),
+        ),
+      });
+      const result = await run(['edit', 'vm', 'web'], { env: await editor(halt) });
+      expect(result.exitCode).toBe(4);
+      const kept = /what you wrote is kept in (\S+)/.exec(result.stderr)?.[1] ?? '';
+      expect(await readFile(kept, 'utf8')).toContain('runStrategy: Halted');
+      await rm(join(kept, '..'), { recursive: true });
+      const { spec } = await of('VirtualMachine').get({ namespace, name: 'web' });
+      expect(spec?.['runStrategy']).toBe('Manual');
+    });
+
+    it('leaves no file behind when it is done', async () => {
+      await machine('web', { runStrategy: 'Always' });
+      await run(['edit', 'vm', 'web'], { env: await editor(`${halt}; echo "$1" > ${folder}/path`) });
+      const path = (await readFile(join(folder, 'path'), 'utf8')).trim();
+      await expect(readFile(path)).rejects.toThrow('ENOENT');
+    });
   });
 
 });
