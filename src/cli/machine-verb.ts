@@ -157,7 +157,7 @@ async function runOne(
         end.isOver = true;
         throw error;
       });
-      await secret?.giveTo(operation, context.signal);
+      await secret?.giveTo(operation);
       if (!flags.wait) return undefined;
       const name = operation.metadata.name ?? '';
       const settled = (now: VirtualMachineOperation | undefined): boolean => {

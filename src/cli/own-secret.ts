@@ -5,8 +5,8 @@ import type { ObjectRef } from '../kube/object.ts';
 import { builtin } from '../kube/resource-type.ts';
 import { isNotFound } from '../kube/status-error.ts';
 
-/** How long its removal may take: also when the command was interrupted. */
-const removalTimeoutMs = 10_000;
+/** How long each step may take: also when the command was interrupted. */
+const ownTimeoutMs = 10_000;
 
 /**
  * A Secret that was made for one operation. It belongs to the operation, which the executor deletes when its time is over,
@@ -21,11 +21,12 @@ export class OwnSecret {
     this.#ref = { namespace, name };
   }
 
-  /** Makes it the operation's. */
-  async giveTo({ metadata: { name = '', uid = '' } }: VirtualMachineOperation, signal: AbortSignal): Promise<void> {
+  /** Makes it the operation's, also when the command was interrupted: else it would stay as long as the machine does. */
+  async giveTo({ metadata: { name = '', uid = '' } }: VirtualMachineOperation): Promise<void> {
     const ownerReferences = [{ apiVersion, kind: 'VirtualMachineOperation', name, uid }];
     try {
-      await this.#client.resource(builtin.secrets).mergePatch(this.#ref, { metadata: { ownerReferences } }, { signal });
+      const patch = { metadata: { ownerReferences } };
+      await this.#client.resource(builtin.secrets).mergePatch(this.#ref, patch, { timeoutMs: ownTimeoutMs });
     } catch (error) {
       if (!isNotFound(error)) throw error;
     }
@@ -34,7 +35,7 @@ export class OwnSecret {
   /** Deletes it, if it is there. */
   async remove(): Promise<void> {
     try {
-      await this.#client.resource(builtin.secrets).delete(this.#ref, { timeoutMs: removalTimeoutMs });
+      await this.#client.resource(builtin.secrets).delete(this.#ref, { timeoutMs: ownTimeoutMs });
     } catch (error) {
       if (!isNotFound(error)) throw error;
     }

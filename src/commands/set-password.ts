@@ -4,13 +4,15 @@ import { resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Command } from 'commander';
 import { apiVersion } from '../api/meta.ts';
-import { FailedError, UsageError } from '../base/errors.ts';
+import { FailedError, toError, UsageError } from '../base/errors.ts';
 import type { Context } from '../cli/context.ts';
 import { addExamples } from '../cli/examples.ts';
 import { addVerbOptions, runMachineVerb } from '../cli/machine-verb.ts';
 import type { VerbFlags } from '../cli/machine-verb.ts';
+import { OwnSecret } from '../cli/own-secret.ts';
 import type { KubeObject } from '../kube/object.ts';
 import { builtin } from '../kube/resource-type.ts';
+import { statusOf } from '../kube/status-error.ts';
 
 interface SetPasswordFlags extends VerbFlags {
   readonly user: string;
@@ -55,18 +57,25 @@ export function configure(command: Command, context: Context): void {
       let secret = flags.secret;
       if (password !== undefined) {
         secret = `${name.slice(0, 200)}-password-${randomBytes(4).toString('hex')}`;
-        await client.resource<Secret>(builtin.secrets).create(
-          {
-            apiVersion: 'v1',
-            kind: 'Secret',
-            // Until it is given to the operation, should this process end in between.
-            metadata: { name: secret, namespace, ownerReferences: [{ apiVersion, kind: 'VirtualMachine', name, uid }] },
-            type: 'Opaque',
-            immutable: true,
-            stringData: { [flags.key ?? 'password']: password },
-          },
-          { signal: context.signal },
-        );
+        const object: Secret = {
+          apiVersion: 'v1',
+          kind: 'Secret',
+          // Until it is given to the operation, should this process end in between.
+          metadata: { name: secret, namespace, ownerReferences: [{ apiVersion, kind: 'VirtualMachine', name, uid }] },
+          type: 'Opaque',
+          immutable: true,
+          stringData: { [flags.key ?? 'password']: password },
+        };
+        try {
+          await client.resource<Secret>(builtin.secrets).create(object, { signal: context.signal });
+        } catch (error) {
+          // What the server has not refused may be there, when only its answer did not come.
+          if (statusOf(error) !== undefined) throw error;
+          await new OwnSecret(client, namespace, secret).remove().catch((cause: unknown) => {
+            context.stderr.write(`note: secret/${secret} may have been made: ${toError(cause).message}\n`);
+          });
+          throw error;
+        }
       }
       const secretRef = { name: secret ?? '', ...(flags.key === undefined ? {} : { key: flags.key }) };
       const encrypted = flags.encrypted === true ? { encrypted: true } : {};

@@ -198,4 +198,35 @@ describe('between two requests of a command', () => {
     });
   });
 
+  describe('set-password', () => {
+    const secrets = async (): Promise<readonly KubeObject[]> =>
+      (await api.client.resource<KubeObject>(builtin.secrets).listAll({ namespace })).items.filter(({ metadata }) =>
+        metadata.name?.startsWith('web-password-'),
+      );
+    const args = ['set-password', 'web', '--user', 'root', '--password-file', '-'];
+
+    it('leaves no Secret behind when it is interrupted while that is made', async () => {
+      await machine('web');
+      const interrupt = new AbortController();
+      meddled.meddle({
+        after: once(is('POST', '/secrets'), () => interrupt.abort(new Error('interrupted'))),
+      });
+      const { exitCode } = await run(args, { stdin: 'tr0ub4dor', signal: interrupt.signal });
+      expect(exitCode).not.toBe(0);
+      expect(await secrets()).toEqual([]);
+    });
+
+    it('gives the Secret to the operation also when it is interrupted before', async () => {
+      await machine('web');
+      const interrupt = new AbortController();
+      meddled.meddle({
+        before: once(is('PATCH', '/secrets/'), () => interrupt.abort(new Error('interrupted'))),
+      });
+      await run(args, { stdin: 'tr0ub4dor', signal: interrupt.signal });
+      const [operation] = (await of('VirtualMachineOperation').listAll({ namespace })).items;
+      expect((await secrets()).map(({ metadata }) => metadata.ownerReferences)).toMatchObject([
+        [{ kind: 'VirtualMachineOperation', uid: operation?.metadata.uid }],
+      ]);
+    });
+  });
 });
