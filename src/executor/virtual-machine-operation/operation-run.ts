@@ -50,6 +50,8 @@ export interface OperationContext {
   readonly notReady: Error | undefined;
   /** What lasts one run of the machine is new for the next; see renew-volumes.ts. */
   readonly renewVolumes: (view: DomainView) => Promise<void>;
+  /** Finds out how the run ended that the operation brought to its end; it is stored with the next note. */
+  readonly noticeEnd: (view: DomainView | undefined) => void;
   /** Keeps others from the files of its disks while it is started. */
   readonly holdFiles: () => FileHold;
   readonly nodeName: string;

@@ -53,6 +53,8 @@ export async function keepPower(round: Round): Promise<void> {
       await stopMachine(round, false);
       return;
     case 'clear':
+      // How it ended cannot be seen any more afterwards.
+      await status.note({});
       if (round.view !== undefined) await destroy(round.view, round.options);
       round.requeueAfterMs = 50;
       return;

@@ -60,22 +60,28 @@ export class MachineStatus {
     return this.#next.power ?? {};
   }
 
-  /** Stores notes before the step that they announce. */
+  /**
+   * Stores notes before the step that they announce, and with them what was found out about how the last run ended: after
+   * the step it could not be seen any more. Without anything to store nothing is written.
+   */
   async note(notes: StatusNotes): Promise<void> {
-    // What was found out about power and is not stored yet goes with it.
-    const pending = mergePatchOf(this.#machine.status?.power, this.#next.power ?? {});
-    const stored = await this.#patch({
-      ...notes,
-      ...(pending === undefined && notes.power === undefined ? {} : { power: { ...pending, ...notes.power } }),
-    });
-    const { power, domain, failures, lastStop, printableStatus } = stored.status ?? {};
+    const pending = mergePatchOf(partOf(this.#machine.status), partOf(this.#next)) ?? {};
+    const body: Record<string, unknown> = mergePatchOf(undefined, { ...pending, ...notes }) ?? {};
+    for (const key of ['power', 'domain'] as const) {
+      const [found, noted] = [pending[key], notes[key]];
+      if (noted !== undefined && typeof found === 'object') body[key] = { ...found, ...noted };
+    }
+    if (Object.keys(body).length === 0) return;
+    const stored = await this.#patch(body);
     this.#take(stored);
+    this.#next = { ...this.#next };
+    const { power, domain, failures, lastStop, printableStatus } = stored.status ?? {};
     const next = this.#next;
     assign(next, 'power', power);
-    if (notes.domain !== undefined) assign(next, 'domain', domain);
-    if (notes.failures !== undefined) assign(next, 'failures', failures);
-    if (notes.lastStop !== undefined) assign(next, 'lastStop', lastStop);
-    if (notes.printableStatus !== undefined) assign(next, 'printableStatus', printableStatus);
+    if (body['domain'] !== undefined) assign(next, 'domain', domain);
+    if (body['failures'] !== undefined) assign(next, 'failures', failures);
+    if (body['lastStop'] !== undefined) assign(next, 'lastStop', lastStop);
+    if (body['printableStatus'] !== undefined) assign(next, 'printableStatus', printableStatus);
   }
 
   /** Sets a condition in what will be written. */
@@ -132,6 +138,11 @@ export class MachineStatus {
 
 function keysOf(status: VirtualMachineStatus): (keyof VirtualMachineStatus)[] {
   return Object.keys(status) as (keyof VirtualMachineStatus)[];
+}
+
+/** What belongs to the end of a run: it is stored together. */
+function partOf({ power, domain, failures, lastStop }: VirtualMachineStatus = {}): Record<string, unknown> {
+  return { power, domain, failures, lastStop };
 }
 
 function assign<K extends keyof VirtualMachineStatus>(

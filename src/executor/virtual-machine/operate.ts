@@ -64,6 +64,7 @@ export function operationContext(round: Round): OperationContext {
     revert: { snapshots: round.parts.snapshots.context, libvirt: round.libvirt },
     wanted: round.wanted ?? round.view?.mark?.applied,
     notReady: round.trouble,
+    noticeEnd: (view) => noticeEnd({ ...round, view }),
     holdFiles: () => holdFiles(round),
     renewVolumes: (view) => renewVolumes({ ...round, view }),
     nodeName,

@@ -89,6 +89,17 @@ describe('a status that somebody else writes to during a reconcile', () => {
     status.next.lastStop = { reason: 'Crashed' };
     await status.note({ printableStatus: 'Stopping' });
     await status.write();
-    expect(sent).toEqual([{ printableStatus: 'Stopping' }, { lastStop: { reason: 'Crashed' } }]);
+    expect(sent).toEqual([{ printableStatus: 'Stopping', lastStop: { reason: 'Crashed' } }]);
+  });
+
+  it('tells how a run ended with the first note, all of it', async () => {
+    const failures = { count: 1, lastAt: '2026-01-01T00:00:00Z' };
+    const { status, sent } = statusWith({});
+    status.next.lastStop = { reason: 'Crashed' };
+    status.next.failures = failures;
+    await status.note({ power: { boot: 'b' }, failures: null });
+    expect(sent).toEqual([{ power: { boot: 'b' }, lastStop: { reason: 'Crashed' }, failures: null }]);
+    await status.note({});
+    expect(sent).toHaveLength(1);
   });
 });

@@ -11,9 +11,13 @@ export const restart: Verb = {
     if (run.step !== 'Stopping') return startMachine(run, parameters);
     const progress = await stopMachine(run, parameters);
     if (typeof progress === 'number') return progress;
-    const { status } = run.context;
-    if (status.power.stoppingSince !== undefined) await status.note({ power: { stoppingSince: null } });
-    if (progress === 'another') return run.done('it was restarted');
+    const { status, noticeEnd } = run.context;
+    if (progress === 'another') {
+      if (status.power.stoppingSince !== undefined) await status.note({ power: { stoppingSince: null } });
+      return run.done('it was restarted');
+    }
+    // Before the next start covers it.
+    noticeEnd(run.view);
     return run.goTo('Starting');
   },
 };
