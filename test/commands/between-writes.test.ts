@@ -229,4 +229,53 @@ describe('between two requests of a command', () => {
       ]);
     });
   });
+
+  describe('clone', () => {
+    /** A machine that runs, with a disk. */
+    async function running(): Promise<void> {
+      await make('VirtualDisk', 'web-root', { capacity: '1Gi' });
+      await machine('web', { volumes: [{ name: 'root', virtualDisk: 'web-root' }] });
+      await status('VirtualMachine', 'web', { printableStatus: 'Running', domain: { id: 7, state: 'running' } });
+    }
+    const names = async (kind: string): Promise<readonly (string | undefined)[]> =>
+      (await of(kind).listAll({ namespace })).items.map(({ metadata }) => metadata.name).sort();
+    const takeSnapshot = async (): Promise<unknown> => {
+      const [snapshot] = (await of('VirtualMachineSnapshot').listAll({ namespace })).items;
+      return status('VirtualMachineSnapshot', snapshot?.metadata.name ?? '', { phase: 'Ready' });
+    };
+
+    it('removes the snapshot and the disks that it made when it is interrupted while they are copied', async () => {
+      await running();
+      const interrupt = new AbortController();
+      const onDisk = once(is('POST', '/virtualdisks'), () => interrupt.abort(new Error('interrupted')));
+      const onSnapshot = once(is('POST', '/virtualmachinesnapshots'), takeSnapshot);
+      meddled.meddle({ after: (request) => onDisk(request) ?? onSnapshot(request) });
+      const { exitCode } = await run(['clone', 'vm', 'web', 'web-2'], { signal: interrupt.signal });
+      expect(exitCode).not.toBe(0);
+      expect(await names('VirtualMachineSnapshot')).toEqual([]);
+      expect(await names('VirtualDisk')).toEqual(['web-root']);
+    });
+
+    it('removes the snapshot when that is not taken in time', async () => {
+      await running();
+      const result = await run(['clone', 'vm', 'web', 'web-2', '--timeout', '1s']);
+      expect(result.exitCode).toBe(5);
+      expect(await names('VirtualMachineSnapshot')).toEqual([]);
+    });
+
+    it('removes its disks when somebody else made a machine of that name meanwhile', async () => {
+      await running();
+      const other = once(is('POST', '/virtualmachines'), () => machine('web-2', { runStrategy: 'Halted' }));
+      const copied = once(is('POST', '/virtualdisks'), () => status('VirtualDisk', 'web-2-root', { phase: 'Ready' }));
+      const taken = once(is('POST', '/virtualmachinesnapshots'), takeSnapshot);
+      meddled.meddle({
+        before: (request) => (request.url.pathname.endsWith('/virtualmachines') ? other(request) : undefined),
+        after: (request) => copied(request) ?? taken(request),
+      });
+      const result = await run(['clone', 'vm', 'web', 'web-2']);
+      expect(result).toMatchObject({ exitCode: 4, stderr: expect.stringContaining('already exists') as string });
+      expect(await names('VirtualMachineSnapshot')).toEqual([]);
+      expect(await names('VirtualDisk')).toEqual(['web-root']);
+    });
+  });
 });

@@ -1,6 +1,7 @@
 import { clonedSpec } from './clone-spec.ts';
-import { createSnapshot, snapshotsOf, untilReady } from '../snapshot/take-snapshot.ts';
-import { virtualDiskKind, virtualMachineKind } from '../../api/kinds.ts';
+import { MadeObjects } from './made-objects.ts';
+import { snapshotObject, untilReady } from '../snapshot/take-snapshot.ts';
+import { virtualDiskKind, virtualMachineKind, virtualMachineSnapshotKind } from '../../api/kinds.ts';
 import { apiVersion } from '../../api/meta.ts';
 import { assertValid } from '../../api/validate.ts';
 import type { VirtualDisk, VirtualDiskSpec } from '../../api/virtual-disk.ts';
@@ -10,11 +11,13 @@ import type { Context } from '../../cli/context.ts';
 import { withKubeClient, type KubeFlags } from '../../cli/kube-options.ts';
 import { resourceTypeOf } from '../../cli/machine-verb.ts';
 import { assertObjectName } from '../../cli/object-name.ts';
+import { resourceOf } from '../../cli/resources/known-resources.ts';
 import { machineDefined, machineStarted } from '../../cli/verb-progress.ts';
 import { waitForObject } from '../../cli/wait-for-object.ts';
 import { writeResult } from '../../cli/write-result.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import type { ResourceClient } from '../../kube/resource-client.ts';
+import { statusOf } from '../../kube/status-error.ts';
 
 /** The flags of `virtctl clone vm`. */
 export interface CloneFlags extends KubeFlags {
@@ -27,6 +30,8 @@ export interface CloneFlags extends KubeFlags {
 
 /**
  * Makes a machine with disks of its own that begin as those of another one.
+ *
+ * Where it does not get as far as the machine, also after an interruption, it removes again what it has made.
  *
  *   off:      a copy of each disk
  *   running:  a snapshot ─▶ a copy of each of its disks ─▶ the snapshot is deleted, and merged
@@ -72,8 +77,22 @@ export async function cloneMachine(context: Context, from: string, to: string, f
       spec,
     };
     assertValid(clone);
-    if (names.size > 0) await cloneDisks(context, client, machine, names, to, flags);
-    await machines.create(clone, { fieldValidation: 'Strict', signal });
+    const made = new MadeObjects(context, client);
+    try {
+      if (names.size > 0) await cloneDisks(context, client, machine, names, to, flags, made);
+      signal.throwIfAborted();
+    } catch (error) {
+      // Disks without their machine are of no use, and in the way of the next attempt.
+      await made.removeAll();
+      throw error;
+    }
+    try {
+      await made.make(resourceOf(virtualMachineKind), clone);
+    } catch (error) {
+      // A machine that may be there needs them.
+      if (statusOf(error) !== undefined) await made.removeAll();
+      throw error;
+    }
     for (const note of notes) context.stderr.write(`note: ${note}\n`);
     if (flags.wait) await untilThere(context, machines, clone, flags.timeout);
     await writeResult(context, `vm/${to} cloned from vm/${from}\n`);
@@ -87,6 +106,7 @@ async function cloneDisks(
   names: ReadonlyMap<string, string>,
   to: string,
   flags: CloneFlags,
+  made: MadeObjects,
 ): Promise<void> {
   const { signal } = context;
   const { namespace } = client;
@@ -95,38 +115,31 @@ async function cloneDisks(
   const needsSnapshot = flags.linked === true || machine.status?.domain?.id !== undefined;
   const snapshot = `${from.slice(0, 120)}-for-${to}`.slice(0, 240);
   if (needsSnapshot) {
-    await createSnapshot(context, client, snapshot, {
-      virtualMachine: from,
-      mode: 'External',
-      description: `${flags.linked === true ? 'the base' : 'for the copy'} of vm/${to}`,
-    });
+    const description = `${flags.linked === true ? 'the base' : 'for the copy'} of vm/${to}`;
+    const object = snapshotObject(namespace, snapshot, { virtualMachine: from, mode: 'External', description });
+    await made.make(resourceOf(virtualMachineSnapshotKind), object);
     await untilReady(context, client, snapshot, flags.timeout);
   }
-  try {
-    for (const [disk, copy] of names) {
-      const source = await disks.get({ namespace, name: disk }, { signal });
-      const volume = machine.spec.volumes?.find(({ virtualDisk }) => virtualDisk === disk)?.name ?? '';
-      const mode = flags.linked === true ? ('Overlay' as const) : ('Copy' as const);
-      const object: VirtualDisk = {
-        apiVersion,
-        kind: 'VirtualDisk',
-        metadata: { name: copy, namespace },
-        spec: copySpec(
-          source,
-          needsSnapshot ? { snapshot: { name: snapshot, volume, mode } } : { clone: { name: disk } },
-          flags,
-        ),
-      };
-      assertValid(object);
-      await disks.create(object, { fieldValidation: 'Strict', signal });
-    }
-    // Also without --wait: the machine is not made before it can be, and a snapshot that is copied from has to stay.
-    for (const copy of names.values()) await untilCopied(context, disks, namespace, copy, flags.timeout);
-  } finally {
-    if (needsSnapshot && flags.linked !== true) {
-      await snapshotsOf(client).delete({ namespace, name: snapshot }, { signal });
-    }
+  for (const [disk, copy] of names) {
+    const source = await disks.get({ namespace, name: disk }, { signal });
+    const volume = machine.spec.volumes?.find(({ virtualDisk }) => virtualDisk === disk)?.name ?? '';
+    const mode = flags.linked === true ? ('Overlay' as const) : ('Copy' as const);
+    const object: VirtualDisk = {
+      apiVersion,
+      kind: 'VirtualDisk',
+      metadata: { name: copy, namespace },
+      spec: copySpec(
+        source,
+        needsSnapshot ? { snapshot: { name: snapshot, volume, mode } } : { clone: { name: disk } },
+        flags,
+      ),
+    };
+    assertValid(object);
+    await made.make(resourceOf(virtualDiskKind), object);
   }
+  // Also without --wait: the machine is not made before it can be, and a snapshot that is copied from has to stay.
+  for (const copy of names.values()) await untilCopied(context, disks, namespace, copy, flags.timeout);
+  if (needsSnapshot && flags.linked !== true) await made.remove(resourceOf(virtualMachineSnapshotKind), snapshot);
 }
 
 /** The same kind of disk in the same place. */

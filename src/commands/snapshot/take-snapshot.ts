@@ -81,20 +81,30 @@ export async function takeSnapshot(
 }
 
 /** Creates a snapshot's object. */
-export async function createSnapshot(
+async function createSnapshot(
   context: Context,
   client: KubeClient,
   name: string,
   spec: VirtualMachineSnapshotSpec,
 ): Promise<VirtualMachineSnapshot> {
+  const object = snapshotObject(client.namespace, name, spec);
+  return snapshotsOf(client).create(object, { fieldValidation: 'Strict', signal: context.signal });
+}
+
+/** A snapshot's object, which is valid. */
+export function snapshotObject(
+  namespace: string,
+  name: string,
+  spec: VirtualMachineSnapshotSpec,
+): VirtualMachineSnapshot {
   const object: VirtualMachineSnapshot = {
     apiVersion,
     kind: 'VirtualMachineSnapshot',
-    metadata: { name, namespace: client.namespace },
+    metadata: { name, namespace },
     spec,
   };
   assertValid(object);
-  return snapshotsOf(client).create(object, { fieldValidation: 'Strict', signal: context.signal });
+  return object;
 }
 
 /**
