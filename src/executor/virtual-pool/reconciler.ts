@@ -78,8 +78,10 @@ export class PoolReconciler {
     }
     pool = await addFinalizer(pools, pool, poolFinalizer, signal);
     pool = await this.#forgetForce(pool, signal);
+    // Told before anything is made: nobody must take this node for clean.
+    if (mine === undefined) pool = await this.#note(pool, { nodeName, state: 'absent' }, signal);
     const outcome = await this.#ensure(pool, mine, signal);
-    await this.#report(pool, outcome.line, outcome, signal);
+    await this.#report(outcome.pool, outcome.line, outcome, signal);
     if (outcome.problem !== undefined) {
       const afterMs = lookAfterMs(outcome.problem);
       if (afterMs === undefined) throw outcome.problem;
@@ -111,6 +113,7 @@ export class PoolReconciler {
     let pool = given;
     const libvirt = libvirtOf(this.#context);
     const options = { signal };
+    let object = given;
     let there: Pool | undefined;
     let drift: readonly string[] = [];
     let problem: StorageProblem | undefined;
@@ -122,7 +125,10 @@ export class PoolReconciler {
       if (there === undefined) {
         there = await during('DefineFailed', () => libvirt.pools.defineXml(poolXml(pool, undefined), options));
       } else drift = await this.#putRight(pool, there, mine, signal);
-      waitsFor = await this.#power(pool, there, mine, signal);
+      const { uuid } = there;
+      waitsFor = await this.#power(pool, there, mine, signal, async () => {
+        object = await this.#note(object, { ...mine, nodeName, state: 'inactive', uuid }, signal);
+      });
       const autostart = pool.spec.autostart ?? true;
       const isPersistent = await there.isPersistent(options);
       if (isPersistent && (await there.autostart(options)) !== autostart) {
@@ -134,8 +140,9 @@ export class PoolReconciler {
       if (isPassing(error, signal)) throw error;
       problem = problemOf(error, 'StartFailed', `pool ${poolName(pool)} on node ${nodeName}`);
     }
-    const line = await this.#describe(pool, there, { problem, waitsFor }, signal);
-    return { line, drift, problem };
+    const noted = object.status?.nodes?.find((one) => one.nodeName === nodeName);
+    const line = await this.#describe(pool, there, noted, { problem, waitsFor }, signal);
+    return { pool: object, line, drift, problem };
   }
 
   /** @returns What is still otherwise than spec says. */
@@ -163,12 +170,16 @@ export class PoolReconciler {
     return [];
   }
 
-  /** @returns The domains that it is not stopped under: what is in it may be cut off from their guests (iSCSI). */
+  /**
+   * @param noteOverwritten Is done before what was overwritten can have anything in it.
+   * @returns The domains that it is not stopped under: what is in it may be cut off from their guests (iSCSI).
+   */
   async #power(
     pool: VirtualPool,
     there: Pool,
     mine: NodeLine | undefined,
     signal: AbortSignal,
+    noteOverwritten: () => Promise<void>,
   ): Promise<readonly string[]> {
     const isActive = await there.isActive({ signal });
     if (pool.spec.active === false) {
@@ -184,6 +195,7 @@ export class PoolReconciler {
     const isOverwrite = build === 'Overwrite' && mine?.uuid === undefined && carefulBuild.has(type);
     if (isOverwrite) {
       await during('BuildFailed', () => there.build({ overwrite: true, signal, timeoutMs: buildTimeoutMs }));
+      await noteOverwritten();
     }
     try {
       await there.start({ signal });
@@ -219,6 +231,7 @@ export class PoolReconciler {
   async #describe(
     pool: VirtualPool,
     there: Pool | undefined,
+    noted: NodeLine | undefined,
     { problem, waitsFor }: { readonly problem: StorageProblem | undefined; readonly waitsFor: readonly string[] },
     signal: AbortSignal,
   ): Promise<NodeLine> {
@@ -232,14 +245,17 @@ export class PoolReconciler {
       told === undefined && generation !== undefined
         ? { observedGeneration: generation, ...(asked === undefined ? {} : { refreshedFor: asked }) }
         : {};
-    if (there === undefined) return { nodeName, state: 'absent', ...message };
+    // Once there, it is remembered whatever fails later: a pool that has it is never overwritten again.
+    const uuid = problem === undefined ? there?.uuid : noted?.uuid;
+    const known = uuid === undefined ? {} : { uuid };
+    if (there === undefined) return { nodeName, state: 'absent', ...known, ...message };
     const info = await there.info({ signal });
     const path = textOf(memberAt(readPool(await there.xml({ signal })), 'target', 'path'));
     const isActive = info.state === 'running' || info.state === 'degraded';
     return {
       nodeName,
       state: info.state,
-      ...(problem === undefined ? { uuid: there.uuid } : {}),
+      ...known,
       ...(path === '' ? {} : { path }),
       ...(isActive
         ? {
@@ -354,6 +370,17 @@ export class PoolReconciler {
     await this.#report(pool, undefined, {}, signal);
   }
 
+  /** Writes the node's line alone, in the middle of what is done; what follows from it is told when that is over. */
+  async #note(pool: VirtualPool, line: NodeLine, signal: AbortSignal): Promise<VirtualPool> {
+    const { resourceVersion, uid } = pool.metadata;
+    const others = (pool.status?.nodes ?? []).filter(({ nodeName }) => nodeName !== line.nodeName);
+    return this.#context.pools.mergePatch(
+      refOf(pool),
+      { metadata: { resourceVersion, uid }, status: { nodes: [...others, line] } },
+      { subresource: 'status', signal },
+    );
+  }
+
   async #report(
     pool: VirtualPool,
     line: NodeLine | undefined,
@@ -455,6 +482,8 @@ export class PoolReconciler {
 
 /** What one look at the node's pool came to. */
 interface Outcome {
+  /** The object as it is now. */
+  readonly pool: VirtualPool;
   readonly line: NodeLine;
   /** Paths that are otherwise than spec says. */
   readonly drift: readonly string[];
