@@ -419,12 +419,17 @@ export const virtualMachineStatus = object(
       { phase: words('How far it is.', ['Pending', 'Running', 'Succeeded', 'Failed', 'Unknown']) },
       {
         operation: string('The VirtualMachineOperation that asked for it.'),
+        operationUid: string("That operation's metadata.uid."),
         sourceNode: string('From.'),
         targetNode: string('To.'),
         startTime: time('When it began.'),
         completionTime: time('When it ended.'),
         percent: integer('Part of the memory that is there, in percent.', { min: 0, max: 100 }),
         message: string('More, in words.'),
+        asked: string(
+          'A question of the source to the target, when the operation was removed by force: whether the guest is there.',
+        ),
+        answer: string("The target's answer: the question, then running, off or none."),
       },
     ),
     currentSnapshot: string('The VirtualMachineSnapshot that its disks are based on.'),
@@ -488,6 +493,7 @@ export const virtualMachineReasons = {
   SecretNotFound: 'SecretNotFound',
   KVMUnusable: 'KVMUnusable',
   NodeLost: 'NodeLost',
+  MigrationUnclear: 'MigrationUnclear',
   Terminating: 'Terminating',
   // Synchronized
   InSync: 'InSync',

@@ -383,6 +383,7 @@ class Executor {
       this.#noticeNetworkUser(change);
       const before = change.type === 'updated' ? change.before.spec.references : [];
       this.#storage.noticeUser(object.metadata.namespace ?? '', [...new Set([...before, ...object.spec.references])]);
+      if (object.spec.asks === nodeName && change.type !== 'deleted') this.#controller.enqueue(objectKey(object));
       const was = change.type === 'updated' ? change.before.spec.nodeName : '';
       if (object.spec.nodeName !== nodeName && was !== nodeName) return;
       // A domain may have lost its machine, or found it again.
@@ -463,6 +464,9 @@ class Executor {
     this.#networks.resynchronise();
     for (const machine of this.#caches.ownMachines()) {
       this.#controller.enqueue(objectKey(machine));
+    }
+    for (const machine of this.#caches.machines.list()) {
+      if (machine.spec.asks === this.#options.nodeName) this.#controller.enqueue(objectKey(machine));
     }
     for (const snapshot of this.#caches.snapshots.list()) {
       if (this.#caches.machines.get(machineKeyOf(snapshot)) === undefined) this.#orphans.enqueue(objectKey(snapshot));

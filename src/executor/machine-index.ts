@@ -14,6 +14,7 @@ import {
 } from '../api/virtual-machine.ts';
 import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
 import type { KubeObject, ObjectMeta } from '../kube/object.ts';
+import { isAskedOf } from './migration/migration-notes.ts';
 import { macOf } from './virtual-machine/interfaces.ts';
 import { markedMetadata } from './virtual-machine/marked-metadata.ts';
 import { bytesOf, memberAt, type DataObject } from './virtual-machine/same-value.ts';
@@ -36,6 +37,8 @@ export interface SlimMachine extends KubeObject {
     readonly digest: string;
     /** Whether its status says that its node is lost: only its executor knows better. */
     readonly lost: boolean;
+    /** The node that its source asks whether the guest is there, its migration's operation being gone; else empty. */
+    readonly asks: string;
   };
 }
 
@@ -73,6 +76,7 @@ export function slimMachine(object: KubeObject): SlimMachine {
     ),
   ];
   const memory = memberAt(domain, 'memory');
+  const { migration } = machine.status ?? {};
   return {
     apiVersion: machine.apiVersion,
     kind: machine.kind,
@@ -101,6 +105,7 @@ export function slimMachine(object: KubeObject): SlimMachine {
         .digest('base64')
         .slice(0, 12),
       lost: findCondition(machine.status, virtualMachineConditions.Ready)?.reason === virtualMachineReasons.NodeLost,
+      asks: isAskedOf(migration, migration?.targetNode ?? '') ? (migration?.targetNode ?? '') : '',
     },
   };
 }

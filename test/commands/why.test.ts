@@ -195,6 +195,27 @@ describe('why a machine does not run', () => {
       "else mend libvirt's note",
     ],
     [
+      'a migration whose operation was removed by force',
+      facts({
+        status: {
+          printableStatus: 'Migrating',
+          domain: { state: 'running' },
+          migration: { phase: 'Running', targetNode: 'n2' },
+          conditions: [
+            {
+              type: 'Ready',
+              status: 'Unknown',
+              reason: 'MigrationUnclear',
+              message: 'nothing is started before n2 says',
+            },
+          ],
+        },
+      }),
+      'migration',
+      'nothing is started before n2 says',
+      'virtctl node describe n2',
+    ],
+    [
       'a crash loop',
       facts({
         status: {

@@ -140,6 +140,12 @@ const powerWish: Step = ({ machine, operations }) => {
       fix: `virtctl get vmop ${running.metadata.name ?? ''} ${namespaceFlag(machine)}`,
     };
   }
+  const ready = findCondition(machine.status, 'Ready');
+  if (ready?.reason === 'MigrationUnclear') {
+    const target = machine.status?.migration?.targetNode ?? '';
+    const fix = `virtctl node describe ${target}; its executor and libvirtd have to run`;
+    return { about: 'migration', status: 'waiting', message: ready.message ?? '', fix };
+  }
   const strategy = machine.spec.runStrategy ?? 'Always';
   if (strategy === 'Halted') return { about, status: 'broken', message: 'it is not asked to run (Halted)', fix: start };
   if (machine.status?.domain?.savedState === true && machine.status.domain.state !== 'running') {

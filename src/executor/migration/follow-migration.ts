@@ -1,4 +1,7 @@
-import { mayGo, migrationFinalizer, migrationNotes } from './migration-notes.ts';
+import { switchNode } from './migrate-machine.ts';
+import { settleLost } from './lost-operation.ts';
+import { mayBeAway, mayGo, migrationFinalizer } from './migration-notes.ts';
+import { tellMigration } from './tell-migration.ts';
 import { isForeign } from '../virtual-machine/foreign-domain.ts';
 import { operationContext, tellOutcome } from '../virtual-machine/operate.ts';
 import { lookAgain, type Round } from '../virtual-machine/round.ts';
@@ -15,8 +18,7 @@ import { removeFinalizer } from '../../reconcile/finalizers.ts';
 export async function followMigration(round: Round): Promise<boolean> {
   const operation = await openMigration(round);
   if (operation === undefined) {
-    forgetOldMigration(round);
-    return false;
+    return followUntold(round);
   }
   // Where the machine's own has left, what has its name here is somebody else's.
   if (isForeign(round.status.machine, round.view)) round.view = undefined;
@@ -26,7 +28,7 @@ export async function followMigration(round: Round): Promise<boolean> {
     tellOutcome(round, progress.operation);
     const failed = progress.operation.status?.phase === 'Failed';
     // The one that succeeded was told with the machine's hand-over: from there on status is the target's to write.
-    if (failed) await tellMigration(round, progress.operation);
+    if (failed) await tellMigration(round.status, progress.operation);
     // Else the target does, when it has removed what is left there (receive-machine.ts).
     if (mayGo(progress.operation, round.parts.clock.now())) {
       await removeFinalizer(operations, progress.operation, migrationFinalizer, round.signal);
@@ -34,7 +36,7 @@ export async function followMigration(round: Round): Promise<boolean> {
     lookAgain(round, 20);
     return true;
   }
-  await tellMigration(round, progress.operation);
+  await tellMigration(round.status, progress.operation);
   lookAgain(round, progress.requeueAfterMs ?? 1_000);
   return true;
 }
@@ -49,26 +51,43 @@ async function openMigration({ key, parts, status, signal }: Round): Promise<Vir
   return undefined;
 }
 
-/** One that ended without being told: the executor was killed in between. Its operation knows how. */
-function forgetOldMigration({ status }: Round): void {
-  const { migration } = status.next;
-  if (migration === undefined || !['Pending', 'Running'].includes(migration.phase)) return;
-  status.next.migration = { ...migration, phase: 'Unknown' };
-}
-
-async function tellMigration({ status }: Round, operation: VirtualMachineOperation): Promise<void> {
-  const { phase, startTime, completionTime, percent, message } = operation.status ?? {};
-  const { source, target } = migrationNotes(operation);
-  const isOver = phase === 'Failed';
-  status.next.migration = {
-    phase: isOver ? 'Failed' : operation.status?.step === 'Preparing' ? 'Pending' : 'Running',
-    operation: operation.metadata.name,
-    sourceNode: source,
-    targetNode: target,
-    startTime,
-    ...(isOver ? { completionTime, message } : {}),
-    ...(percent === undefined ? {} : { percent }),
-  };
-  if (!isOver) status.next.printableStatus = 'Migrating';
-  await status.write();
+/**
+ * A migration of which the machine's status tells, and whose operation does not go on: the executor was killed before it told
+ * the end, or somebody removed the operation.
+ *
+ * @returns Whether this was all that may be done to the machine now.
+ */
+async function followUntold(round: Round): Promise<boolean> {
+  const { status, parts, signal } = round;
+  const { migration, nodeName } = status.next;
+  // It was given away, and only its spec does not say so yet: it is the target's.
+  if (
+    migration?.phase === 'Succeeded' &&
+    migration.sourceNode === parts.nodeName &&
+    nodeName !== undefined &&
+    nodeName !== parts.nodeName &&
+    nodeName === migration.targetNode
+  ) {
+    await switchNode(operationContext(round), nodeName);
+    lookAgain(round, 1_000);
+    return true;
+  }
+  if (migration === undefined || !['Pending', 'Running'].includes(migration.phase)) return false;
+  if (!mayBeAway(migration, parts.nodeName)) {
+    status.next.migration = { ...migration, phase: 'Unknown' };
+    return false;
+  }
+  const { namespace } = status.machine.metadata;
+  const operation = await parts.operations.find({ namespace, name: migration.operation ?? '' }, { signal });
+  if (operation === undefined || (migration.operationUid ?? operation.metadata.uid) !== operation.metadata.uid) {
+    return settleLost(round, migration);
+  }
+  // The source has the guest: it said so itself, before it was killed.
+  if (operation.status?.phase === 'Failed') {
+    await tellMigration(status, operation);
+    return false;
+  }
+  // The list of those that go on does not have it yet.
+  lookAgain(round, 1_000);
+  return true;
 }

@@ -10,7 +10,12 @@ import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import type { CopyStorage } from './migration-disks.ts';
 import { FailedError } from '../../base/errors.ts';
-import { refOf } from '../../kube/object.ts';
+import { refOf, type ObjectMeta } from '../../kube/object.ts';
+
+/** The source of a migration, and its operation, also when that is no more. */
+export interface Departing extends Pick<OperationRun, 'context'> {
+  readonly operation: { readonly metadata: Pick<ObjectMeta, 'name' | 'uid'> };
+}
 
 /** What {@link obstacleOf} looks at, beside the disk. */
 export interface DiskSurroundings {
@@ -96,7 +101,7 @@ export async function unnotedDisk(
 }
 
 /** Whether a disk is here, with a second volume on the target, made for this operation. */
-function isNotedFor({ status }: VirtualDisk, { context, operation }: OperationRun, target: string): boolean {
+function isNotedFor({ status }: VirtualDisk, { context, operation }: Departing, target: string): boolean {
   const { move, nodeName } = status ?? {};
   return nodeName === context.nodeName && move?.nodeName === target && move.operationUid === operation.metadata.uid;
 }
@@ -107,7 +112,7 @@ function isNotedFor({ status }: VirtualDisk, { context, operation }: OperationRu
  *
  * @throws FailedError when a disk is not as it was left; nothing is removed then.
  */
-export async function giveDisksAway(run: OperationRun, disks: readonly MovedDisk[], target: string): Promise<void> {
+export async function giveDisksAway(run: Departing, disks: readonly MovedDisk[], target: string): Promise<void> {
   const { context } = run;
   for (const disk of await copiedDisks(run, disks)) {
     const { nodeName, pool, volume, path, move } = disk.status ?? {};
@@ -127,7 +132,7 @@ export async function giveDisksAway(run: OperationRun, disks: readonly MovedDisk
   }
 }
 
-async function copiedDisks(run: OperationRun, disks: readonly MovedDisk[]): Promise<VirtualDisk[]> {
+async function copiedDisks(run: Departing, disks: readonly MovedDisk[]): Promise<VirtualDisk[]> {
   const { context } = run;
   const { namespace } = context.status.machine.metadata;
   const found: VirtualDisk[] = [];

@@ -4,13 +4,16 @@
  */
 import { migrateOptions } from './migrate-options.ts';
 import { migrationFinalizer, migrationNotes, type MigrationNotes } from './migration-notes.ts';
-import { giveDisksAway, obstaclesOf, unfinishedMove, unnotedDisk } from './local-disks.ts';
+import { giveDisksAway, obstaclesOf, unfinishedMove, unnotedDisk, type Departing } from './local-disks.ts';
 import { networksOf, planDisks } from './migration-disks.ts';
+import { tellMigration } from './tell-migration.ts';
+import { isHeldByLibvirt, whereGuestIs } from './where-guest-is.ts';
 import { deleteDomain } from '../virtual-machine/delete-domain.ts';
 import { devicesOf, readDomain, type DomainView } from '../virtual-machine/domain-view.ts';
 import { memberAt, textOf } from '../virtual-machine/same-value.ts';
 import {
   OperationFailedError,
+  type OperationContext,
   type OperationRun,
   type StepProgress,
 } from '../virtual-machine-operation/operation-run.ts';
@@ -32,6 +35,9 @@ const slowMs = 5_000;
 const pollMs = 400;
 /** libvirt's own deadlines and the operation's end a migration, not ours. */
 const callMs = 7 * 24 * 3_600_000;
+
+/** A machine that leaves this node, and the operation that moves it, also when that is no more. */
+export interface Departure extends Departing, Pick<OperationRun, 'view'> {}
 
 /** Whether it can be moved at all, before anything is written. */
 export async function checkMigration(run: OperationRun): Promise<void> {
@@ -135,6 +141,8 @@ async function move(run: OperationRun): Promise<StepProgress> {
       }
       const over = endOf(run);
       if (over !== undefined) throw over;
+      // Before libvirt is asked: it holds the machine also when the operation is removed by force.
+      await tellMigration(run.context.status, run.operation);
       await run.write({ context: { ...run.notes, begun: uuid } });
       begin(run, view);
       return 100;
@@ -179,34 +187,31 @@ async function settle(run: OperationRun): Promise<StepProgress> {
   const { answer } = notes;
   const outcome = `it ${answer === 'running' ? 'runs' : 'is'} on ${target}`;
   if (context.nodeName === target) return run.done(outcome);
-  const isGone = view === undefined || view.state === 'off';
-  // Whatever the target has: the guest executes here, and the machine has not been given away.
-  if (!isGone && !isHeldByLibvirt(view)) return keep(run, notes);
-  // Only the target knows; until it says so nothing is started, resumed or removed here.
-  if (answer === undefined) return waitForAnswer(run, target);
-  // It has executed on the target: what is here is older than what it wrote since, and must never go on.
-  const hasRunThere = !isGone && view.libvirtState.reason !== 'migration';
-  if (!isGone && answer !== 'running' && !hasRunThere) {
-    await orAgain(() => view.domain.resume(context.options));
-    return keep(run, notes);
-  }
-  // It was off before: what is here is all that there is of it.
-  if (answer === 'none' && notes.isOff) return keep(run, notes);
   const isCopied = notes.disks?.some(({ copy }) => copy) === true;
-  // Where libvirt said that it had moved, what it wrote since is in the copies of its disks only.
-  if (answer === 'none' && !(isCopied && (notes.hasMoved || hasRunThere))) {
-    if (hasRunThere) await orAgain(() => view.domain.destroy(context.options));
-    throw failureOf(run, notes, 'the guest ended while it was moved');
+  switch (whereGuestIs({ ...notes, view, isCopied })) {
+    case 'ask':
+      return waitForAnswer(run, target);
+    case 'resumes':
+      if (view !== undefined) await orAgain(() => view.domain.resume(context.options));
+      return keep(run, notes);
+    case 'stays':
+      return keep(run, notes);
+    case 'ended':
+      if (view !== undefined && view.state !== 'off') await orAgain(() => view.domain.destroy(context.options));
+      throw failureOf(run, notes, 'the guest ended while it was moved');
+    case 'moved':
+      await leave(run);
   }
-  // It ended on both nodes, and libvirt did not say here that it had moved: what its disks have here is not older.
-  if (isCopied && answer === 'off' && view?.state === 'off' && view.libvirtState.reason !== 'migrated')
-    return keep(run, notes);
-  // What is here is paused for good, or only a definition: the guest itself is on the target.
-  if (view !== undefined && !isGone) await orAgain(() => view.domain.destroy(context.options));
-  if (view !== undefined) await orAgain(() => deleteDomain(view.domain, context.options));
   await giveDisksAway(run, notes.disks ?? [], target);
   if (!(await handOver(run, target))) return pollMs;
   return run.done(outcome);
+}
+
+/** What is here is paused for good, or only a definition: the guest itself is on the target. */
+export async function leave({ view, context }: Departure): Promise<void> {
+  if (view === undefined) return;
+  if (view.state !== 'off') await orAgain(() => view.domain.destroy(context.options));
+  await orAgain(() => deleteDomain(view.domain, context.options));
 }
 
 /**
@@ -248,7 +253,7 @@ async function keep(run: OperationRun, notes: MigrationNotes): Promise<never> {
  *
  * @returns Whether it is the target's; else the controller makes it so (src/controller/node-switch.ts).
  */
-async function handOver(run: OperationRun, target: string): Promise<boolean> {
+export async function handOver(run: Departure, target: string): Promise<boolean> {
   const { machines, status, nodeName, signal, now } = run.context;
   const { machine } = status;
   const { uid } = machine.metadata;
@@ -260,6 +265,7 @@ async function handOver(run: OperationRun, target: string): Promise<boolean> {
     completionTime: toKubernetesTime(now()),
     percent: 100,
     message: null,
+    ...{ asked: null, answer: null },
   };
   // First what is, then what is wanted: validation takes it as the proof that the domain has left this node.
   await machines.mergePatch(
@@ -267,6 +273,13 @@ async function handOver(run: OperationRun, target: string): Promise<boolean> {
     { metadata: { uid }, status: { nodeName: target, migration } },
     { subresource: 'status', signal },
   );
+  return switchNode(run.context, target);
+}
+
+/** Says in a machine's spec that it is the target's, after its status has said so; see {@link handOver}. */
+export async function switchNode({ machines, status, signal }: OperationContext, target: string): Promise<boolean> {
+  const { machine } = status;
+  const { uid } = machine.metadata;
   try {
     await machines.mergePatch(refOf(machine), { metadata: { uid }, spec: { nodeName: target } }, { signal });
     return true;
@@ -385,15 +398,10 @@ function failureOf(run: OperationRun, { failure }: MigrationNotes, otherwise: st
 }
 
 /** The job that moves a domain away; undefined when there is none. */
-async function outgoingJob({ domain }: DomainView): Promise<JobStats | undefined> {
+export async function outgoingJob({ domain }: DomainView): Promise<JobStats | undefined> {
   const stats = await ifJob(() => domain.job.stats());
   const goesOn = stats?.type === 'bounded' || stats?.type === 'unbounded';
   return goesOn && stats.operation === 'migration-out' ? stats : undefined;
-}
-
-/** Paused by a migration whose outcome libvirt does not know: the guest may be executing on the target. */
-function isHeldByLibvirt({ libvirtState: { state, reason } }: DomainView): boolean {
-  return state === 'paused' && ['migration', 'postcopy', 'postcopy-failed'].includes(reason);
 }
 
 async function tellProgress(run: OperationRun, { totalBytes = 0, remainingBytes = 0 }: JobStats): Promise<void> {
@@ -403,7 +411,7 @@ async function tellProgress(run: OperationRun, { totalBytes = 0, remainingBytes 
 }
 
 /** Something that needs a job; that there is none (any more) is no mistake. */
-async function ifJob<T>(act: () => Promise<T>): Promise<T | undefined> {
+export async function ifJob<T>(act: () => Promise<T>): Promise<T | undefined> {
   try {
     return await act();
   } catch (error) {
@@ -413,7 +421,7 @@ async function ifJob<T>(act: () => Promise<T>): Promise<T | undefined> {
 }
 
 /** What libvirt refuses here does not end the operation: it is tried again. */
-async function orAgain(act: () => Promise<void>): Promise<void> {
+export async function orAgain(act: () => Promise<void>): Promise<void> {
   try {
     await act();
   } catch (error) {

@@ -36,7 +36,11 @@
  *   receive-files.ts        the target's files of the host
  *   running-migrations.ts   calls to libvirt that take long         receive-machine.ts    the target's part
  *   follow-migration.ts     called by the machine's reconcile; nothing else is done to a machine that moves
+ *   where-guest-is.ts       what to do when libvirt is done, pure   arrival.ts            what the target says
+ *   lost-operation.ts       one whose operation was removed by force
+ *   tell-migration.ts       status.migration of the machine
  */
+import type { VirtualMachineStatus } from '../../api/virtual-machine.ts';
 import type { VirtualMachineOperation } from '../../api/virtual-machine-operation.ts';
 
 /** What keeps an operation Migrate until both sides know how it ended. */
@@ -93,7 +97,6 @@ export interface MigrationNotes {
 export function migrationNotes({ status }: VirtualMachineOperation): MigrationNotes {
   const notes: Readonly<Record<string, string | undefined>> = status?.context ?? {};
   const { source, target, disks, networks, destination, refusal, failure, asked, made } = notes;
-  const [question, word] = (notes['answer'] ?? '').split(' ');
   return {
     ...{ source, target, destination, refusal, failure, asked },
     disks: disks === undefined ? undefined : (JSON.parse(disks) as MovedDisk[]),
@@ -102,7 +105,7 @@ export function migrationNotes({ status }: VirtualMachineOperation): MigrationNo
     isOff: notes['off'] !== undefined,
     hasBegun: notes['begun'] !== undefined,
     hasMoved: notes['moved'] !== undefined,
-    answer: asked !== undefined && question === asked ? (word as Arrival) : undefined,
+    answer: answerIn({ asked, answer: notes['answer'] }),
     isHeld: notes['holder'] === 'source',
     isCleaned: notes['cleaned'] !== undefined,
   };
@@ -123,7 +126,34 @@ export function mayGo(operation: VirtualMachineOperation, nowMs: number): boolea
   return !(nowMs - Date.parse(completionTime) <= cleanMs);
 }
 
+/** The answer to the question that was asked last; undefined when there is none, or it is to an older one. */
+export function answerIn(notes: {
+  readonly asked?: string | undefined;
+  readonly answer?: string | undefined;
+}): Arrival | undefined {
+  const [question, word] = notes.answer?.split(' ') ?? [];
+  return notes.asked !== undefined && question === notes.asked ? (word as Arrival) : undefined;
+}
+
 /** The answer to a question, as it is noted. */
 export function answerTo(asked: string, arrival: Arrival): { readonly answer: string } {
   return { answer: `${asked} ${arrival}` };
+}
+
+/** `status.migration` of a machine. */
+export type Migration = NonNullable<VirtualMachineStatus['migration']>;
+
+/** Whether a machine's status says that its guest may be on its way from this node, or be elsewhere already. */
+export function mayBeAway(
+  migration: Migration,
+  nodeName: string,
+): migration is Migration & { readonly targetNode: string } {
+  const { phase, sourceNode, targetNode } = migration;
+  return phase === 'Running' && sourceNode === nodeName && targetNode !== undefined;
+}
+
+/** Whether a machine's source waits for a node to say whether the guest is there, its operation being gone. */
+export function isAskedOf(migration: Migration | undefined, nodeName: string): boolean {
+  if (migration?.phase !== 'Running' || migration.targetNode !== nodeName) return false;
+  return migration.asked !== undefined && answerIn(migration) === undefined;
 }

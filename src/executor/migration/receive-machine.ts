@@ -3,14 +3,8 @@
  * that the guest needs here, and removes what is left when it did not come. It never starts a guest.
  */
 import { rm } from 'node:fs/promises';
-import {
-  answerTo,
-  mayGo,
-  migrationFinalizer,
-  migrationNotes,
-  type Arrival,
-  type MovedDisk,
-} from './migration-notes.ts';
+import { arrivalOf } from './arrival.ts';
+import { answerTo, mayGo, migrationFinalizer, migrationNotes, type MovedDisk } from './migration-notes.ts';
 import { disksOnceHere, makeDiskVolumes } from './receive-disks.ts';
 import { prepareFiles } from './receive-files.ts';
 import { RefusedError } from './refused-error.ts';
@@ -27,7 +21,7 @@ import { domainName, type VirtualMachine } from '../../api/virtual-machine.ts';
 import { InvalidInputError, toError } from '../../base/errors.ts';
 import { parseObjectKey, refOf } from '../../kube/object.ts';
 import { isConflict, isNotFound as isGone } from '../../kube/status-error.ts';
-import { isInvalidState, isNotFound, LibvirtError } from '../../libvirt/errors.ts';
+import { isNotFound, LibvirtError } from '../../libvirt/errors.ts';
 import type { Libvirt } from '../../libvirt/libvirt.ts';
 import type { ReconcileContext, ReconcileResult } from '../../reconcile/controller.ts';
 import { isBeingDeleted, removeFinalizer } from '../../reconcile/finalizers.ts';
@@ -42,8 +36,6 @@ export interface ReceiverOptions {
 /** A guest that is still coming is looked for this often, in milliseconds. */
 const pollMs = 300;
 const callMs = 30_000;
-/** Why a domain is paused that waits for a guest; one that was sent paused is so for its user. */
-const notArrived: ReadonlySet<string> = new Set(['migration', 'starting-up']);
 /** A target that does not say that it has removed what is left is waited for this often, in milliseconds. */
 const goneMs = 60_000;
 
@@ -171,15 +163,8 @@ export class MigrationReceiver {
   async #answer(arriving: Arriving): Promise<ReconcileResult | undefined> {
     const { asked, answer } = migrationNotes(arriving.operation);
     if (asked === undefined || answer !== undefined) return undefined;
-    const found = await find(arriving);
-    // What somebody else called so meanwhile is not the guest: for an answer that it runs here the source would end its own.
-    const view = isForeign(arriving.machine, found) ? undefined : found;
-    // It is neither here nor not here yet; libvirt says so until it has arrived, also when it forgot the job, being killed.
-    const isWaiting = view?.libvirtState.state === 'paused' && notArrived.has(view.libvirtState.reason);
-    if (view !== undefined && view.state !== 'off' && (isWaiting || (await isComing(view, arriving.options)))) {
-      return { requeueAfterMs: pollMs };
-    }
-    const arrival: Arrival = view === undefined ? 'none' : view.state === 'off' ? 'off' : 'running';
+    const arrival = await arrivalOf(arriving.machine, await find(arriving), arriving.options);
+    if (arrival === undefined) return { requeueAfterMs: pollMs };
     await this.#note(arriving, answerTo(asked, arrival));
     return undefined;
   }
@@ -250,15 +235,5 @@ async function requireNetwork(libvirt: Libvirt, name: string, options: LibvirtCa
   } catch (error) {
     if (!isNotFound(error)) throw error;
     throw new RefusedError(`there is no network "${name}"`);
-  }
-}
-
-async function isComing({ domain }: DomainView, options: LibvirtCallOptions): Promise<boolean> {
-  try {
-    const { type, operation } = await domain.job.stats(options);
-    return operation === 'migration-in' && (type === 'bounded' || type === 'unbounded');
-  } catch (error) {
-    if (isInvalidState(error) || isNotFound(error)) return false;
-    throw error;
   }
 }

@@ -39,6 +39,7 @@ import { report } from './report.ts';
 import { resolveMachine } from './resolve-machine.ts';
 import { readMachineDomain, type MachineReconcilerOptions, type Memory, type Round } from './round.ts';
 import { followMigration } from '../migration/follow-migration.ts';
+import { answerLost } from '../migration/lost-operation.ts';
 import { RunningMigrations } from '../migration/running-migrations.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
 import { toError, UnreachableError } from '../../base/errors.ts';
@@ -76,7 +77,7 @@ export class MachineReconciler {
     const found = await machines.find(parseObjectKey(key), { signal });
     if (found?.spec.nodeName !== nodeName) {
       this.#memory.refusals.delete(key);
-      return undefined;
+      return found === undefined ? undefined : answerLost(found, this.#options, signal);
     }
     if (isBeingDeleted(found) && !hasFinalizer(found, machineFinalizer)) return undefined;
     let round: Round | undefined;
