@@ -5,11 +5,12 @@ import { countFailure } from './crash-backoff.ts';
 import { readDomain } from './domain-view.ts';
 import { failureNotes, failuresOf, lastEnd } from './failure-notes.ts';
 import { holdFiles } from './hold-files.ts';
+import type { MachineStatus } from './machine-status.ts';
 import { explainMissingFile } from './missing-file.ts';
 import { NotReadyError } from './not-ready-error.ts';
 import { noticeEnd } from './notice-end.ts';
-import { powerAction } from './power-policy.ts';
-import { beginStart, beginStop, continueStart, continueStop, destroy } from './power.ts';
+import { powerAction, wantsStart } from './power-policy.ts';
+import { beginStart, beginStop, continueStart, continueStop, destroy, hasNeverRun } from './power.ts';
 import { renewVolumes } from './renew-volumes.ts';
 import { lookAgain, messageOf, tellEvent, type Round } from './round.ts';
 import { FailedError } from '../../base/errors.ts';
@@ -18,12 +19,19 @@ import { isDomainMissing, LibvirtError } from '../../libvirt/errors.ts';
 /** How soon files that somebody works on are looked at again, in milliseconds. */
 const busyMs = 500;
 
+/** A guest that ended while it was started is looked at again this soon, in milliseconds. */
+const endedMs = 50;
+
 /** Does the next step towards what the run strategy wants. */
 export async function keepPower(round: Round): Promise<void> {
   const { status } = round;
   const strategy = status.machine.spec.runStrategy ?? 'Always';
   const now = round.parts.clock.now();
   // A start that was cut off goes on, unless it is not wanted any more.
+  if (status.power.bootStep !== undefined && !isStartWanted(status) && isStartIdle(round)) {
+    await takeStartBack(round);
+    return;
+  }
   if (status.power.bootStep !== undefined && strategy !== 'Halted') {
     await startMachine(round, false);
     return;
@@ -61,6 +69,31 @@ export async function keepPower(round: Round): Promise<void> {
   }
 }
 
+/** Whether the policy would begin the start that was cut off: an operation that did may be gone, and the strategy another. */
+function isStartWanted(status: MachineStatus): boolean {
+  const { power, machine } = status;
+  const strategy = machine.spec.runStrategy ?? 'Always';
+  return power.held !== true && wantsStart({ strategy, startedFor: power.startedFor, end: lastEnd(status) });
+}
+
+/** Whether nothing of a start that was cut off is there but a note, or a guest without its first instruction. */
+function isStartIdle({ status, view }: Round): boolean {
+  if (status.power.bootStep !== 'Starting') return false;
+  return view === undefined || view.state === 'off' || hasNeverRun(view, status.power, status.next.domain);
+}
+
+/** Ends a start that was cut off and that nobody wants any more. */
+async function takeStartBack(round: Round): Promise<void> {
+  const { view, status, options } = round;
+  if (view !== undefined && view.state !== 'off') {
+    await destroy(view, options);
+    round.view = await readDomain(view.domain, options);
+    tellEvent(round, 'Normal', 'Stopped', 'Stop', 'a start that is not wanted any more was taken back');
+  }
+  await status.note({ power: { bootStep: null } });
+  await settle(round);
+}
+
 /** Nothing is being done: what was noted of a stop or start that nobody wants any more goes. */
 async function settle({ status, view, memory }: Round): Promise<void> {
   const runs = view !== undefined && view.state !== 'off';
@@ -70,6 +103,7 @@ async function settle({ status, view, memory }: Round): Promise<void> {
   }
   const strategy = status.machine.spec.runStrategy ?? 'Always';
   if (!runs) {
+    if (status.power.bootStep !== undefined) await status.note({ power: { bootStep: null } });
     // Halted ends the run: the strategy that comes after it starts the machine anew.
     if (strategy === 'Halted' && status.power.startedFor !== undefined) {
       await status.note({ power: { startedFor: null } });
@@ -86,6 +120,8 @@ async function startMachine(round: Round, isNew: boolean): Promise<void> {
   const { status, view, options } = round;
   const { clock, newId } = round.parts;
   if (view === undefined) return;
+  // Of a start that was cut off there is only the note yet: it waits, as a new one does.
+  if (round.wanted === undefined && view.state === 'off' && status.power.bootStep !== 'Resuming') return;
   const { machine } = status;
   const hold = holdFiles(round);
   if (hold.busy !== undefined) {
@@ -104,7 +140,7 @@ async function startMachine(round: Round, isNew: boolean): Promise<void> {
         status.power,
         { paused: machine.spec.startPaused === true, discardSavedState: false },
         {
-          wanted: round.wanted ?? {},
+          wanted: round.wanted ?? view.liveMark?.applied ?? {},
           note: (notes) => status.note(notes),
           startedFor: machine.spec.runStrategy ?? 'Always',
           boots: status.next.domain?.boots ?? 0,
@@ -112,7 +148,8 @@ async function startMachine(round: Round, isNew: boolean): Promise<void> {
           options,
         },
       )) ?? (await readDomain(view.domain, options));
-    // One that has ended already is noticed by the report.
+    // One that has ended already is noticed by the report, and what follows is for the next look.
+    if (round.view === undefined || ['off', 'crashed'].includes(round.view.state)) lookAgain(round, endedMs);
     tellEvent(round, 'Normal', 'Started', 'Start', 'the machine was started');
   } catch (error) {
     // One that was undefined meanwhile is no start that failed: it is defined anew, and the start goes on.
@@ -134,9 +171,13 @@ async function startMachine(round: Round, isNew: boolean): Promise<void> {
 export async function stopMachine(round: Round, deleting: boolean): Promise<void> {
   const { status, view, options } = round;
   if (view === undefined) return;
+  // There is nobody to ask. The note goes after it: without, a paused guest is taken for one that has run.
+  if (hasNeverRun(view, status.power, status.next.domain)) {
+    await takeStartBack(round);
+    return;
+  }
   const now = round.parts.clock.now();
   const begin = beginStop(status.power, now);
-  const wasStarting = status.power.bootStep === 'Starting';
   if (begin !== undefined || status.power.bootStep !== undefined) {
     await status.note({
       power: { ...begin, bootStep: null },
@@ -144,9 +185,7 @@ export async function stopMachine(round: Round, deleting: boolean): Promise<void
     });
     if (begin !== undefined) tellEvent(round, 'Normal', 'Stopping', 'Stop', 'the guest is asked to shut down');
   }
-  // A start that was cut off before the guest's first instruction: there is nobody to ask.
-  const neverRan = wasStarting && view.state === 'paused';
-  const seconds = neverRan ? 0 : (status.machine.spec.terminationGracePeriodSeconds ?? 60);
+  const seconds = status.machine.spec.terminationGracePeriodSeconds ?? 60;
   const progress = await continueStop(view, {
     requests: round.memory.requests,
     now,

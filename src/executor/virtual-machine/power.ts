@@ -8,6 +8,7 @@
  *   killed before the mark:   off, or paused without it: no instruction was executed, go on
  *   killed before Resuming:   paused with mark ID: go on
  *   killed after it:          paused: resume; running: done; off: it has run, and ended
+ *   wanted no more:           before Resuming it is taken back, but for a guest that goes on with saved memory
  *
  *   stop:   note stoppingSince ─▶ ask the guest (agent, then power button), again every few seconds
  *           ─▶ grace period over, or forced: destroy
@@ -258,6 +259,21 @@ async function quietly(request: Promise<void>, otherwise?: () => Promise<void>):
     if (!(error instanceof LibvirtError)) throw error;
     if (otherwise !== undefined && !isInvalidState(error)) await quietly(otherwise());
   }
+}
+
+/**
+ * Whether a start was cut off before the guest's first instruction, so that nothing is lost with it. A guest that goes on
+ * with saved memory brings the mark of the boot that it was saved in, or its time; libvirt has thrown away the file.
+ *
+ * @param domain What status says of the domain: of the boot before, as long as this one has not come further.
+ */
+export function hasNeverRun(
+  { state, boot }: DomainView,
+  notes: PowerNotes,
+  domain: VirtualMachineStatus['domain'],
+): boolean {
+  if (notes.bootStep !== 'Starting' || state !== 'paused') return false;
+  return boot === undefined || (boot.id === notes.boot && toKubernetesTime(boot.at) !== domain?.bootedAt);
 }
 
 /** Notes that begin a start. */

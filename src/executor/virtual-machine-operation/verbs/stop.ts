@@ -1,5 +1,5 @@
 import { readDomain } from '../../virtual-machine/domain-view.ts';
-import { beginStop, continueStop } from '../../virtual-machine/power.ts';
+import { beginStop, continueStop, destroy, hasNeverRun } from '../../virtual-machine/power.ts';
 import { OperationFailedError, type OperationRun } from '../operation-run.ts';
 import type { Verb } from '../verb.ts';
 
@@ -37,9 +37,23 @@ export async function stopMachine(run: OperationRun, parameters: StopParameters)
   const { view } = run;
   const { boot } = run.notes;
   if (boot !== undefined && view?.boot !== undefined && view.boot.id !== boot) return 'another';
-  if (view === undefined || view.state === 'off') return 'off';
+  const { bootStep } = status.power;
+  // A start that was cut off, and does not go on after this; it was the one that the run strategy asked for.
+  const cut =
+    bootStep === undefined ? undefined : { bootStep: null, startedFor: status.machine.spec.runStrategy ?? 'Always' };
+  const isOff = view === undefined || view.state === 'off';
+  if (isOff || hasNeverRun(view, status.power, status.next.domain)) {
+    if (!isOff) {
+      await destroy(view, options);
+      run.view = await readDomain(view.domain, options);
+    }
+    if (cut !== undefined) await status.note({ power: cut });
+    return 'off';
+  }
   const begin = beginStop(status.power, now());
-  if (begin !== undefined) await status.note({ power: begin, printableStatus: 'Stopping' });
+  if (begin !== undefined || cut !== undefined) {
+    await status.note({ power: { ...begin, ...cut }, printableStatus: 'Stopping' });
+  }
   const seconds = parameters.gracePeriodSeconds ?? status.machine.spec.terminationGracePeriodSeconds ?? 60;
   // The grace period of this operation begins with it, also when somebody asked the guest before.
   const since = Date.parse(run.operation.status?.stepTime ?? '') || now();
