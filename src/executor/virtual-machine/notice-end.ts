@@ -29,13 +29,15 @@ export function noticeEnd(round: Round): void {
     return;
   }
   const reason = endOf(view);
-  const wasAsked = status.power.stoppingSince !== undefined || status.power.held === true;
+  // A guest that ended while it was being saved has no memory to go on with: nothing is held then.
+  const isSaved = status.power.held === true && (reason === 'Saved' || view?.hasManagedSave === true);
+  const wasAsked = status.power.stoppingSince !== undefined || isSaved;
   status.next.lastStop = { reason: reason === 'Unknown' ? 'Failed' : reason, at: toKubernetesTime(now) };
   status.next.domain = { ...status.next.domain };
   delete (status.next.domain as { id?: number }).id;
-  if (status.power.stoppingSince !== undefined) {
-    status.next.power = { ...status.power };
-    delete (status.next.power as { stoppingSince?: string }).stoppingSince;
+  if (status.power.stoppingSince !== undefined || status.power.held === true) {
+    const { stoppingSince: _stoppingSince, held: _held, ...rest } = status.power;
+    status.next.power = isSaved ? { ...rest, held: true } : rest;
   }
   if (wasAsked) {
     tellEvent(round, 'Normal', reason === 'Saved' ? 'Saved' : 'Stopped', 'Stop', `the machine is off (${reason})`);
