@@ -6,9 +6,8 @@ import { installationManifests, printedManifest, resourceOfManifest } from './in
 import type { Manifest } from './install/manifest.ts';
 import { strayObjects } from './install/stray-objects.ts';
 import { parseNodes } from './install/parse-nodes.ts';
+import { untilNodeReady } from './install/until-node-ready.ts';
 import { hypervisorLabel } from './install/workloads.ts';
-import type { Hypervisor } from '../api/hypervisor.ts';
-import { hypervisorKind } from '../api/kinds.ts';
 import { findCondition } from '../api/meta.ts';
 import { FailedError, UsageError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
@@ -18,7 +17,6 @@ import { parseDuration } from '../cli/duration.ts';
 import { addExamples } from '../cli/examples.ts';
 import { readError } from '../cli/input/list-inputs.ts';
 import { addKubeOptions, withKubeClient, type KubeFlags } from '../cli/kube-options.ts';
-import { resourceTypeOf } from '../cli/machine-verb.ts';
 import { parseInteger, parsePort } from '../cli/resources/parse-integer.ts';
 import { addDryRunOption, dryRunNote, type DryRun } from '../cli/resources/resource-options.ts';
 import { waitForObject } from '../cli/wait-for-object.ts';
@@ -262,12 +260,7 @@ function configureNode(command: Command, context: Context): void {
       await setUpHost(ssh, { binary, kubeconfig, nodeName, uri: flags.nodeConnect });
       await writeResult(context, `hypervisor.virtctl.dev/${nodeName} installed\n`);
       if (!flags.wait) return;
-      await waitForObject(
-        client.resource<Hypervisor>(resourceTypeOf(hypervisorKind)),
-        { name: nodeName },
-        (now) => findCondition(now?.status, 'Ready')?.status === 'True',
-        { signal: context.signal, timeoutMs: flags.timeout, what: `node ${nodeName} to be ready` },
-      );
+      await untilNodeReady(client, nodeName, { signal: context.signal, timeoutMs: flags.timeout });
     });
   });
 }
