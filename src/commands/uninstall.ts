@@ -17,12 +17,14 @@ import { addKubeOptions, withKubeClient, type KubeFlags } from '../cli/kube-opti
 import { resourceTypeOf } from '../cli/machine-verb.ts';
 import { parsePort } from '../cli/resources/parse-integer.ts';
 import { addDryRunOption, dryRunNote, type DryRun } from '../cli/resources/resource-options.ts';
+import { retryOnConflict } from '../cli/retry-on-conflict.ts';
 import { waitForObject } from '../cli/wait-for-object.ts';
 import { writeResult } from '../cli/write-result.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
 import { refOf, type KubeObject } from '../kube/object.ts';
 import { builtin } from '../kube/resource-type.ts';
-import { isConflict, isNotFound } from '../kube/status-error.ts';
+import type { ResourceClient } from '../kube/resource-client.ts';
+import { isNotFound } from '../kube/status-error.ts';
 
 interface UninstallFlags extends KubeFlags {
   readonly objects?: boolean;
@@ -133,7 +135,11 @@ class Uninstaller {
     for (const { metadata } of items) {
       const ref = { namespace: metadata.namespace, name: metadata.name ?? '' };
       if (dryRun !== 'client') {
-        await machines.delete(ref, { dryRun: dryRun === 'server', preconditions: { uid: metadata.uid }, signal });
+        const options = { dryRun: dryRun === 'server', preconditions: { uid: metadata.uid }, signal };
+        await machines.delete(ref, options).catch((error: unknown) => {
+          // Somebody else's deletion has come to its end meanwhile.
+          if (!isNotFound(error)) throw error;
+        });
       }
       const where = metadata.namespace ?? '';
       await writeResult(
@@ -189,15 +195,30 @@ class Uninstaller {
         continue;
       }
       for (const object of items) {
-        const finalizers = (object.metadata.finalizers ?? []).filter((one) => !one.startsWith('virtctl.dev/'));
-        if (finalizers.length === (object.metadata.finalizers ?? []).length) continue;
-        const { uid } = object.metadata;
-        try {
-          await resource.mergePatch(refOf(object), { metadata: { uid, finalizers } }, { signal });
-        } catch (error) {
-          if (!isNotFound(error) && !isConflict(error)) throw error;
-        }
+        let now: KubeObject | undefined = object;
+        await retryOnConflict(async () => {
+          now ??= await resource.find(refOf(object), { signal });
+          const seen = now;
+          now = undefined;
+          if (seen !== undefined) await release(resource, seen, signal);
+        });
       }
     }
+  }
+}
+
+/** Takes our finalizers from an object, and nobody else's: the list is written as a whole, if it is still that. */
+async function release(
+  resource: ResourceClient<KubeObject>,
+  { metadata }: KubeObject,
+  signal: AbortSignal,
+): Promise<void> {
+  const { uid, resourceVersion, finalizers: before = [], namespace, name = '' } = metadata;
+  const finalizers = before.filter((one) => !one.startsWith('virtctl.dev/'));
+  if (finalizers.length === before.length) return;
+  try {
+    await resource.mergePatch({ namespace, name }, { metadata: { uid, resourceVersion, finalizers } }, { signal });
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
   }
 }
