@@ -71,6 +71,7 @@ export async function editMachine(
       const seen = await waitForObject(machines, ref, isThere, {
         signal: context.signal,
         timeoutMs: flags.timeout,
+        uid: after.metadata.uid,
         what: `the executor of node ${after.spec.nodeName ?? ''} to take up the change of vm/${ref.name}`,
       }).catch((error: unknown) => {
         if (!(error instanceof TimedOutError)) throw error;

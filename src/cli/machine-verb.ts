@@ -179,6 +179,7 @@ async function runOne(
   const settled = verb.verb === 'Start' ? machineStarted : machineStopped;
   await waitForObject(machines, ref, (now) => settled(now, generation), {
     ...wait,
+    uid: machine.metadata.uid,
     what: `vm/${ref.name} to ${verb.verb === 'Start' ? 'run' : 'stop'} (see 'virtctl why vm/${ref.name}')`,
   });
   return undefined;

@@ -8,6 +8,8 @@ import { waitForObject as wait } from '../kube/wait-for-object.ts';
 export interface WaitOptions {
   readonly signal: AbortSignal;
   readonly timeoutMs: number;
+  /** Of the object that is meant: another one that took its name meanwhile counts as none. */
+  readonly uid?: string | undefined;
   /** Names what is waited for in the error: `vm/web to run`. */
   readonly what: string;
 }
@@ -25,8 +27,10 @@ export async function waitForObject<T extends KubeObject>(
   source: ListWatchSource<T>,
   ref: ObjectRef,
   settled: (object: T | undefined) => boolean,
-  { signal, timeoutMs, what }: WaitOptions,
+  { signal, timeoutMs, uid, what }: WaitOptions,
 ): Promise<T | undefined> {
   const words = (last: T | undefined): string => `waiting for ${what}${lastSeen(last)}`;
-  return wait(source, ref, settled, { signal, timeoutMs, logger: silentLogger, what: words });
+  const isMeant = (now: T | undefined): boolean => uid === undefined || now?.metadata.uid === uid;
+  const look = (now: T | undefined): boolean => settled(isMeant(now) ? now : undefined);
+  return wait(source, ref, look, { signal, timeoutMs, logger: silentLogger, what: words });
 }

@@ -2,10 +2,10 @@ import { Option, type Command } from 'commander';
 import { assertSameHost, hostUuid, readKnownObjects } from './adopt/known-host.ts';
 import { ObjectMaker } from './adopt/make-objects.ts';
 import { refuseInvalid, refuseMissingNamespace } from './adopt/refusals.ts';
+import { untilTakenOver } from './adopt/until-taken-over.ts';
 import { analyse } from '../analyser/analyse.ts';
 import type { Hypervisor } from '../api/hypervisor.ts';
-import { hypervisorKind, virtualMachineKind } from '../api/kinds.ts';
-import { findCondition } from '../api/meta.ts';
+import { hypervisorKind } from '../api/kinds.ts';
 import { runStrategies, type RunStrategy, type VirtualMachine } from '../api/virtual-machine.ts';
 import { ConflictError, NotFoundError, UsageError } from '../base/errors.ts';
 import { addBooleanFlag } from '../cli/boolean-flags.ts';
@@ -16,7 +16,6 @@ import { withKubeClient } from '../cli/kube-options.ts';
 import { addLocalOptions, localUri, type LocalFlags } from '../cli/local-domain.ts';
 import { resourceTypeOf } from '../cli/machine-verb.ts';
 import { addDryRunOption, forEachReported, refuseTogether, type DryRun } from '../cli/resources/resource-options.ts';
-import { waitForObject } from '../cli/wait-for-object.ts';
 import { adoptMachine } from '../executor/adoption/adopt-machine.ts';
 import type { AdoptionContext } from '../executor/adoption/host-objects.ts';
 import { HostInventory } from '../executor/adoption/host-inventory.ts';
@@ -25,7 +24,6 @@ import { liveDifferences } from '../executor/virtual-machine/apply-live.ts';
 import { readDomain, type DomainView } from '../executor/virtual-machine/domain-view.ts';
 import type { DataObject } from '../executor/virtual-machine/same-value.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
-import { refOf } from '../kube/object.ts';
 import { isNotFound as isObjectMissing } from '../kube/status-error.ts';
 import { isNotFound } from '../libvirt/errors.ts';
 import { openLibvirt, type Libvirt } from '../libvirt/libvirt.ts';
@@ -130,7 +128,9 @@ class Adopter {
       await maker.finish();
     }
     if (!this.#flags.wait || this.#flags.dryRun !== 'none') return;
-    await forEachReported(this.#context, made, (machine) => this.#untilTakenOver(machine));
+    await forEachReported(this.#context, made, (machine) =>
+      untilTakenOver(this.#client, machine, { signal: this.#context.signal, timeoutMs: this.#flags.timeout }),
+    );
   }
 
   async #find(word: string): Promise<Domain> {
@@ -242,21 +242,5 @@ class Adopter {
     this.#context.stderr.write(
       `domain ${domain.name}: as its definition says from the next start: ${paths.join(', ')}\n`,
     );
-  }
-
-  async #untilTakenOver(machine: VirtualMachine): Promise<void> {
-    const { signal } = this.#context;
-    const { name = '', generation } = machine.metadata;
-    const machines = this.#client.resource<VirtualMachine>(resourceTypeOf(virtualMachineKind));
-    const isTaken = (now: VirtualMachine | undefined): boolean => {
-      if (now === undefined) throw new NotFoundError(`vm/${name} is gone`);
-      const synchronized = findCondition(now.status, 'Synchronized');
-      return now.status?.observedGeneration === generation && synchronized?.status === 'True';
-    };
-    await waitForObject(machines, refOf(machine), isTaken, {
-      signal,
-      timeoutMs: this.#flags.timeout,
-      what: `vm/${name} to be taken over by the executor (see 'virtctl why ${name}')`,
-    });
   }
 }

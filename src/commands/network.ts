@@ -200,7 +200,10 @@ class Networks {
     const patched = await this.#patch(network, { metadata: { annotations } });
     if (flags.wait) {
       await this.#untilReady(patched, flags, 'to be restarted', (now) =>
-        (now.status?.nodes ?? []).every((line) => line.restartedAt === asked || line.state !== 'Active'),
+        // Who asked again since then, and will be served by one restart with this one, has another time.
+        (now.status?.nodes ?? []).every(
+          (line) => line.restartedAt === now.metadata.annotations?.[restartAnnotation] || line.state !== 'Active',
+        ),
       );
     }
     return 'restarted';

@@ -162,7 +162,9 @@ function refresh(context: Context): PoolVerb {
   const asked = toKubernetesMicroTime(context.now());
   return {
     patch: () => ({ metadata: { annotations: { [refreshAnnotation]: asked } } }),
-    holds: ({ status }) => (status?.nodes ?? []).every(({ refreshedFor }) => refreshedFor === asked),
+    // Who asked again since then has another time.
+    holds: ({ metadata, status }) =>
+      (status?.nodes ?? []).every(({ refreshedFor }) => refreshedFor === metadata.annotations?.[refreshAnnotation]),
     done: 'refreshed',
   };
 }

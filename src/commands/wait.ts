@@ -61,7 +61,12 @@ export function configure(command: Command, context: Context): void {
         named,
         async ({ resource, ref }) => {
           const name = printedName(resource, ref.name);
-          const met = (object: KubeObject | undefined): boolean => {
+          let first: string | undefined;
+          const met = (seen: KubeObject | undefined): boolean => {
+            first ??= seen?.metadata.uid;
+            // Another one of its name: the one that was to go is gone, as kubectl has it.
+            const isOther = goals.some(({ text }) => text === 'delete') && seen?.metadata.uid !== first;
+            const object = isOther ? undefined : seen;
             if (object === undefined && goals.some(({ needsObject }) => needsObject)) {
               throw new NotFoundError(`${resource.plural} "${ref.name}" not found`);
             }
@@ -169,6 +174,7 @@ function conditionsOf(object: KubeObject | undefined): readonly Condition[] {
 
 /** A condition that was found out for an older spec says nothing about this one (as kubectl wait has it). */
 function isCurrent(condition: Condition, object: KubeObject | undefined): boolean {
-  const { observedGeneration } = condition;
+  const { status } = (object ?? {}) as { readonly status?: { readonly observedGeneration?: number } };
+  const observedGeneration = condition.observedGeneration ?? status?.observedGeneration;
   return observedGeneration === undefined || observedGeneration >= (object?.metadata.generation ?? 0);
 }

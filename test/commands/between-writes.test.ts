@@ -3,9 +3,14 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { leaseNamespace } from '../../src/api/hypervisor.ts';
 import { kinds } from '../../src/api/kinds.ts';
 import type { KubeObject } from '../../src/api/meta.ts';
 import { resourceTypeOf } from '../../src/cli/machine-verb.ts';
+import type { VirtualMachine } from '../../src/api/virtual-machine.ts';
+import { untilTakenOver } from '../../src/commands/adopt/until-taken-over.ts';
+import { untilNodeReady } from '../../src/commands/install/until-node-ready.ts';
+import { makeLease, type Lease } from '../../src/reconcile/lease.ts';
 import { builtin } from '../../src/kube/resource-type.ts';
 import type { ResourceClient } from '../../src/kube/resource-client.ts';
 import { commandLine, type CommandResult, type CommandSurroundings } from '../support/command-line.ts';
@@ -277,5 +282,144 @@ describe('between two requests of a command', () => {
       expect(await names('VirtualMachineSnapshot')).toEqual([]);
       expect(await names('VirtualDisk')).toEqual(['web-root']);
     });
+  });
+
+  describe('what is waited for', () => {
+    /** While the command does not look, the machine goes and another one of its name comes. */
+    function replaceWhileAway(name: string): void {
+      let isAway = true;
+      const replace = once(isWatch, async () => {
+        await of('VirtualMachine').delete({ namespace, name });
+        await machine(name, { runStrategy: 'Halted' });
+      });
+      meddled.meddle({
+        before: replace,
+        expires: (request) => {
+          const is = isAway && isWatch(request);
+          if (is) isAway = false;
+          return is;
+        },
+      });
+    }
+    const isWatch = ({ url }: SeenRequest): boolean =>
+      url.searchParams.get('watch') !== null && url.pathname.endsWith('/virtualmachines');
+
+    it('is gone for wait --for=delete when another machine has its name', async () => {
+      await machine('web');
+      replaceWhileAway('web');
+      expect(await run(['wait', 'vm/web', '--for=delete', '--timeout', '30s'])).toMatchObject({ exitCode: 0 });
+    });
+
+    it('is the machine that was started, and no other of its name', async () => {
+      await machine('web', { runStrategy: 'Halted' });
+      replaceWhileAway('web');
+      const result = await run(['start', 'web', '--timeout', '30s']);
+      expect(result).toMatchObject({ exitCode: 3, stderr: expect.stringContaining('deleted meanwhile') as string });
+    });
+
+    it('is the machine that was changed, and no other of its name', async () => {
+      await machine('web', { nodeName: 'node-1' });
+      replaceWhileAway('web');
+      const result = await run(['set', 'vm', 'web', '--cpus', '2', '--timeout', '30s']);
+      expect(result).toMatchObject({ exitCode: 3, stderr: expect.stringContaining('deleted meanwhile') as string });
+    });
+
+    it('is a condition that was found out for the spec as it is', async () => {
+      await machine('web', { runStrategy: 'Halted' });
+      const conditions = [
+        { type: 'Ready', status: 'True', reason: 'Told', message: '', lastTransitionTime: '2026-01-01T00:00:00Z' },
+      ];
+      await status('VirtualMachine', 'web', { observedGeneration: 1, conditions });
+      await of('VirtualMachine').mergePatch({ namespace, name: 'web' }, { spec: { runStrategy: 'Manual' } });
+      const args = ['wait', 'vm/web', '--for=condition=Ready', '--timeout', '1s'];
+      expect(await run(args)).toMatchObject({ exitCode: 5 });
+      await status('VirtualMachine', 'web', { observedGeneration: 2 });
+      expect(await run(args)).toMatchObject({ exitCode: 0 });
+    });
+
+    it('is that an adopted machine was taken over, also with a later spec', async () => {
+      const made = await machine('web', { runStrategy: 'Halted' });
+      await of('VirtualMachine').mergePatch({ namespace, name: 'web' }, { spec: { runStrategy: 'Manual' } });
+      const conditions = [
+        { type: 'Synchronized', status: 'True', reason: 'Told', lastTransitionTime: '2026-01-01T00:00:00Z' },
+      ];
+      await status('VirtualMachine', 'web', { observedGeneration: 2, conditions });
+      const options = { signal: new AbortController().signal, timeoutMs: 30_000 };
+      await untilTakenOver(api.client, made as VirtualMachine, options);
+    });
+
+    it('is a sign of life of the new executor, before what the former one said counts', async () => {
+      const node = `${namespace}-node`;
+      await make('Hypervisor', node, {});
+      const conditions = [
+        { type: 'Ready', status: 'True', reason: 'Told', lastTransitionTime: '2026-01-01T00:00:00Z' },
+      ];
+      await status('Hypervisor', node, { conditions });
+      await api.client
+        .resource(builtin.namespaces)
+        .create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: leaseNamespace } });
+      const leases = api.client.resource<Lease>(builtin.leases);
+      const ref = { namespace: leaseNamespace, name: node };
+      const first = { renewTime: '2026-01-01T00:00:00.000000Z', holderIdentity: node };
+      await leases.create(makeLease(ref, first));
+      const { signal } = new AbortController();
+      await expect(untilNodeReady(api.client, node, { signal, timeoutMs: 500 })).rejects.toThrow('sign of life');
+      const waiting = untilNodeReady(api.client, node, { signal, timeoutMs: 30_000 });
+      let second = 0;
+      const beating = setInterval(() => {
+        second += 1;
+        const renewTime = `2026-01-01T00:00:${String(second).padStart(2, '0')}.000000Z`;
+        void leases.mergePatch(ref, { spec: { renewTime } });
+      }, 200);
+      await waiting.finally(() => clearInterval(beating));
+    });
+
+    it.each([
+      ['network', 'VirtualNetwork', 'restartedAt', 'restart'],
+      ['pool', 'VirtualPool', 'refreshedFor', 'refresh'],
+    ])('is what the last of two users asked of a %s, who asked at once', async (word, kind, field, verb) => {
+      const name = `${namespace}-shared`;
+      const object = await make(
+        kind,
+        name,
+        kind === 'VirtualPool' ? { pool: { type: 'dir', target: { path: '/srv/x' } } } : {},
+      );
+      const time = '2099-01-01T00:00:00.000000Z';
+      const ready = { type: 'Ready', status: 'True', reason: 'Told', lastTransitionTime: '2026-01-01T00:00:00Z' };
+      const askAsWell = once(
+        ({ method }) => method === 'PATCH',
+        async () => {
+          const ref = { name, ...(kind === 'VirtualPool' ? {} : { namespace }) };
+          const { metadata } = await of(kind).get(ref);
+          const annotations = Object.fromEntries(Object.keys(metadata.annotations ?? {}).map((key) => [key, time]));
+          await of(kind).mergePatch(ref, { metadata: { annotations } });
+          const { generation } = object.metadata;
+          const line = {
+            nodeName: 'node-1',
+            state: word === 'pool' ? 'running' : 'Active',
+            observedGeneration: generation,
+          };
+          await status(kind, name, {
+            nodes: [{ ...line, [field]: time }],
+            conditions: [{ ...ready, observedGeneration: generation }],
+          });
+        },
+      );
+      meddled.meddle({ after: askAsWell });
+      expect(await run([word, verb, name, '--timeout', '10s'])).toMatchObject({ exitCode: 0, stderr: '' });
+    });
+  });
+
+  it('uninstall --objects leaves the finalizers of others alone that came meanwhile', async () => {
+    await machine('web', {}, { finalizers: ['virtctl.dev/domain'] });
+    const finalizers = ['virtctl.dev/domain', 'example.org/backup'];
+    meddled.meddle({
+      before: once(is('PATCH', `/${namespace}/virtualmachines/web`), () =>
+        of('VirtualMachine').mergePatch({ namespace, name: 'web' }, { metadata: { finalizers } }),
+      ),
+    });
+    await commandLine(['uninstall', '--objects', '--kubeconfig', meddled.kubeconfig]);
+    const { metadata } = await of('VirtualMachine').get({ namespace, name: 'web' });
+    expect(metadata.finalizers).toEqual(['example.org/backup']);
   });
 });

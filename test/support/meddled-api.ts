@@ -5,7 +5,7 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { request as httpsRequest } from 'node:https';
 import { join } from 'node:path';
-import { startFakeApiServer, type SeenRequest } from './fake-api-server.ts';
+import { sendJson, startFakeApiServer, statusBody, type SeenRequest } from './fake-api-server.ts';
 import { makeTestFolder } from './test-folder.ts';
 import { selectConnection } from '../../src/kube/connection.ts';
 
@@ -13,6 +13,8 @@ import { selectConnection } from '../../src/kube/connection.ts';
 export interface Meddling {
   /** Before the server gets it. */
   readonly before?: (request: SeenRequest) => unknown;
+  /** Says that so old a version is not known any more, instead of the server. */
+  readonly expires?: (request: SeenRequest) => boolean;
   /** After the server has done it, before the command hears of it. */
   readonly after?: (request: SeenRequest, status: number) => unknown;
 }
@@ -40,6 +42,10 @@ export async function startMeddledApi(kubeconfig: string): Promise<MeddledApi> {
     const meddling = now;
     const forward = async (): Promise<void> => {
       await meddling.before?.(request);
+      if (meddling.expires?.(request) === true) {
+        sendJson(response, 410, statusBody(410, 'Expired', 'too old resource version'));
+        return;
+      }
       const { host: _host, connection: _connection, ...headers } = request.headers;
       const path = `${request.url.pathname}${request.url.search}`;
       const onward = httpsRequest(`${cluster.server}${path}`, {

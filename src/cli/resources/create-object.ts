@@ -49,10 +49,11 @@ export async function createObject(
       : await writeObjects(format, [created], { single: true, showManagedFields: false, headers: true });
   await writeResult(context, format.type === 'yaml' && options.several ? `---\n${text}` : text);
   if (!options.wait || dryRun !== 'none' || resources === undefined) return created;
-  const { namespace, generation = 0 } = created.metadata;
+  const { namespace, uid, generation = 0 } = created.metadata;
   await waitForObject(resources, { namespace, name }, (now) => isReady(now, generation), {
     signal,
     timeoutMs: options.timeout,
+    uid,
     what: `${printedName(resource, name)} to be ready (see 'virtctl describe ${resource.singular} ${name}')`,
   });
   return created;

@@ -86,6 +86,7 @@ export async function stopForDrain(
       await waitForObject(machines, ref, (now) => machineStopped(now, generation), {
         signal,
         timeoutMs: options.timeoutMs,
+        uid: stopping.metadata.uid,
         what: `${label(stopping)} to stop (see 'virtctl why vm/${ref.name} -n ${ref.namespace ?? ''}')`,
       });
     } catch (error) {
