@@ -13,12 +13,12 @@ import { prepareTest, selectNode } from './select-node.ts';
 import type { Snapshot } from './snapshot.ts';
 import { failureText, unschedulableMessage } from './unschedulable.ts';
 import { copiesPools, type VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
-import { toError } from '../base/errors.ts';
+import { ConflictError, toError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Informer } from '../kube/informer.ts';
 import { objectKey, refOf } from '../kube/object.ts';
 import type { ResourceClient } from '../kube/resource-client.ts';
-import { isNotFound } from '../kube/status-error.ts';
+import { isConflict, isNotFound } from '../kube/status-error.ts';
 
 /** A migration that goes on, as far as it matters here. */
 interface Move {
@@ -29,7 +29,7 @@ interface Move {
 /** What {@link MigrationTargets} works with. */
 export interface MigrationTargetsOptions {
   readonly snapshot: Snapshot;
-  readonly operations: Pick<ResourceClient<VirtualMachineOperation>, 'mergePatch'>;
+  readonly operations: Pick<ResourceClient<VirtualMachineOperation>, 'find' | 'mergePatch'>;
   readonly logger: Logger;
   /** Reserves room on a node for a machine that an operation moves; false when it will not do any more. */
   readonly reserve: (uid: string, node: string, operation: string, signal: AbortSignal) => Promise<boolean>;
@@ -99,6 +99,13 @@ function placed(uid: string, snapshot: Snapshot): { readonly machine: MachineInf
   return node === undefined || machine === undefined ? undefined : { machine, node };
 }
 
+/** Whether the source waits for a node to be chosen. */
+function isAsked({ status }: VirtualMachineOperation): boolean {
+  const { source, target, refusal } = status?.context ?? {};
+  const isOpen = status?.phase === 'Running' && status.step === 'Preparing' && source !== undefined;
+  return isOpen && target === undefined && refusal === undefined;
+}
+
 /** See the head of this file. */
 export class MigrationTargets {
   readonly #options: MigrationTargetsOptions;
@@ -113,7 +120,7 @@ export class MigrationTargets {
     operations.onChange(({ type, object }) => {
       if (object.spec.verb !== 'Migrate') return;
       const key = objectKey(object);
-      const { phase, context, step } = object.status ?? {};
+      const { phase, context } = object.status ?? {};
       if (type === 'deleted' || phase !== 'Running') {
         const target = context?.['target'] ?? this.#moves.get(key)?.target;
         if (this.#moves.delete(key) && target !== undefined) this.#options.release(target);
@@ -123,26 +130,60 @@ export class MigrationTargets {
       // What was chosen a moment ago may not have come back by the watch.
       const target = context?.['target'] ?? this.#moves.get(key)?.target;
       this.#moves.set(key, { uid, target });
-      const isAsked = step === 'Preparing' && context?.['source'] !== undefined && context['refusal'] === undefined;
-      if (isAsked && target === undefined) void this.#choose(key, uid, object, signal);
+      if (isAsked(object) && target === undefined) void this.#choose(key, uid, object, signal);
     });
   }
 
   async #choose(key: string, uid: string, object: VirtualMachineOperation, signal: AbortSignal): Promise<void> {
-    const { snapshot, operations, logger, release } = this.#options;
+    const { logger } = this.#options;
+    let asked: VirtualMachineOperation | undefined = object;
     try {
-      const choice = await this.#reserve(key, uid, object, signal);
-      const patch = { metadata: { uid: object.metadata.uid }, status: { context: choice } };
-      await operations.mergePatch(refOf(object), patch, { subresource: 'status', signal });
-      // Where a scheduler before this one had reserved room for it.
-      const others = snapshot.reservationsOf(uid).filter((name) => !('target' in choice) || name !== choice.target);
-      for (const name of others) if (name !== snapshot.nodeOf(uid)) release(name);
+      for (let tries = 0; tries < maxTries && asked !== undefined; tries += 1) {
+        asked = await this.#chooseFor(key, uid, asked, signal);
+      }
+      if (asked !== undefined) throw new ConflictError(`it was changed ${maxTries} times in a row`);
     } catch (error) {
-      if (signal.aborted || isNotFound(error)) return;
+      if (signal.aborted) return;
       // The source gives it up when nobody chooses; until then the next change of the operation has it chosen again.
       this.#moves.set(key, { uid, target: undefined });
       logger.warn('cannot say where a machine should move', { operation: key, error: toError(error) });
     }
+  }
+
+  /**
+   * Chooses a node, reserves room there and says so, unless somebody else was quicker: once the target is told it makes files,
+   * and the guest is sent there.
+   *
+   * @returns The operation as it is now, when it was changed meanwhile and has no target still.
+   */
+  async #chooseFor(
+    key: string,
+    uid: string,
+    object: VirtualMachineOperation,
+    signal: AbortSignal,
+  ): Promise<VirtualMachineOperation | undefined> {
+    const { snapshot, operations, release } = this.#options;
+    const choice = await this.#reserve(key, uid, object, signal);
+    let target = 'target' in choice ? choice.target : undefined;
+    const { uid: operationUid, resourceVersion } = object.metadata;
+    try {
+      const patch = { metadata: { uid: operationUid, resourceVersion }, status: { context: choice } };
+      await operations.mergePatch(refOf(object), patch, { subresource: 'status', signal });
+    } catch (error) {
+      if (!isConflict(error) && !isNotFound(error)) throw error;
+      const live = await operations.find(refOf(object), { signal });
+      const same = live?.metadata.uid === operationUid ? live : undefined;
+      if (same !== undefined && isAsked(same)) return same;
+      // Another scheduler has told its choice, or nothing is left to choose for.
+      target = same?.status?.context?.['target'];
+      if (same?.status?.phase === 'Running') this.#moves.set(key, { uid, target });
+      else this.#moves.delete(key);
+    }
+    // Also where a scheduler before this one had reserved room for it.
+    for (const name of snapshot.reservationsOf(uid)) {
+      if (name !== target && name !== snapshot.nodeOf(uid)) release(name);
+    }
+    return undefined;
   }
 
   /** Chooses a node and reserves room there, before anybody is told. */

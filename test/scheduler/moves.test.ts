@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { VirtualMachineOperation } from '../../src/api/virtual-machine-operation.ts';
 import { silentLogger } from '../../src/base/logger.ts';
+import type { ObjectMeta } from '../../src/kube/object.ts';
+import { statusError } from '../../src/kube/status-error.ts';
 import type { CacheChange } from '../../src/kube/informer.ts';
 import { allocationAnnotation } from '../../src/scheduler/allocation.ts';
 import { MigrationTargets } from '../../src/scheduler/migration-targets.ts';
@@ -11,6 +13,9 @@ type Context = Record<string, string>;
 /** A world in which a machine of 3,500 MiB is on `a` and asks to move; nodes have room for one such machine. */
 class MovingWorld extends SchedulerWorld {
   readonly signal = new AbortController().signal;
+  /** Happens before a scheduler's word about an operation arrives. */
+  beforeNote: () => void = () => undefined;
+  #version = 0;
   readonly #followers: ((change: CacheChange<VirtualMachineOperation>) => void)[] = [];
 
   constructor(...nodes: readonly string[]) {
@@ -26,9 +31,18 @@ class MovingWorld extends SchedulerWorld {
       snapshot,
       logger: silentLogger,
       operations: {
-        mergePatch: (ref, patch) => {
-          const { context } = (patch as { status: { context: Context } }).status;
-          return Promise.resolve(this.tell(ref.name, context));
+        find: (ref) => Promise.resolve(this.operations.get(ref.name)),
+        mergePatch: async (ref, patch) => {
+          const { metadata, status } = patch as { metadata: ObjectMeta; status: { context: Context } };
+          await Promise.resolve();
+          this.beforeNote();
+          const { resourceVersion } = this.operations.get(ref.name)?.metadata ?? {};
+          if (resourceVersion === undefined)
+            throw statusError(404, { kind: 'Status', reason: 'NotFound' }, { what: 'PATCH' });
+          if ((metadata.resourceVersion ?? resourceVersion) !== resourceVersion) {
+            throw statusError(409, { kind: 'Status', reason: 'Conflict' }, { what: 'PATCH' });
+          }
+          return this.tell(ref.name, status.context);
         },
       },
       reserve: scheduler.reserveMove.bind(scheduler),
@@ -50,7 +64,7 @@ class MovingWorld extends SchedulerWorld {
     const object: VirtualMachineOperation = {
       apiVersion: 'virtctl.dev/v1alpha1',
       kind: 'VirtualMachineOperation',
-      metadata: { namespace: 'shop', name, uid: name },
+      metadata: { namespace: 'shop', name, uid: name, resourceVersion: String((this.#version += 1)) },
       spec: before?.spec ?? { verb: 'Migrate', virtualMachine: 'm1', ...migrate },
       status: { phase, step: 'Preparing', context: { ...before?.status?.context, ...context } },
     };
@@ -62,6 +76,13 @@ class MovingWorld extends SchedulerWorld {
   ask(name = 'move', to?: string): void {
     const machineUid = this.machines.get('m1')?.metadata.uid ?? '';
     this.tell(name, { machineUid, source: 'a' }, 'Running', to);
+  }
+
+  /** Somebody removes an operation. */
+  drop(name: string): void {
+    const object = this.operations.get(name);
+    this.operations.delete(name);
+    for (const follow of this.#followers) follow({ type: 'deleted', object } as never);
   }
 
   note(name = 'move'): Context {
@@ -167,5 +188,45 @@ describe('the room of a machine that moves', () => {
     world.change('node', 'b', () => ({ spec: { unschedulable: true } }));
     await world.settle();
     expect([world.note(), world.reserved('b')]).toEqual([{ refusal: 'b: cordoned' }, []]);
+  });
+
+  it('stays on the node that another scheduler has told its executors meanwhile', async () => {
+    const world = new MovingWorld('a', 'b', 'c');
+    world.choose(world.start());
+    let other = '';
+    world.beforeNote = () => {
+      if (other !== '') return;
+      other = world.reserved('b').length > 0 ? 'c' : 'b';
+      // Its executor makes files there from now on, and the guest is sent there.
+      world.tell('move', { target: other });
+    };
+    world.ask();
+    await world.settle();
+    expect(world.note()).toEqual({ target: other });
+    expect(world.reserved(other === 'b' ? 'c' : 'b')).toEqual([]);
+  });
+
+  it('is chosen anew when something else was noted in the operation meanwhile', async () => {
+    const world = new MovingWorld('a', 'b');
+    world.choose(world.start());
+    let isFirst = true;
+    world.beforeNote = () => {
+      if (isFirst) world.tell('move', { disks: '[]' });
+      isFirst = false;
+    };
+    world.ask();
+    await world.settle();
+    expect([world.note(), world.reserved('b')]).toEqual([{ target: 'b' }, ['shop/m1']]);
+  });
+
+  it('is given back when the operation was removed while it was being reserved', async () => {
+    const world = new MovingWorld('a', 'b');
+    world.choose(world.start());
+    world.beforeNote = () => {
+      world.drop('move');
+    };
+    world.ask();
+    await world.settle();
+    expect(world.reserved('b')).toEqual([]);
   });
 });
