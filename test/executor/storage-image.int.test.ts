@@ -39,6 +39,10 @@ describe('images on real libvirt', () => {
       metadata: { name: 'local' },
       spec: { pool: { type: 'dir', target: { path: folder } } },
     });
+    for (const end = Date.now() + 120_000; (await pools.get({ name: 'local' })).status?.summary !== '1/1';) {
+      if (Date.now() > end) throw new Error((await node.log()).slice(-2500));
+      await delay(50);
+    }
     server = createServer((request, response) => {
       ranges.push(request.headers.range);
       const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
@@ -296,5 +300,19 @@ describe('images on real libvirt', () => {
     for (const name of ['wrong', 'evil', 'huge']) {
       await expect(stat(join(folder, `image_default.${name}.qcow2`))).rejects.toThrow('ENOENT');
     }
+  });
+
+  it('keeps nothing of a volume that was begun when its source was still another', async () => {
+    const path = join(node.libvirtd.dir, 'changed.qcow2');
+    await runProgram('qemu-img', ['create', '-q', '-f', 'qcow2', '-u', '-b', '/etc/shadow', '-F', 'raw', path, '1M']);
+    // As an executor leaves it that was killed while it sent the file into the pool.
+    await node.stopExecutor('SIGKILL');
+    await make('changed', { source: { file: { path } } });
+    const nodes = [{ nodeName: 'node-1', phase: 'Converting' as const }];
+    await images.mergePatch(at('changed'), { status: { nodes } }, { subresource: 'status' });
+    await node.libvirtd.virsh('vol-create-as', 'local', 'image_default.changed.qcow2', '1M');
+    await node.startExecutor();
+    expect(reason(await until('changed', 'Failed'))).toBe('UnsafeImage');
+    await expect(stat(join(folder, 'image_default.changed.qcow2'))).rejects.toThrow('ENOENT');
   });
 });

@@ -10,7 +10,7 @@ import { findVolume } from '../virtual-disk/volume-facts.ts';
 import { imageVolumeName } from '../../api/image-upload.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
-import { FailedError } from '../../base/errors.ts';
+import { ConflictError, FailedError } from '../../base/errors.ts';
 import { render } from '../../convertor/render.ts';
 import { refOf } from '../../kube/object.ts';
 import type { Pool } from '../../libvirt/objects/pools.ts';
@@ -65,10 +65,25 @@ export function imageWork(
   };
 }
 
+/**
+ * An image as it is now.
+ *
+ * @throws ConflictError when it is gone: what was brought here for it is nothing that another one of its name may have.
+ */
+export async function sameImage(
+  context: StorageContext,
+  image: VirtualImage,
+  signal: AbortSignal,
+): Promise<VirtualImage> {
+  const fresh = await context.images.find(refOf(image), { signal });
+  if (fresh !== undefined && fresh.metadata.uid === image.metadata.uid) return fresh;
+  throw new ConflictError(`VirtualImage ${image.metadata.name ?? ''} is gone meanwhile`);
+}
+
 /** Writes the image's line in status, over what is there now. */
 export async function tell(work: ImageWork, line: Omit<NodeLine, 'nodeName'>, news: ImageNews = {}): Promise<void> {
   const { context, image, lineName, signal } = work;
-  const fresh = await context.images.get(refOf(image), { signal });
+  const fresh = await sameImage(context, image, signal);
   await reportImage(context, fresh, { ...line, nodeName: lineName }, news, signal);
 }
 

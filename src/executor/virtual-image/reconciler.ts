@@ -7,7 +7,7 @@
  * As with disks, a volume that status does not know to be in the making is never touched.
  */
 import { rm } from 'node:fs/promises';
-import { imageWork, spoolFolder, type ImageWork } from './image-work.ts';
+import { imageWork, sameImage, spoolFolder, type ImageWork } from './image-work.ts';
 import { reportImage, usersOfImage, type NodeLine } from './report-image.ts';
 import { takeDisk } from './take-disk.ts';
 import { takeFile } from './take-file.ts';
@@ -29,7 +29,7 @@ import {
 } from '../virtual-pool/storage-context.ts';
 import { imageVolumeName, libvirtPoolName } from '../../api/image-upload.ts';
 import type { VirtualImage } from '../../api/virtual-image.ts';
-import { parseObjectKey, refOf } from '../../kube/object.ts';
+import { parseObjectKey } from '../../kube/object.ts';
 import { isNotFound } from '../../libvirt/errors.ts';
 import type { Pool } from '../../libvirt/objects/pools.ts';
 import type { ReconcileContext, ReconcileResult } from '../../reconcile/controller.ts';
@@ -88,8 +88,11 @@ export class ImageReconciler {
         'DownloadFailed',
         `pool ${image.spec.pool ?? defaultPoolName} or ${this.#context.spoolFolder}`,
       );
-      const fresh = (await images.find(refOf(image), { signal })) ?? image;
+      const fresh = await sameImage(this.#context, image, signal);
       const old = fresh.status?.nodes?.find((one) => one.nodeName === lineName);
+      // What was begun is known as ours in those phases only: it goes before they do.
+      if (problem.isFinal && old !== undefined && ownPhases.has(old.phase))
+        await this.#deleteVolume(fresh, old, signal);
       // A volume in the making stays known as ours.
       const told = problem.isFinal ? 'Failed' : ownPhases.has(old?.phase) ? old?.phase : phase;
       await reportImage(
