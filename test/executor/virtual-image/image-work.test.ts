@@ -3,7 +3,6 @@ import type { VirtualImage } from '../../../src/api/virtual-image.ts';
 import { ConflictError } from '../../../src/base/errors.ts';
 import { imageWork, tell } from '../../../src/executor/virtual-image/image-work.ts';
 import type { StorageContext } from '../../../src/executor/virtual-pool/storage-context.ts';
-import type { Pool } from '../../../src/libvirt/objects/pools.ts';
 
 const image = (uid: string): VirtualImage => ({
   ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualImage' },
@@ -23,7 +22,7 @@ describe('an image that is brought to a node', () => {
         mergePatch: (_ref: unknown, patch: unknown) => Promise.resolve(written.push(patch)),
       },
     } as unknown as StorageContext;
-    const work = imageWork(context, image('first'), 'node-1', undefined as never as Pool, new AbortController().signal);
+    const work = imageWork(context, image('first'), 'node-1', undefined as never, new AbortController().signal);
     await expect(tell(work, { phase: 'Ready', path: '/pool/image' })).rejects.toThrow(ConflictError);
     expect(written).toEqual([]);
   });
