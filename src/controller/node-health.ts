@@ -41,6 +41,8 @@ export interface NodeHealthOptions {
 interface Sign {
   /** The lease's renewTime; undefined while there is none. */
   readonly renewTime: string | undefined;
+  /** What it was before, the last times. */
+  readonly before: readonly string[];
   /** When it was seen to have changed, by the monotonic clock. */
   readonly atMs: number;
   /** Whether it was seen to change at all: until then a node that is lost stays so. */
@@ -49,6 +51,8 @@ interface Sign {
 
 /** The life of a lease that does not say, in seconds: as a kubelet's. */
 const defaultSeconds = 40;
+/** As many renewals are remembered: a cache that is behind by more gives a lost node another 40 s. */
+const maxBefore = 32;
 /** A lost node's machines are looked at again this often, in milliseconds. */
 const lostMs = 10_000;
 
@@ -130,9 +134,12 @@ export class NodeHealth {
     const known = this.#signs.get(node);
     const renewTime = lease?.spec?.renewTime;
     if (known !== undefined && (renewTime === undefined || known.renewTime === renewTime)) return known;
-    // The API server's answer may be newer than the cache: never go back to what was before.
-    if (known?.renewTime !== undefined && renewTime !== undefined && renewTime < known.renewTime) return known;
-    const sign = { renewTime, atMs: this.#options.clock.monotonicMs(), moved: known !== undefined };
+    // The API server's answer may be newer than the cache: never go back to what was before. Which that is does not tell the
+    // time itself, as a node's clock may be put back.
+    if (known !== undefined && renewTime !== undefined && known.before.includes(renewTime)) return known;
+    const before = [...(known?.before ?? []), ...(known?.renewTime === undefined ? [] : [known.renewTime])];
+    const atMs = this.#options.clock.monotonicMs();
+    const sign = { renewTime, before: before.slice(-maxBefore), atMs, moved: known !== undefined };
     this.#signs.set(node, sign);
     return sign;
   }

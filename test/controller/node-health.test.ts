@@ -103,8 +103,9 @@ class Cluster {
     this.sync();
   }
 
-  renew(): void {
-    const spec = { leaseDurationSeconds: 40, renewTime: toKubernetesMicroTime(this.clock.now()) };
+  /** @param offMs How far the node's clock is off. */
+  renew(offMs = 0): void {
+    const spec = { leaseDurationSeconds: 40, renewTime: toKubernetesMicroTime(this.clock.now() + offMs) };
     this.leases.put(makeLease({ namespace: 'virtctl-node-lease', name: 'a' }, spec));
   }
 
@@ -224,6 +225,34 @@ describe('NodeHealth', () => {
     cluster.sync();
     await cluster.look();
     expect(cluster.state('web')).toEqual(unknown);
+  });
+
+  it.each([-3_600_000, -40_123, 3_600_000])('takes no notice of a step of the node’s clock: %i ms', async (offMs) => {
+    const cluster = new Cluster();
+    await cluster.look();
+    for (let beat = 0; beat < 20; beat += 1) {
+      await cluster.clock.advance(10_000);
+      cluster.renew(beat < 3 || beat > 12 ? 0 : offMs);
+      cluster.sync();
+      expect(await cluster.look()).toBe(40_001);
+    }
+    expect([cluster.ready(), cluster.machines.patches]).toEqual([['True', 'Ready'], []]);
+  });
+
+  it('takes no life from a cache that stays behind what the API server has said', async () => {
+    const cluster = new Cluster();
+    await cluster.look();
+    // The watch hangs; the node is renewed three times, and dies.
+    for (let beat = 0; beat < 3; beat += 1) {
+      await cluster.clock.advance(40_000);
+      cluster.renew();
+      await cluster.look();
+    }
+    await cluster.clock.advance(20_000);
+    expect(await cluster.look()).toBe(20_001);
+    await cluster.clock.advance(20_000);
+    await cluster.look();
+    expect(cluster.ready()).toEqual(['Unknown', 'LeaseExpired']);
   });
 
   it('takes a node that never had a lease for lost after the same time', async () => {
