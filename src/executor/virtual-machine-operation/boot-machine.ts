@@ -1,7 +1,7 @@
 import { OperationFailedError, type OperationRun } from './operation-run.ts';
 import { beginStart, continueStart, type StartContext, type StartOptions } from '../virtual-machine/power.ts';
 import { explainMissingFile } from '../virtual-machine/missing-file.ts';
-import type { DomainView } from '../virtual-machine/domain-view.ts';
+import { readDomain, type DomainView } from '../virtual-machine/domain-view.ts';
 import { LibvirtError } from '../../libvirt/errors.ts';
 
 /** How soon files that somebody works on are looked at again, in milliseconds. */
@@ -48,7 +48,13 @@ export async function bootMachine(run: OperationRun, boot: Boot): Promise<number
     });
     return undefined;
   } catch (error) {
-    if (error instanceof LibvirtError && status.power.boot === id) await status.note({ power: { bootStep: null } });
+    if (error instanceof LibvirtError && status.power.boot === id) {
+      run.view = await readDomain(boot.view.domain, options);
+      // Not even its name stays: with it the machine would be taken for started by whoever finds the operation unfinished.
+      // What libvirt has begun already goes on, or is taken back, by the run strategy.
+      const isOff = run.view === undefined || run.view.state === 'off';
+      if (isOff) await status.note({ power: { boot: null, bootStep: null } });
+    }
     const missing =
       error instanceof LibvirtError ? explainMissingFile(error.message, status.machine, nodeName) : undefined;
     throw missing === undefined ? error : new OperationFailedError('LibvirtError', missing);

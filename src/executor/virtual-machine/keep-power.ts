@@ -90,7 +90,7 @@ async function takeStartBack(round: Round): Promise<void> {
     round.view = await readDomain(view.domain, options);
     tellEvent(round, 'Normal', 'Stopped', 'Stop', 'a start that is not wanted any more was taken back');
   }
-  await status.note({ power: { bootStep: null } });
+  await status.note({ power: { boot: null, bootStep: null } });
   await settle(round);
 }
 
@@ -158,7 +158,10 @@ async function startMachine(round: Round, isNew: boolean): Promise<void> {
     const message = missing ?? messageOf(error);
     const now = clock.now();
     const failures = failureNotes(countFailure(failuresOf(status), 0, now, message));
-    await status.note({ power: { bootStep: null }, failures });
+    // What is there is no start that failed as a whole: it goes on where it was.
+    round.view = await readDomain(view.domain, options);
+    const isOff = round.view === undefined || round.view.state === 'off';
+    await status.note({ ...(isOff ? { power: { bootStep: null } } : {}), failures });
     round.trouble = missing === undefined ? error : new FailedError(missing, { cause: error });
     round.requeueAfterMs = Math.max(1_000, (Date.parse(failures.nextAttemptAt ?? '') || now) - now + 10);
     tellEvent(round, 'Warning', 'StartFailed', 'Start', message);

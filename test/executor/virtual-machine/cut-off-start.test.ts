@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { MachineWorld } from '../../support/machine-world.ts';
+import { ErrorNumber } from '../../../src/libvirt/constants.gen.ts';
+import { libvirtError, MachineWorld } from '../../support/machine-world.ts';
 
 /** A machine whose memory was saved by an operation. */
 async function saved(): Promise<MachineWorld> {
@@ -109,6 +110,19 @@ describe('a start that was cut off', () => {
       expect(world.status.power?.bootStep, `killed at ${nth}`).toBeUndefined();
     }
     expect(nth).toBeGreaterThan(3);
+  });
+
+  it.each(['setMetadata', 'resume'])('goes on after libvirt refused a step of it (%s)', async (step) => {
+    const world = new MachineWorld('Always');
+    let refusals = 0;
+    world.fail((call, when) => {
+      if (call !== step || when === 'after' || refusals === 3) return;
+      refusals += 1;
+      throw libvirtError(ErrorNumber.OPERATION_TIMEOUT, 'Timed out during operation: cannot acquire state change lock');
+    });
+    await world.quiesce();
+    expect([world.status.printableStatus, world.domain.boots, refusals]).toEqual(['Running', 1, 3]);
+    expect(world.status.domain?.boots).toBe(1);
   });
 
   it('waits while something that the machine needs is not there', async () => {

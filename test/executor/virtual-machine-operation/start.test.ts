@@ -1,0 +1,58 @@
+import { describe, expect, it } from 'vitest';
+import type { OperationVerb } from '../../../src/api/virtual-machine-operation.ts';
+import { ErrorNumber } from '../../../src/libvirt/constants.gen.ts';
+import { libvirtError, MachineWorld } from '../../support/machine-world.ts';
+
+const refusal = libvirtError(ErrorNumber.INTERNAL_ERROR, 'internal error: process exited while connecting to monitor');
+
+describe.each<OperationVerb>(['Start', 'Restart'])('an operation %s whose start libvirt refuses', (verb) => {
+  it('failed, also when its end could not be written at once', async () => {
+    const world = new MachineWorld('Manual');
+    world.ask('op', verb);
+    let isAway = true;
+    let isRefused = false;
+    world.fail((call, when) => {
+      if (when === 'after') return;
+      if (call === 'operation' && isRefused && isAway) {
+        isAway = false;
+        throw new Error('503: the server is not there');
+      }
+      if (call !== 'start') return;
+      isRefused = true;
+      throw refusal;
+    });
+    await world.quiesce();
+    expect([isAway, world.domain.boots]).toEqual([false, 0]);
+    expect(world.operation('op')).toMatchObject({ phase: 'Failed', reason: 'LibvirtError' });
+    expect(world.status.power).not.toHaveProperty('bootStep');
+  });
+});
+
+describe('an operation Start', () => {
+  it('that libvirt refuses half way leaves nothing half started behind', async () => {
+    const world = new MachineWorld('Manual');
+    world.ask('op', 'Start');
+    world.fail((call, when) => {
+      if (call === 'setMetadata' && when === 'before') throw refusal;
+    });
+    await world.quiesce();
+    expect(world.operation('op')).toMatchObject({ phase: 'Failed', reason: 'LibvirtError' });
+    expect([world.domain.boots, world.domain.is.state]).toEqual([0, 'shutoff']);
+    expect([world.status.printableStatus, world.status.power]).toEqual(['Stopped', { generation: 1 }]);
+  });
+
+  it('starts the machine once, wherever the executor is killed', async () => {
+    let nth = 0;
+    for (let wasKilled = true; wasKilled;) {
+      nth += 1;
+      const world = new MachineWorld('Manual');
+      world.ask('op', 'Start');
+      wasKilled = await world.killedAt('*', nth % 2 === 0 ? 'before' : 'after', Math.ceil(nth / 2));
+      await world.quiesce();
+      expect(world.operation('op')?.phase, `killed at ${nth}`).toBe('Succeeded');
+      const { boots } = world.status.domain ?? {};
+      expect([world.domain.boots, boots, world.status.printableStatus], `killed at ${nth}`).toEqual([1, 1, 'Running']);
+    }
+    expect(nth).toBeGreaterThan(10);
+  });
+});
