@@ -144,11 +144,15 @@ export class Reservations {
   async #isDead(uid: string, entry: AllocationEntry, nodeName: string, signal: AbortSignal): Promise<boolean> {
     const { machines, newToken, isWanted } = this.#options;
     const ref = { namespace: entry.namespace, name: entry.name };
+    // Before the machine: it has its node before the operation is over, so that one that arrives in between is found there.
+    const mayArrive = entry.operation !== undefined && (await this.#mayArrive(uid, entry, nodeName, signal));
     const live = await machines.find(ref, { signal });
     if (live?.metadata.uid !== uid) return true;
     const on = live.spec.nodeName ?? '';
-    if (on === nodeName) return false;
-    if (entry.operation !== undefined && (await this.#mayArrive(uid, entry, nodeName, signal))) return false;
+    if (on === nodeName || mayArrive) return false;
+    // The operation may have been removed by force, while the guest was on its way: only the machine says so.
+    const { migration } = live.status ?? {};
+    if (migration?.phase === 'Running' && migration.targetNode === nodeName) return false;
     if (on !== '') return true;
     if (isWanted(uid, nodeName)) return false;
     const { resourceVersion } = live.metadata;

@@ -6,7 +6,7 @@ import { statusError } from '../../src/kube/status-error.ts';
 import type { CacheChange } from '../../src/kube/informer.ts';
 import { allocationAnnotation } from '../../src/scheduler/allocation.ts';
 import { MigrationTargets } from '../../src/scheduler/migration-targets.ts';
-import { SchedulerWorld, type SchedulerProcess } from '../support/scheduler-world.ts';
+import { SchedulerWorld, turn, type SchedulerProcess } from '../support/scheduler-world.ts';
 
 type Context = Record<string, string>;
 
@@ -228,5 +228,40 @@ describe('the room of a machine that moves', () => {
     world.ask();
     await world.settle();
     expect(world.reserved('b')).toEqual([]);
+  });
+
+  it('is not given back when it arrives while its entry is looked at', async () => {
+    const world = new MovingWorld('a', 'b');
+    const process = world.start();
+    world.choose(process);
+    world.ask();
+    await world.settle();
+    // Any change of the machine has what is reserved for it looked at.
+    world.change('machine', 'm1', () => ({ status: { printableStatus: 'Migrating' } }));
+    process.deliver(1);
+    await turn();
+    expect(world.requests.map(({ name }) => name)).toEqual(['m1']);
+    world.serve(0);
+    // The scheduler has read the machine, and not the operation.
+    world.change('machine', 'm1', (machine) => ({ spec: { ...machine.spec, nodeName: 'b' } }));
+    world.tell('move', {}, 'Succeeded');
+    await world.settle();
+    expect(world.reserved('b')).toEqual(['shop/m1']);
+  });
+
+  it('is kept when the operation was removed by force, until it is known where the machine is', async () => {
+    const world = new MovingWorld('a', 'b');
+    world.choose(world.start());
+    world.ask();
+    await world.settle();
+    const migration = { phase: 'Running', operation: 'move', sourceNode: 'a', targetNode: 'b' } as const;
+    world.change('machine', 'm1', () => ({ status: { migration } }));
+    world.drop('move');
+    world.addMachine('m2', 3500);
+    await world.settle();
+    expect([world.reserved('b'), world.whereIs('m2')]).toEqual([['shop/m1'], '']);
+    world.change('machine', 'm1', () => ({ status: { migration: { ...migration, phase: 'Failed' } } }));
+    await world.settle();
+    expect([world.reserved('b'), world.whereIs('m2')]).toEqual([['shop/m2'], 'b']);
   });
 });
