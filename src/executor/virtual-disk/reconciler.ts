@@ -15,12 +15,14 @@ import { LostSecondVolumes } from './lost-second-volume.ts';
 import { makeVolume } from './make-volume.ts';
 import { reportDisk } from './report-disk.ts';
 import { dropSecondVolume } from './second-volume.ts';
+import { selectedNodes } from '../virtual-pool/selected-nodes.ts';
 import {
   defaultPoolName,
   isPassing,
   lookAfterMs,
   problemOf,
   StorageProblem,
+  waitMs,
   type StorageContext,
 } from '../virtual-pool/storage-context.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
@@ -49,8 +51,9 @@ export class DiskReconciler {
     const home = homeOf(this.#context, disk, pool);
     if (home !== this.#context.nodeName) {
       await leaveKey(this.#context, disk, signal);
-      if (home === undefined && isFirstNode(this.#context)) await tellWaiting(this.#context, disk, pool, signal);
-      return dropSecondVolume(this.#context, disk, signal);
+      const isOurs = home === undefined && isFirstNode(this.#context);
+      const waits = isOurs ? await tellWaiting(this.#context, disk, pool, signal) : undefined;
+      return waits ?? dropSecondVolume(this.#context, disk, signal);
     }
     if (isBeingDeleted(disk)) return deleteDisk(this.#context, disk, signal);
     if (await dropEmptyDisk(this.#context, disk, signal)) return undefined;
@@ -95,12 +98,9 @@ async function tellWaiting(
   disk: VirtualDisk,
   pool: VirtualPool | undefined,
   signal: AbortSignal,
-): Promise<void> {
-  if (await dropEmptyDisk(context, disk, signal)) return;
-  if (isBeingDeleted(disk)) {
-    if (hasFinalizer(disk, diskFinalizer)) await removeFinalizer(context.disks, disk, diskFinalizer, signal);
-    return;
-  }
+): Promise<ReconcileResult | undefined> {
+  if (await dropEmptyDisk(context, disk, signal)) return undefined;
+  if (isBeingDeleted(disk)) return letGo(context, disk, pool, signal);
   const [phase, ready] =
     pool === undefined
       ? (['Pending', new StorageProblem('PoolNotReady', poolProblem(context, disk, pool))] as const)
@@ -111,4 +111,30 @@ async function tellWaiting(
             new StorageProblem('WaitingForConsumer', 'it is made where the first machine that uses it is placed'),
           ] as const);
   await reportDisk(context, disk, { phase, ready }, signal);
+  return undefined;
+}
+
+/** A deleted disk that no node has: of a shared pool, unless it was never made. */
+async function letGo(
+  context: StorageContext,
+  disk: VirtualDisk,
+  pool: VirtualPool | undefined,
+  signal: AbortSignal,
+): Promise<ReconcileResult | undefined> {
+  if (!hasFinalizer(disk, diskFinalizer)) return undefined;
+  const { path } = disk.status ?? {};
+  const name = disk.spec.pool ?? defaultPoolName;
+  if (path !== undefined && disk.spec.reclaimPolicy !== 'Retain') {
+    if (pool !== undefined) {
+      const isNowhere = selectedNodes(pool.spec.nodeSelector, context.nodes()).length === 0;
+      const why = isNowhere ? `VirtualPool "${name}" is on no node` : 'status does not say which node has its volume';
+      const ready = new StorageProblem('PoolNotReady', `deletion waits: ${why}`);
+      await reportDisk(context, disk, { phase: 'Deleting', ready }, signal);
+      return { requeueAfterMs: waitMs };
+    }
+    const note = `${path} is left: there is no VirtualPool "${name}" any more`;
+    context.record({ regarding: disk, type: 'Warning', reason: 'VolumeLeft', action: 'Delete', note });
+  }
+  await removeFinalizer(context.disks, disk, diskFinalizer, signal);
+  return undefined;
 }

@@ -105,7 +105,7 @@ describe('a pool between two of its steps', () => {
       ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualPool' },
       metadata: { name: 'p', uid: 'u', resourceVersion: '1', finalizers: [poolFinalizer] },
       spec: {
-        nodeSelector: { on: 'yes' },
+        nodeSelector: { matchLabels: { on: 'yes' } },
         build: 'Overwrite',
         pool: { type: 'fs', target: { path: '/p' } },
       },
