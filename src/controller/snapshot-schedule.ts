@@ -185,7 +185,7 @@ export class SnapshotSchedule {
     times: { readonly lastScheduleTime?: string; readonly nextScheduleTime: string | undefined },
     signal: AbortSignal,
   ): Promise<void> {
-    const { generation, uid } = schedule.metadata;
+    const { generation, uid, resourceVersion } = schedule.metadata;
     const before = schedule.status ?? {};
     const ready = { type: 'Ready', status: true, reason: 'Scheduled', observedGeneration: generation };
     const conditions = setCondition(before.conditions, ready, this.#options.clock.now());
@@ -197,11 +197,16 @@ export class SnapshotSchedule {
       conditions === before.conditions;
     if (isSame) return;
     const status = { ...times, nextScheduleTime: next, phase: 'Scheduled', conditions, observedGeneration: generation };
-    await this.#options.snapshots.mergePatch(
-      refOf(schedule),
-      { metadata: { uid }, status },
-      { subresource: 'status', signal },
-    );
+    try {
+      await this.#options.snapshots.mergePatch(
+        refOf(schedule),
+        { metadata: { uid, resourceVersion }, status },
+        { subresource: 'status', signal },
+      );
+    } catch (error) {
+      // What is newer comes by the watch, and is looked at then; its times are not put back.
+      if (!isConflict(error)) throw error;
+    }
   }
 
   #tell(regarding: VirtualMachineSnapshot, type: 'Normal' | 'Warning', reason: string, note: string): void {

@@ -41,6 +41,10 @@ class World {
       snapshots: {
         create: (object) => {
           const { name = '' } = object.metadata;
+          if (this.objects.has(`shop/${name}`)) {
+            const status = { kind: 'Status', reason: 'AlreadyExists' } as const;
+            return Promise.reject(statusError(409, status, { what: 'POST' }));
+          }
           const time = new Date(this.clock.now()).toISOString();
           this.objects.set(`shop/${name}`, {
             ...object,
@@ -143,6 +147,22 @@ describe('SnapshotSchedule', () => {
     world.version = '2';
     await world.look('shop/one');
     expect(world.objects.get('shop/one')?.status).toBeUndefined();
+  });
+
+  it('does not put back what was written since it looked, as by the leader after it', async () => {
+    const world = new World({ cron: '* * * * *' });
+    await world.clock.advance(60_000);
+    const seen = world.objects.get('shop/nightly') ?? scheduleOf({ cron: '@daily' }, 0);
+    world.objects.set('shop/nightly', { ...seen, metadata: { ...seen.metadata, resourceVersion: '1' } });
+    world.version = '2';
+    await world.look();
+    expect(world.made).toHaveLength(1);
+    expect(world.objects.get('shop/nightly')?.status).toBeUndefined();
+    // The newer one comes by the watch: what was made is not made again.
+    world.objects.set('shop/nightly', { ...seen, metadata: { ...seen.metadata, resourceVersion: '2' } });
+    await world.look();
+    expect(world.reasons).toEqual(['SnapshotScheduled']);
+    expect(world.objects.get('shop/nightly')?.status?.lastScheduleTime).toBe('2030-01-01T00:01:00Z');
   });
 
   it('takes none while it is suspended, and deletes those that are too old', async () => {
