@@ -109,7 +109,7 @@ describe('a pool between two of its steps', () => {
         build: 'Overwrite',
         pool: { type: 'fs', target: { path: '/p' } },
       },
-    } as VirtualPool;
+    };
     reconciler = executor('node-1');
   });
 
