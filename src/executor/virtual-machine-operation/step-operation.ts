@@ -53,6 +53,7 @@ export async function stepOperation(
 async function begin(run: OperationRun): Promise<void> {
   const { context } = run;
   const verb = verbs[run.operation.spec.verb];
+  checkOwner(run);
   await verb.check?.(run);
   const boot = run.view?.boot?.id;
   await run.write({
@@ -69,6 +70,15 @@ async function begin(run: OperationRun): Promise<void> {
     }),
   });
   run.isRepeat = false;
+}
+
+/** One that was made for a machine which is gone goes with it, but only when the API server comes to that. */
+function checkOwner({ operation, context }: OperationRun): void {
+  const { name, uid } = context.status.machine.metadata;
+  const owners = (operation.metadata.ownerReferences ?? []).filter((one) => one.kind === 'VirtualMachine');
+  const isOfOther = owners.some((one) => one.name === name && one.uid !== uid);
+  if (!isOfOther || owners.some((one) => one.uid === uid)) return;
+  throw new OperationFailedError('MachineReplaced', 'the machine that it was made for was deleted, and made anew');
 }
 
 function checkDeadline({ operation, notes, context }: OperationRun): void {
