@@ -8,9 +8,10 @@ import {
   type DrainPlan,
 } from './node/migrate-for-drain.ts';
 import { nodeLines, nodeStatus } from './node/node-table.ts';
+import { migrationsTo, untilOver } from './node/open-migrations.ts';
 import { untoleratedNotes } from './node/untolerated-notes.ts';
 import { hypervisorConditions, leaseNamespace, type Hypervisor } from '../api/hypervisor.ts';
-import { hypervisorKind } from '../api/kinds.ts';
+import { hypervisorKind, virtualMachineKind } from '../api/kinds.ts';
 import { findCondition } from '../api/meta.ts';
 import type { VirtualMachine } from '../api/virtual-machine.ts';
 import { FailedError, TimedOutError, toError, UsageError } from '../base/errors.ts';
@@ -25,7 +26,7 @@ import { exitCodeOf, ReportedFailure } from '../cli/reported-failure.ts';
 import { alignColumns } from '../cli/resources/print-table.ts';
 import { writeResult } from '../cli/write-result.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
-import type { KubeObject } from '../kube/object.ts';
+import { refOf, type KubeObject } from '../kube/object.ts';
 import type { ResourceClient } from '../kube/resource-client.ts';
 import { builtin } from '../kube/resource-type.ts';
 
@@ -249,7 +250,10 @@ class Nodes {
     for (;;) {
       // A machine that was being placed when the node was cordoned comes to be here all the same, and goes as well.
       const machines = (await machinesOn(this.#client, name, signal)).filter(({ metadata }) => !seen.has(metadata.uid));
-      if (machines.length === 0) break;
+      if (machines.length === 0) {
+        if (dry || !(await this.#awaitComing(name, flags))) break;
+        continue;
+      }
       for (const { metadata } of machines) seen.add(metadata.uid);
       await this.#eachMachine(machines, drainOne);
       if (dry) break;
@@ -257,20 +261,43 @@ class Nodes {
     if (!dry && flags.wait) stdout.write(`hypervisor.virtctl.dev/${name} drained\n`);
   }
 
+  /**
+   * Waits for the machines that were on their way to the node when it was cordoned.
+   *
+   * @returns Whether there were any, and so may be more on the node.
+   */
+  async #awaitComing(name: string, flags: DrainFlags): Promise<boolean> {
+    const { signal, stderr } = this.#context;
+    const coming = await migrationsTo(this.#client, name, signal);
+    for (const operation of coming) {
+      const machine = `vm/${operation.spec.virtualMachine} in ${operation.metadata.namespace ?? ''}`;
+      stderr.write(`${machine} is on its way here${flags.wait ? '' : ': drain again once it has come'}\n`);
+      if (flags.wait) await untilOver(this.#client, operation, { signal, timeoutMs: flags.timeout });
+    }
+    return flags.wait && coming.length > 0;
+  }
+
   async #evict(machine: VirtualMachine, plan: Exclude<DrainPlan, 'refuse'>, flags: DrainFlags): Promise<string> {
     const { signal, stderr } = this.#context;
     const wait = { wait: flags.wait, timeoutMs: flags.timeout };
+    let stopping = machine;
     if (plan !== 'stop') {
       try {
         return await migrateForDrain(this.#context, this.#client, machine, { ...wait, copyStorage: flags.copyStorage });
       } catch (error) {
         signal.throwIfAborted();
         if (plan === 'migrate' || error instanceof TimedOutError) throw error;
+        const machines = this.#client.resource<VirtualMachine>(resourceTypeOf(virtualMachineKind));
+        const now = await machines.find(refOf(machine), { signal });
+        if (now === undefined || now.metadata.uid !== machine.metadata.uid) return 'gone';
+        // Whoever moved it: here it is not any more, and there it may run.
+        if (now.spec.nodeName !== machine.spec.nodeName) return `moved to ${now.spec.nodeName ?? ''}`;
+        stopping = now;
         stderr.write(`${label(machine)} cannot be migrated and is shut down: ${toError(error).message}\n`);
       }
     }
     const how = { force: flags.force === true, gracePeriodSeconds: flags.gracePeriod };
-    return stopForDrain(this.#context, this.#client, machine, { ...how, ...wait });
+    return stopForDrain(this.#context, this.#client, stopping, { ...how, ...wait });
   }
 
   async #eachMachine(

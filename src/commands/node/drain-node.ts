@@ -72,7 +72,11 @@ export async function stopForDrain(
       return await finish(machine);
     } catch (error) {
       if (!isConflict(error) || conflicts >= maxConflicts) throw error;
-      machine = await machines.get(ref, { signal });
+      const now = await machines.find(ref, { signal });
+      if (now === undefined || now.metadata.uid !== found.metadata.uid) return 'gone';
+      // Off the node: somebody has moved it meanwhile.
+      if (now.spec.nodeName !== found.spec.nodeName) return `moved to ${now.spec.nodeName ?? ''}`;
+      machine = now;
     }
   }
   const { operation } = plan(machine);

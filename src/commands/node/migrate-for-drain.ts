@@ -1,5 +1,5 @@
 /** Takes a machine off a node that is drained by moving it, where that can be done. */
-import { virtualMachineOperationKind } from '../../api/kinds.ts';
+import { virtualMachineKind, virtualMachineOperationKind } from '../../api/kinds.ts';
 import { hypervisorConditions, type Hypervisor } from '../../api/hypervisor.ts';
 import { findCondition } from '../../api/meta.ts';
 import type { VirtualMachineOperation } from '../../api/virtual-machine-operation.ts';
@@ -11,6 +11,7 @@ import { FailedError } from '../../base/errors.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import { refOf } from '../../kube/object.ts';
 import { label } from './drain-node.ts';
+import { migrationsOf, untilOver } from './open-migrations.ts';
 
 /** Which disks are copied, when any is. */
 export type CopyStorage = NonNullable<NonNullable<VirtualMachineOperation['spec']['migrate']>['copyStorage']>;
@@ -61,6 +62,16 @@ export async function migrateForDrain(
   options: { readonly wait: boolean; readonly timeoutMs: number; readonly copyStorage?: CopyStorage | undefined },
 ): Promise<string> {
   const { signal } = context;
+  const open = await migrationsOf(client, machine, signal);
+  if (open.length > 0) {
+    // A second one would begin where the first ends, and take it from there.
+    if (!options.wait) return 'is being migrated';
+    for (const one of open) await untilOver(client, one, { signal, timeoutMs: options.timeoutMs });
+    const machines = client.resource<VirtualMachine>(resourceTypeOf(virtualMachineKind));
+    const now = await machines.find(refOf(machine), { signal });
+    if (now === undefined || now.metadata.uid !== machine.metadata.uid) return 'gone';
+    if (now.spec.nodeName !== machine.spec.nodeName) return `migrated to ${now.spec.nodeName ?? ''}`;
+  }
   const operations = client.resource<VirtualMachineOperation>(resourceTypeOf(virtualMachineOperationKind));
   const { copyStorage } = options;
   const parameters = copyStorage === undefined ? {} : { migrate: { copyStorage } };
