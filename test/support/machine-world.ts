@@ -142,9 +142,16 @@ export class WorldDomain {
       this.become({ state: 'shutoff', reason: 'saved' });
     });
 
-  readonly setMetadata = (xml: string | null, { uri = '', live = false } = {}): Promise<void> =>
+  readonly setMetadata = (xml: string | null, { type = 'element', uri = '', live = false } = {}): Promise<void> =>
     this.#call('setMetadata', () => {
       if (live && this.is.state === 'shutoff') throw notRunning();
+      if (type !== 'element') {
+        const element = new RegExp(`<${type}>[^<]*</${type}>`);
+        this.meddle(live ? 'running' : 'definition', (whole) =>
+          whole.replace(element, `<${type}>${xml ?? ''}</${type}>`),
+        );
+        return;
+      }
       const marks = live ? this.#liveMarks : this.#marks;
       if (xml === null) marks.delete(uri);
       else marks.set(uri, xml.replace(/^<([a-z]+)/, `<$1 xmlns='${uri}'`));

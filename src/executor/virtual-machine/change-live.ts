@@ -46,7 +46,7 @@ export async function changeLive(round: Round): Promise<void> {
     const differences = liveDifferences(wanted, view).map((difference) => toFieldChange(toKnown(difference)));
     const waiting = new Set(before.map(({ path }) => path));
     const drifted = differences.filter(({ path }) => !waiting.has(path));
-    if (drifted.length > 0) tellDrift(round, [...(status.next.drift ?? []), ...drifted], false);
+    if (drifted.length > 0) tellDrift(round, drifted, false);
     tellRestart(
       round,
       differences.filter(({ path }) => waiting.has(path)),

@@ -97,6 +97,7 @@ export class MachineReconciler {
         volumes: [],
         plugged: { refused: [], cutOff: [] },
         limits: new Set(),
+        drift: [],
         trouble: undefined,
         requeueAfterMs: undefined,
       };

@@ -22,7 +22,7 @@ import type { VirtualImage } from '../../api/virtual-image.ts';
 import type { VirtualMachineOperation } from '../../api/virtual-machine-operation.ts';
 import type { VirtualNetwork } from '../../api/virtual-network.ts';
 import { machineUuid } from '../../api/machine-uuid.ts';
-import { domainName, type VirtualMachine } from '../../api/virtual-machine.ts';
+import { domainName, type FieldChange, type VirtualMachine } from '../../api/virtual-machine.ts';
 import type { Clock } from '../../base/clock.ts';
 import { formatProblem, InvalidInputError } from '../../base/errors.ts';
 import type { ResourceClient } from '../../kube/resource-client.ts';
@@ -91,6 +91,8 @@ export interface Round {
   plugged: PlugReport;
   /** The paths of live changes that this machine cannot make at all, which is no failure. */
   limits: ReadonlySet<string>;
+  /** What was told in this round of changes behind our back; see tell-drift.ts. */
+  drift: readonly FieldChange[];
   /** Why `wanted` is not there, or could not be defined. */
   trouble: Error | undefined;
   requeueAfterMs: number | undefined;

@@ -45,7 +45,7 @@ async function defineUndefined(
   } as unknown as DomainView;
   const status = new MachineStatus({} as never, machine, () => 0, new AbortController().signal);
   const round = {
-    ...{ status, wanted, view, options: {} },
+    ...{ status, wanted, view, options: {}, drift: [] },
     libvirt: {
       domains: {
         defineXml: (xml: string) => {
