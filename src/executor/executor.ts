@@ -47,6 +47,7 @@ import type { VirtualNetwork } from '../api/virtual-network.ts';
 import { systemClock, type Clock } from '../base/clock.ts';
 import { FailedError, toError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { WakeableSleep } from '../base/wakeable-sleep.ts';
 import type { CacheChange } from '../kube/informer.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
 import { objectKey, parseObjectKey } from '../kube/object.ts';
@@ -138,12 +139,13 @@ class Executor {
   readonly #events = new Counter();
   #allowsEmulation: boolean | undefined;
   #wantedOfNode: string | undefined;
-  #keeperWake: () => void = () => undefined;
+  readonly #keeperPause: WakeableSleep;
   #connects = 0;
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    this.#keeperPause = new WakeableSleep(this.#clock);
     this.#logger = options.logger.with({ node: options.nodeName });
     const { client, nodeName, uri } = options;
     const clock = this.#clock;
@@ -387,7 +389,7 @@ class Executor {
       const was = change.type === 'updated' ? change.before.spec.nodeName : '';
       if (object.spec.nodeName !== nodeName && was !== nodeName) return;
       // A domain may have lost its machine, or found it again.
-      if (change.type === 'deleted' || this.#keeper.orphans > 0) this.#keeperWake();
+      if (change.type === 'deleted' || this.#keeper.orphans > 0) this.#keeperPause.wake();
       // Status is our own writing: only what somebody wants is news, and that the controller takes this node for lost.
       if (
         change.type === 'updated' &&
@@ -425,7 +427,7 @@ class Executor {
     });
     this.#caches.hypervisors.onChange(({ type, object }) => {
       if (type === 'deleted') {
-        this.#keeperWake();
+        this.#keeperPause.wake();
         return;
       }
       this.#keeper.observe(object);
@@ -433,7 +435,7 @@ class Executor {
       const wanted = JSON.stringify(object.spec);
       if (wanted === this.#wantedOfNode) return;
       this.#wantedOfNode = wanted;
-      this.#keeperWake();
+      this.#keeperPause.wake();
       const allows = object.spec.allowEmulation === true;
       if (allows === this.#allowsEmulation) return;
       this.#allowsEmulation = allows;
@@ -483,11 +485,11 @@ class Executor {
         case 'resynchronise':
           this.#connects += 1;
           this.#logger.info('connected to libvirt', { reason: signal.reason });
-          this.#keeperWake();
+          this.#keeperPause.wake();
           this.#enqueueAll();
           break;
         case 'disconnected':
-          this.#keeperWake();
+          this.#keeperPause.wake();
           break;
         case 'event':
           this.#noticeEvent(signal.event);
@@ -527,6 +529,7 @@ class Executor {
     while (!signal.aborted) {
       let waitMs = hypervisorMs;
       const couldKvm = this.#keeper.traits.kvmUsable;
+      this.#keeperPause.begin();
       try {
         await this.#keeper.refresh(signal);
         waitMs = Math.min(waitMs, this.#keeper.probeInMs ?? Infinity);
@@ -541,13 +544,7 @@ class Executor {
         resync.atMs += resyncMs;
         this.#spreadAll();
       }
-      const pause = new AbortController();
-      this.#keeperWake = () => pause.abort();
-      try {
-        await this.#clock.sleep(waitMs, AbortSignal.any([signal, pause.signal]));
-      } catch (error) {
-        if (!isAborted(signal) && !pause.signal.aborted) throw error;
-      }
+      await this.#keeperPause.sleep(waitMs, signal);
     }
   }
 
