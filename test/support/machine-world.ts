@@ -118,6 +118,8 @@ export class WorldDomain {
       this.#run();
     });
 
+  readonly reset = (): Promise<void> => this.#call('reset', () => undefined);
+
   readonly suspend = (): Promise<void> => this.#call('suspend', () => this.become({ state: 'paused', reason: 'user' }));
 
   readonly destroy = (): Promise<void> =>

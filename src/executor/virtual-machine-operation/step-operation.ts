@@ -13,6 +13,7 @@ import { toKubernetesTime } from '../../base/clock.ts';
 import { FailedError } from '../../base/errors.ts';
 import { isAgentUnavailable, isUnsupported, LibvirtError, OutcomeUnknownError } from '../../libvirt/errors.ts';
 import type { DomainView } from '../virtual-machine/domain-view.ts';
+import { isHeldByStart } from '../virtual-machine/held-by-start.ts';
 import { OperationFailedError, OperationRun, type OperationContext, type OperationReason } from './operation-run.ts';
 import { verbs } from './verbs.ts';
 
@@ -42,6 +43,8 @@ export async function stepOperation(
     return { operation: run.operation, isOver: true };
   } catch (error) {
     if (error instanceof OutcomeUnknownError || context.signal.aborted) throw error;
+    // It is told what it waits for, and done when that has ended.
+    if (isHeldByStart(view, error)) throw error;
     if (error instanceof OperationFailedError) await run.end('Failed', error.code, error.message);
     else if (error instanceof LibvirtError) await run.end('Failed', reasonOf(error), error.message);
     else throw error;

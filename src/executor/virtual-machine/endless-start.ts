@@ -7,18 +7,10 @@
  * is 0), and neither ends the start nor lets go of the lock, `virsh destroy` included (seen with libvirt 9.0). No call can
  * mend that, only whoever may remove the note; nothing was executed of the guest.
  */
-import type { DomainView } from './domain-view.ts';
+import { tellWaiting } from './operate.ts';
 import { lookAgain, retryMs, tellEvent, type Round } from './round.ts';
-import { OutcomeUnknownError, isLibvirtTimeout } from '../../libvirt/errors.ts';
 
-/** Whether an error comes of libvirt's being busy with the start of this domain. */
-export function isHeldByStart(view: DomainView | undefined, error: unknown): boolean {
-  const { state, reason } = view?.libvirtState ?? {};
-  if (state !== 'paused' || reason !== 'starting-up') return false;
-  return isLibvirtTimeout(error) || (error instanceof OutcomeUnknownError && error.reason === 'timeout');
-}
-
-/** Tells in status what libvirt is doing, and what helps where it is not doing it any more. */
+/** Tells in the machine's status and its operations what libvirt does, and what helps where it does it no more. */
 export async function tellEndlessStart(round: Round): Promise<void> {
   const { status, parts, view } = round;
   const name = view?.domain.name ?? '';
@@ -30,5 +22,6 @@ export async function tellEndlessStart(round: Round): Promise<void> {
   status.next.printableStatus = 'Starting';
   tellEvent(round, 'Warning', 'StartNotEnding', 'Start', message);
   await status.write();
+  await tellWaiting(round, message);
   lookAgain(round, retryMs);
 }

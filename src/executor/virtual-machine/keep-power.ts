@@ -4,6 +4,7 @@
 import { countFailure } from './crash-backoff.ts';
 import { readDomain } from './domain-view.ts';
 import { failureNotes, failuresOf, lastEnd } from './failure-notes.ts';
+import { isHeldByStart } from './held-by-start.ts';
 import { holdFiles } from './hold-files.ts';
 import type { MachineStatus } from './machine-status.ts';
 import { explainMissingFile } from './missing-file.ts';
@@ -153,7 +154,8 @@ async function startMachine(round: Round, isNew: boolean): Promise<void> {
     tellEvent(round, 'Normal', 'Started', 'Start', 'the machine was started');
   } catch (error) {
     // One that was undefined meanwhile is no start that failed: it is defined anew, and the start goes on.
-    if (!(error instanceof LibvirtError) || isDomainMissing(error)) throw error;
+    // Nor is one that libvirt is still busy with.
+    if (!(error instanceof LibvirtError) || isDomainMissing(error) || isHeldByStart(view, error)) throw error;
     const missing = explainMissingFile(messageOf(error), machine, round.parts.nodeName);
     const message = missing ?? messageOf(error);
     const now = clock.now();

@@ -14,7 +14,8 @@
  *
  *   steps:    each takes the round (round.ts) and leaves it further on
  *   pure:     same-value, list-identity, compare, merge, live-plan, live-tuning, reset-pins, guest-requests, power-policy,
- *             crash-backoff, printable-status, lost-definition, plugged-interfaces
+ *             crash-backoff, printable-status, lost-definition, plugged-interfaces,
+ *             held-by-start
  *   with I/O: domain-view, foreign-domain, definition, apply-live, power, volumes, media, observe, delete-domain, machine-status
  *
  * Called by executor.ts only. What fails is told in conditions and Events, and looked at again; a guest is never touched
@@ -25,7 +26,8 @@ import { defineMachine } from './define-machine.ts';
 import { deleteMachine, machineFinalizer } from './delete-machine.ts';
 import { isForeign, tellForeign } from './foreign-domain.ts';
 import { readDomain } from './domain-view.ts';
-import { isHeldByStart, tellEndlessStart } from './endless-start.ts';
+import { tellEndlessStart } from './endless-start.ts';
+import { isHeldByStart } from './held-by-start.ts';
 import { GuestRequests } from './guest-requests.ts';
 import { keepPower } from './keep-power.ts';
 import { growVolumes } from './grow-volumes.ts';
