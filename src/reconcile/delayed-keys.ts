@@ -7,6 +7,9 @@ interface Entry {
   readonly order: number;
 }
 
+/** A longer timer is taken for one of a millisecond by Node; what is later is slept for in parts. */
+const maxSleepMs = 2 ** 31 - 1;
+
 /** Keys that become ready later: a binary heap by time, and one sleep for the earliest. */
 export class DelayedKeys {
   readonly #clock: Clock;
@@ -50,7 +53,8 @@ export class DelayedKeys {
     this.#sleeping?.stop.abort();
     const sleeping = { atMs: first.atMs, stop: new AbortController() };
     this.#sleeping = sleeping;
-    this.#clock.sleep(Math.max(0, first.atMs - this.#clock.monotonicMs()), sleeping.stop.signal).then(
+    const waitMs = Math.min(maxSleepMs, Math.max(0, first.atMs - this.#clock.monotonicMs()));
+    this.#clock.sleep(waitMs, sleeping.stop.signal).then(
       () => this.#wake(sleeping),
       (error: unknown) => {
         // Aborted for an earlier key, or for good; a clock that fails otherwise must not lose keys.
