@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
 import { disksOfMachine } from './delete/machine-disks.ts';
 import { virtualDiskKind, virtualMachineKind } from '../api/kinds.ts';
-import { UsageError, InvalidInputError } from '../base/errors.ts';
+import { InvalidInputError, toError, UsageError } from '../base/errors.ts';
 import { addBooleanFlag } from '../cli/boolean-flags.ts';
 import type { Context } from '../cli/context.ts';
 import { parseDuration } from '../cli/duration.ts';
@@ -97,7 +97,7 @@ export function configure(command: Command, context: Context): void {
   });
 }
 
-/** Asks for a deletion; the function that is given back waits for its end, and deletes the disks then. */
+/** Asks for a deletion, and for that of the disks; the function that is given back waits for their end. */
 async function deleteWithDisks(
   context: Context,
   client: KubeClient,
@@ -110,17 +110,20 @@ async function deleteWithDisks(
       ? await client.resource<KubeObject>(target.resource).find(target.ref, { signal: context.signal })
       : undefined;
   const disks = machine === undefined ? [] : await disksOfMachine(context, client, machine);
-  const untilGone = await deleteOne(context, client, target, flags);
-  return async () => {
-    await untilGone();
-    const resource = resourceOf(virtualDiskKind);
-    for (const name of disks) {
-      const ref = { namespace: target.ref.namespace, name };
-      // A disk that was never made, or is gone already, is no reason to stop.
-      await (
-        await deleteOne(context, client, { resource, ref }, { ...flags, ignoreNotFound: true })
-      )();
+  const ends = [await deleteOne(context, client, target, flags)];
+  const resource = resourceOf(virtualDiskKind);
+  for (const name of disks) {
+    const ref = { namespace: target.ref.namespace, name };
+    try {
+      // At once, and not only when the machine is gone: who ends the waiting would not have asked for it. A disk stays as
+      // long as it has users. One that was never made, or is gone already, is no reason to stop.
+      ends.push(await deleteOne(context, client, { resource, ref }, { ...flags, ignoreNotFound: true }));
+    } catch (error) {
+      ends.push(() => Promise.reject(toError(error)));
     }
+  }
+  return async () => {
+    for (const end of ends) await end();
   };
 }
 
