@@ -232,7 +232,12 @@ export function operationFor(
   };
 }
 
-function operationOver(operation: VirtualMachineOperation | undefined, name: string): boolean {
+/**
+ * Whether an operation is over, well.
+ *
+ * @throws FailedError when it failed, or was deleted before.
+ */
+export function operationOver(operation: VirtualMachineOperation | undefined, name: string): boolean {
   if (operation === undefined) throw new FailedError(`vmop/${name} was deleted before it was over`);
   const { phase, reason, message } = operation.status ?? {};
   if (phase === 'Failed') {

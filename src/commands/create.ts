@@ -2,10 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Argument, Option, type Command } from 'commander';
 import { addDiskOptions, diskManifest, type DiskFlags } from './create/disk.ts';
-import { virtualDiskKind, virtualMachineKind } from '../api/kinds.ts';
-import { apiVersion } from '../api/meta.ts';
+import { virtualDiskKind, virtualMachineKind, virtualMachineOperationKind } from '../api/kinds.ts';
 import { assertValid } from '../api/validate.ts';
-import { runStrategies, type CloudInit } from '../api/virtual-machine.ts';
+import { runStrategies, type CloudInit, type VirtualMachine } from '../api/virtual-machine.ts';
+import type { VirtualMachineOperation } from '../api/virtual-machine-operation.ts';
 import { UsageError } from '../base/errors.ts';
 import { addBooleanFlag } from '../cli/boolean-flags.ts';
 import type { Context } from '../cli/context.ts';
@@ -13,6 +13,7 @@ import { parseDuration } from '../cli/duration.ts';
 import { addExamples } from '../cli/examples.ts';
 import { readError } from '../cli/input/list-inputs.ts';
 import { addKubeOptions, withKubeClient, type KubeFlags } from '../cli/kube-options.ts';
+import { operationFor, operationOver } from '../cli/machine-verb.ts';
 import { parseMemorySize } from '../cli/memory-size.ts';
 import { assertNamespaceName, assertObjectName } from '../cli/object-name.ts';
 import { createObject } from '../cli/resources/create-object.ts';
@@ -22,8 +23,9 @@ import { machineManifest, type MachineFlags } from '../cli/resources/machine-man
 import { parseInteger } from '../cli/resources/parse-integer.ts';
 import { parseOutput } from '../cli/resources/print-objects.ts';
 import { addDryRunOption, addFilenameOption, forEachReported, type DryRun } from '../cli/resources/resource-options.ts';
+import { waitForObject } from '../cli/wait-for-object.ts';
 import type { KubeClient } from '../kube/kube-client.ts';
-import type { KubeObject } from '../kube/object.ts';
+import { refOf } from '../kube/object.ts';
 
 interface CreateFlags extends KubeFlags {
   readonly filename?: readonly string[];
@@ -171,8 +173,12 @@ function configureMachine(command: Command, context: Context): void {
     ['An installation from a CD-ROM', 'virtctl create vm new --disk empty=20Gi --cdrom /srv/debian.iso,boot=1'],
     ['See what would be made', 'virtctl create vm web --disk web-root --dry-run=client -o yaml'],
   ]);
+  // The last one would count.
+  const given = new Set<string>();
+  for (const flag of ['start', 'no-start']) command.on(`option:${flag}`, () => given.add(flag));
   command.action(async (name: string, _flags: unknown, invoked: Command) => {
     const flags = flagsOf(invoked) as CreateMachineFlags;
+    if (given.size > 1) throw new UsageError('give --start or --no-start, not both');
     assertObjectName(name);
     const files = {
       cloudInit: flags.cloudInit === undefined ? undefined : await readCloudInit(context, flags.cloudInit),
@@ -183,29 +189,38 @@ function configureMachine(command: Command, context: Context): void {
       const machine = machineManifest(name, namespace, flags, files);
       assertValid(machine);
       const resource = resourceOf(virtualMachineKind);
-      const created = await createObject(context, client, resource, machine, { ...flags, format, several: false });
-      if (client !== undefined && flags.start === true && flags.runStrategy === 'Manual' && flags.dryRun === 'none') {
-        await startOnce(context, client, created);
-      }
+      const isStarted = flags.start === true && flags.runStrategy === 'Manual' && flags.dryRun === 'none';
+      // It is ready when its start is over.
+      const options = { ...flags, wait: flags.wait && !isStarted, format, several: false };
+      const created = await createObject(context, client, resource, machine, options);
+      if (client !== undefined && isStarted) await startOnce(context, client, created as VirtualMachine, flags);
     });
   });
 }
 
-async function startOnce(context: Context, client: KubeClient, machine: KubeObject): Promise<void> {
-  const { name = '', namespace = 'default', uid = '' } = machine.metadata;
-  const [resource] = resourcesNamed('vmop');
-  if (resource === undefined) return;
-  const operation = {
-    apiVersion,
-    kind: 'VirtualMachineOperation',
-    metadata: {
-      name: `${name.slice(0, 200)}-start-${uid.slice(0, 8)}`,
-      namespace,
-      ownerReferences: [{ apiVersion: machine.apiVersion, kind: machine.kind, name, uid }],
-    },
-    spec: { virtualMachine: name, verb: 'Start' },
-  };
-  await client.resource<KubeObject>(resource).create(operation, { signal: context.signal });
+async function startOnce(
+  context: Context,
+  client: KubeClient,
+  machine: VirtualMachine,
+  { wait, timeout }: CreateFlags,
+): Promise<void> {
+  const { signal, stderr } = context;
+  const { name = '' } = machine.metadata;
+  const operations = client.resource<VirtualMachineOperation>(resourceOf(virtualMachineOperationKind));
+  const asked = operationFor(machine, { verb: 'Start' });
+  try {
+    await operations.create(asked, { signal });
+  } catch (error) {
+    stderr.write(`note: vm/${name} is made, but may not have been told to start: virtctl start ${name}\n`);
+    throw error;
+  }
+  if (!wait) return;
+  const ref = refOf(asked);
+  await waitForObject(operations, ref, (now) => operationOver(now, ref.name), {
+    signal,
+    timeoutMs: timeout,
+    what: `vm/${name} to be started (vmop/${ref.name}; see 'virtctl describe vm ${name}')`,
+  });
 }
 
 const cloudInitKeys = ['user-data', 'network-data', 'meta-data', 'secret', 'type'] as const;

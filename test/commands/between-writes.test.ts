@@ -97,6 +97,53 @@ describe('between two requests of a command', () => {
     });
   });
 
+  describe('delete --with-disks', () => {
+    it('has asked for the disks as well when it is interrupted while the guest shuts down', async () => {
+      await make('VirtualDisk', 'root', { capacity: '1Gi' }, { finalizers: ['example.org/test'] });
+      const volumes = [{ name: 'root', virtualDisk: 'root' }];
+      await machine('web', { volumes }, { finalizers: ['example.org/test'] });
+      const interrupt = new AbortController();
+      meddled.meddle({
+        before: once(
+          ({ url }) => url.searchParams.get('watch') !== null,
+          () => interrupt.abort(new Error('interrupted')),
+        ),
+      });
+      await run(['delete', 'vm', 'web', '--with-disks'], { signal: interrupt.signal });
+      const disk = await of('VirtualDisk').get({ namespace, name: 'root' });
+      expect(disk.metadata.deletionTimestamp).toBeDefined();
+    });
+  });
+
+  describe('create vm --run-strategy Manual --start', () => {
+    const args = ['create', 'vm', 'web', '--run-strategy', 'Manual', '--start'];
+    /** The executor deals with it. */
+    const end = async (phase: string): Promise<void> => {
+      const [operation] = (await of('VirtualMachineOperation').listAll({ namespace })).items;
+      await status('VirtualMachineOperation', operation?.metadata.name ?? '', {
+        phase,
+        reason: 'Told',
+        message: 'told',
+      });
+    };
+
+    it.each([
+      ['Succeeded', 0],
+      ['Failed', 1],
+    ])('--wait ends with the start that has %s', async (phase, exitCode) => {
+      meddled.meddle({ after: once(is('POST', '/virtualmachineoperations'), () => end(phase)) });
+      expect(await run([...args, '--wait', '--timeout', '30s'])).toMatchObject({ exitCode });
+    });
+
+    it('tells of the machine that was not told to start', async () => {
+      const interrupt = new AbortController();
+      meddled.meddle({ before: once(is('POST', '/virtualmachineoperations'), () => interrupt.abort(new Error('x'))) });
+      const { exitCode, stderr } = await run(args, { signal: interrupt.signal });
+      expect(exitCode).not.toBe(0);
+      expect(stderr).toContain('virtctl start web');
+    });
+  });
+
   describe('label', () => {
     it('sets a label although the executor wrote status meanwhile', async () => {
       await machine('web');
