@@ -17,7 +17,7 @@ export function configure(command: Command, context: Context): void {
       'Send a file as an image, which is made when there is none of that name. Run it on the node. A lost connection is ' +
         'made again; after an interruption the same command goes on where it was, and begins anew with another file.',
     )
-    .argument('<name>', 'the VirtualImage')
+    .argument('<name>', 'the VirtualImage, as NAME or vimg/NAME')
     .argument('<file>', 'qcow2, raw, vmdk, vdi or vhdx; also as gz, xz or zst')
     .option('--pool <name>', 'the VirtualPool of a new image; default when left out')
     .addOption(new Option('--format <format>', 'the format that a new image is stored in').choices(['qcow2', 'raw']))

@@ -61,6 +61,7 @@ export function configure(command: Command, context: Context): void {
 async function topMachines(context: Context, names: readonly string[], flags: TopFlags): Promise<void> {
   const { signal } = context;
   if (names.length > 0 && flags.allNamespaces === true) throw new UsageError('-A lists; it does not go with names');
+  if (names.length > 0 && flags.selector !== undefined) throw new UsageError('give names or -l, not both');
   const machines = await withKubeClient(context, flags, async (client) => {
     const resources = client.resource<VirtualMachine>(resourceTypeOf(virtualMachineKind));
     const namespace = flags.allNamespaces === true ? undefined : client.namespace;

@@ -29,6 +29,9 @@ describe('the flags of virtctl create', () => {
     [['vm', 'web', '--cloud-init', 'empty'], '--cloud-init empty: there is nothing in it'],
     [['vm', 'web', '--ssh-key', 'empty'], '--ssh-key empty: there is no key in it'],
     [['vm', 'web', '--ssh-key', 'notes'], '--ssh-key notes: "buy milk" is not a public key'],
+    [['vm', 'web', '--start', '--no-start'], 'give --start or --no-start, not both'],
+    [['vm', 'web', '--no-start', '--start=true'], 'give --start or --no-start, not both'],
+    [['disk', 'root', '--size', '1Gi', '--format', 'nosuch'], '--format nosuch: expected a format of libvirt'],
     [['network', 'front'], 'there is no `create network`; there are vm, disk and namespace'],
     [['web'], 'there is no `create web`'],
   ])('are refused with 2 and a reason: %j', async (words, message) => {
@@ -43,6 +46,27 @@ describe('the flags of virtctl create', () => {
     expect(result).toMatchObject({ exitCode: 0, stderr: '' });
     expect(result.stdout.split(key)).toHaveLength(3);
   });
+
+  it('are looked at before a server is asked', async () => {
+    const disk = ['create', 'disk', 'root', '--from-snapshot', 'before', '--format', 'nosuch'];
+    expect(await commandLine([...disk, '--kubeconfig', '/nonexistent'])).toMatchObject({ exitCode: 2 });
+    expect(await commandLine(['top', 'vm', 'web', '-l', 'app=web'])).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('give names or -l, not both') as string,
+    });
+  });
+
+  it.each(['vimg/debian', 'image/debian', 'virtualimages.virtctl.dev/debian'])(
+    'and of image upload take %s for the image debian',
+    async (name) => {
+      // The file is looked for once the name is accepted.
+      const result = await commandLine(['image', 'upload', name, 'none.qcow2'], { cwd: folder });
+      expect(result).toMatchObject({ exitCode: 3, stderr: expect.stringContaining('there is no file') as string });
+      expect(await commandLine(['image', 'upload', `vm/${name}`, 'none.qcow2'], { cwd: folder })).toMatchObject({
+        exitCode: 2,
+      });
+    },
+  );
 
   it.each(['0', '65536', '99999999', 'two', '1e3'])(
     'and of set know how many CPUs there can be: not %s',

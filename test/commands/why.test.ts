@@ -94,6 +94,16 @@ describe('why a machine does not run', () => {
   const cases: readonly (readonly [string, Facts, string, string, string | undefined])[] = [
     ['Halted', facts({ spec: { runStrategy: 'Halted' } }), 'power', 'not asked to run', 'virtctl start web -n shop'],
     [
+      'Halted, with no node that fits',
+      facts({
+        spec: { runStrategy: 'Halted', nodeName: '' },
+        status: { conditions: [{ type: 'Scheduled', status: 'False', message: '0 of 2 nodes fit' }] },
+      }),
+      'power',
+      'not asked to run (Halted); and no node takes it: 0 of 2 nodes fit',
+      'virtctl start web -n shop',
+    ],
+    [
       'Manual and off',
       facts({ spec: { runStrategy: 'Manual' }, status: { domain: { state: 'shutoff' }, printableStatus: 'Stopped' } }),
       'power',

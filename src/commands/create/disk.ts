@@ -24,6 +24,17 @@ export interface DiskFlags {
   readonly node?: string;
 }
 
+/** The formats that libvirt knows: of files, and of the partitions of a pool of the type disk (storagevol.rng). */
+const formats: ReadonlySet<string> = new Set([
+  ...['raw', 'qcow2', 'qcow', 'qed', 'vmdk', 'vdi', 'vpc', 'bochs', 'cloop', 'cow', 'dir', 'dmg', 'iso', 'ploop'],
+  ...['none', 'linux', 'fat16', 'fat32', 'linux-swap', 'linux-lvm', 'linux-raid', 'extended'],
+]);
+
+function parseFormat(text: string): string {
+  if (formats.has(text)) return text;
+  throw new UsageError(`--format ${text}: expected a format of libvirt, as qcow2 or raw`);
+}
+
 /** Adds what `virtctl create disk` takes. */
 export function addDiskOptions(command: Command): void {
   command
@@ -35,7 +46,7 @@ export function addDiskOptions(command: Command): void {
     .option('--clone <vdisk>', 'a VirtualDisk')
     .option('--linked', 'only what differs from the source is stored')
     .option('--pool <vpool>', "the VirtualPool; default, or the snapshot's disk's, when left out")
-    .addOption(new Option('--format <format>', 'its format, as qcow2 or raw'))
+    .addOption(new Option('--format <format>', 'its format, as qcow2 or raw').argParser(parseFormat))
     .option('--node <name>', 'the node it is made on at once; that of its first machine when left out');
 }
 

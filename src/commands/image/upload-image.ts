@@ -65,7 +65,8 @@ class PoolAwayError extends ConflictError {}
  * @throws UnreachableError when a connection stays lost for so long as the timeout says; ConflictError when the image has its content already or comes from elsewhere; FailedError with the executor's
  *   words when it is refused.
  */
-export async function uploadImage(context: Context, name: string, file: string, flags: UploadFlags): Promise<void> {
+export async function uploadImage(context: Context, word: string, file: string, flags: UploadFlags): Promise<void> {
+  const name = word.replace(/^(image|vimgs?|virtualimages?)(\.virtctl\.dev)?\//i, '');
   assertObjectName(name);
   const handle = await openFile(resolve(context.cwd, file));
   try {

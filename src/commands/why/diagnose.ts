@@ -147,7 +147,13 @@ const powerWish: Step = ({ machine, operations }) => {
     return { about: 'migration', status: 'waiting', message: ready.message ?? '', fix };
   }
   const strategy = machine.spec.runStrategy ?? 'Always';
-  if (strategy === 'Halted') return { about, status: 'broken', message: 'it is not asked to run (Halted)', fix: start };
+  if (strategy === 'Halted') {
+    // Started, it would still not run.
+    const scheduled = findCondition(machine.status, 'Scheduled');
+    const isPlaced = (machine.spec.nodeName ?? '') !== '' || scheduled?.status !== 'False';
+    const beside = isPlaced ? '' : `; and no node takes it: ${scheduled.message ?? 'no node fits'}`;
+    return { about, status: 'broken', message: `it is not asked to run (Halted)${beside}`, fix: start };
+  }
   if (machine.status?.domain?.savedState === true && machine.status.domain.state !== 'running') {
     return { about, status: 'broken', message: 'its memory is saved on disk', fix: start };
   }
