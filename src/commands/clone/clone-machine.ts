@@ -86,15 +86,16 @@ export async function cloneMachine(context: Context, from: string, to: string, f
       await made.removeAll();
       throw error;
     }
+    let created: VirtualMachine;
     try {
-      await made.make(resourceOf(virtualMachineKind), clone);
+      created = await made.make(resourceOf(virtualMachineKind), clone);
     } catch (error) {
       // A machine that may be there needs them.
       if (statusOf(error) !== undefined) await made.removeAll();
       throw error;
     }
     for (const note of notes) context.stderr.write(`note: ${note}\n`);
-    if (flags.wait) await untilThere(context, machines, clone, flags.timeout);
+    if (flags.wait) await untilThere(context, machines, created, flags.timeout);
     await writeResult(context, `vm/${to} cloned from vm/${from}\n`);
   });
 }
@@ -180,10 +181,10 @@ async function untilThere(
   { metadata, spec }: VirtualMachine,
   timeoutMs: number,
 ): Promise<void> {
-  const { name = '', namespace } = metadata;
+  const { name = '', namespace, uid } = metadata;
   const isToRun = spec.runStrategy !== 'Halted' && spec.runStrategy !== 'Manual';
   const settled = (now: VirtualMachine | undefined): boolean =>
     isToRun ? machineStarted(now, 1) : machineDefined(now, 1);
   const what = `vm/${name} to ${isToRun ? 'run' : 'be defined'} (see 'virtctl why vm/${name}')`;
-  await waitForObject(machines, { namespace, name }, settled, { signal, timeoutMs, what });
+  await waitForObject(machines, { namespace, name }, settled, { signal, timeoutMs, uid, what });
 }
