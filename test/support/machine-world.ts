@@ -36,7 +36,7 @@ export type Fault = (call: string, when: 'before' | 'after') => void;
 
 /** A domain of libvirt's test driver, near enough. */
 export class WorldDomain {
-  readonly name = 'shop.web';
+  name = 'shop.web';
   readonly uuid = machineUid;
   isDefined = false;
   is: DomainStateAndReason = { state: 'shutoff', reason: 'unknown' };
@@ -118,6 +118,15 @@ export class WorldDomain {
       this.#run();
     });
 
+  readonly undefine = (): Promise<void> => this.#call('undefine', () => void (this.isDefined = false));
+
+  readonly rename = (name: string): Promise<void> =>
+    this.#call('rename', () => {
+      if (this.is.state !== 'shutoff') throw libvirtError(ErrorNumber.OPERATION_INVALID, 'cannot rename active domain');
+      this.#definition = this.#definition.replace(/<name>[^<]*</, `<name>${name}<`);
+      this.name = name;
+    });
+
   readonly reset = (): Promise<void> => this.#call('reset', () => undefined);
 
   readonly suspend = (): Promise<void> => this.#call('suspend', () => this.become({ state: 'paused', reason: 'user' }));
@@ -195,6 +204,8 @@ function merged(target: unknown, patch: unknown): unknown {
 export class MachineWorld {
   readonly clock = new ManualClock();
   readonly domain = new WorldDomain();
+  /** Domains that were defined beside it. */
+  readonly others: WorldDomain[] = [];
   readonly events: { reason: string; note: string }[] = [];
   readonly operations = new Map<string, VirtualMachineOperation>();
   /** The names of operations as the executor's cache has them; those of all, when undefined. */
@@ -309,7 +320,8 @@ export class MachineWorld {
           this.#write('status', () => {
             const status = merged(this.machine.status ?? {}, body.status ?? {}) as VirtualMachineStatus;
             this.#bodies += 1;
-            const metadata = { ...this.machine.metadata, resourceVersion: String(this.#bodies) };
+            const sent = { ...body.metadata, resourceVersion: String(this.#bodies) };
+            const metadata = { ...this.machine.metadata, ...sent };
             this.machine = { ...this.machine, metadata, status };
             return structuredClone(this.machine);
           }),
@@ -343,12 +355,9 @@ export class MachineWorld {
       fileHolds: new FileHolds(),
       libvirt: () => ({
         domains: {
-          byUuid: () => this.#found(),
-          byName: () => this.#found(),
-          defineXml: (xml: string) => {
-            this.domain.define(xml);
-            return Promise.resolve(this.domain);
-          },
+          byUuid: (uuid: string) => this.#found(uuid === this.domain.uuid),
+          byName: (name: string) => this.#found(name === this.domain.name),
+          defineXml: (xml: string) => this.#define(xml),
         },
       }),
       traits: () => ({ arch: 'x86_64', nativeType: 'test', emulate: false, kvmUsable: true, kvmMessage: '' }),
@@ -358,9 +367,25 @@ export class MachineWorld {
     } as unknown as MachineReconcilerOptions);
   }
 
-  #found(): Promise<WorldDomain> {
+  /** As libvirt: of another UUID it is another domain, unless it has the name of one. */
+  #define(xml: string): Promise<WorldDomain> {
+    const [name, uuid] = ['name', 'uuid'].map((key) => new RegExp(`<${key}>([^<]*)<`).exec(xml)?.[1]);
+    if (uuid === this.domain.uuid) {
+      this.domain.define(xml);
+      return Promise.resolve(this.domain);
+    }
+    const what = `operation failed: domain '${name ?? ''}' already exists with uuid ${this.domain.uuid}`;
+    if (name === this.domain.name) return Promise.reject(libvirtError(ErrorNumber.OPERATION_FAILED, what));
+    const second = new WorldDomain();
+    second.name = name ?? '';
+    second.define(xml);
+    this.others.push(second);
+    return Promise.resolve(second);
+  }
+
+  #found(isIt: boolean): Promise<WorldDomain> {
     const { domain } = this;
-    if (domain.isDefined) return Promise.resolve(domain);
+    if (domain.isDefined && isIt) return Promise.resolve(domain);
     return Promise.reject(libvirtError(ErrorNumber.NO_DOMAIN, 'Domain not found'));
   }
 

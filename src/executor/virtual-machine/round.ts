@@ -98,10 +98,20 @@ export interface Round {
   requeueAfterMs: number | undefined;
 }
 
-/** Reads the machine's domain, if there is one. */
+/**
+ * Reads the machine's domain, if there is one. Where an API server without our admission let somebody change name and UUID,
+ * it is the one that status names: a second must not appear beside it.
+ */
 export async function readMachineDomain(round: Round): Promise<void> {
-  const { machine } = round.status;
-  const domain = await findDomain(round.libvirt, domainName(machine), machineUuid(machine), round.options);
+  const { status, parts, libvirt, options } = round;
+  const { machine } = status;
+  const name = domainName(machine);
+  const known = machine.status?.nodeName === parts.nodeName ? machine.status.domain?.uuid : undefined;
+  const domain =
+    (await findDomain(libvirt, name, machineUuid(machine), options)) ??
+    (known === undefined || known === machineUuid(machine)
+      ? undefined
+      : await findDomain(libvirt, name, known, options));
   round.view = domain === undefined ? undefined : await readDomain(domain, round.options);
 }
 
