@@ -5,6 +5,7 @@
  *  - What was allowed a moment ago and is not in the cache yet counts as if it were (two machines that are created one
  *    right after the other with the same disk), for ten seconds at most: the write may fail after all.
  *  - A refusal because of another object is not given on the cache's word: it is checked against the API server.
+ *  - Nor is a machine let go from a node on the cache's word that there is no such node: it may run there already.
  */
 import type { Caches } from '../caches.ts';
 import type { Hypervisor } from '../../api/hypervisor.ts';
@@ -57,7 +58,8 @@ export class Admission {
     let answer = reviewAdmission(body, this.#lookup());
     if (answer === undefined) return undefined;
     const { request } = body as { readonly request: Request };
-    if (!answer.response.allowed && reviewAdmission(body)?.response.allowed === true) {
+    const isOfOther = !answer.response.allowed && reviewAdmission(body)?.response.allowed === true;
+    if (isOfOther || changesNode(request)) {
       const live = await this.#live(request, signal);
       answer = reviewAdmission(body, live) ?? answer;
     }
@@ -126,6 +128,12 @@ export class Admission {
     }
     return users;
   }
+}
+
+function changesNode({ operation, object, oldObject }: Request): boolean {
+  if (operation !== 'UPDATE' || oldObject?.kind !== 'VirtualMachine') return false;
+  const before = oldObject.spec.nodeName ?? '';
+  return before !== '' && object?.spec.nodeName !== before;
 }
 
 function usesDisk(machine: VirtualMachine, disk: string): boolean {
