@@ -10,6 +10,9 @@ export async function tellMigration(status: MachineStatus, operation: VirtualMac
   const { phase, startTime, completionTime, percent, message } = operation.status ?? {};
   const { source, target } = migrationNotes(operation);
   const isOver = phase === 'Failed';
+  // It was given away, and the controller names the new node in its spec: nothing is told of it any more from here.
+  const told = status.machine.status?.migration;
+  if (!isOver && told?.phase === 'Succeeded' && told.operation === operation.metadata.name) return;
   status.next.migration = {
     phase: isOver ? 'Failed' : operation.status?.step === 'Preparing' ? 'Pending' : 'Running',
     operation: operation.metadata.name,

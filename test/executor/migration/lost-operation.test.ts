@@ -294,6 +294,24 @@ describe('a machine that was given away in its status only', () => {
   });
 });
 
+describe('a machine that its executor may not give away in spec', () => {
+  it('stays given away in its status, for the controller to do the rest', async () => {
+    const world = new World('gone', 'running');
+    world.mayWriteSpec = false;
+    const context = { machineUid: uid, source: 'node-1', target: 'node-2', asked: 'q', answer: 'q running' };
+    world.operation = {
+      ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualMachineOperation' },
+      metadata: { name: 'away', namespace: 'shop', uid: 'o' },
+      spec: { virtualMachine: 'web', verb: 'Migrate' },
+      status: { phase: 'Running', step: 'Switching', context },
+    };
+    for (let round = 0; round < 3; round += 1) {
+      await world.look('node-1');
+      expect([world.migration?.phase, world.machine.status?.nodeName]).toEqual(['Succeeded', 'node-2']);
+    }
+  });
+});
+
 describe('a migration that is about to begin', () => {
   it('is told in the machine before libvirt is asked to move the guest', async () => {
     const world = new World('running', 'gone');
