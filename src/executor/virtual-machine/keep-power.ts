@@ -105,9 +105,9 @@ async function settle({ status, view, memory }: Round): Promise<void> {
   const strategy = status.machine.spec.runStrategy ?? 'Always';
   if (!runs) {
     if (status.power.bootStep !== undefined) await status.note({ power: { bootStep: null } });
-    // Halted ends the run: the strategy that comes after it starts the machine anew.
-    if (strategy === 'Halted' && status.power.startedFor !== undefined) {
-      await status.note({ power: { startedFor: null } });
+    // Halted ends the run: the strategy that comes after it starts the machine anew, from saved memory where there is any.
+    if (strategy === 'Halted' && (status.power.startedFor !== undefined || status.power.held === true)) {
+      await status.note({ power: { startedFor: null, held: null } });
     }
     return;
   }

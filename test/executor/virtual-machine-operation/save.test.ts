@@ -61,3 +61,16 @@ describe('a saved guest', () => {
     expect(nth).toBeGreaterThan(6);
   });
 });
+
+describe('a saved guest whose machine is halted', () => {
+  it('goes on when the machine is to run again, which is how a halted one is started', async () => {
+    const world = await beingSaved();
+    await world.quiesce();
+    world.change({ runStrategy: 'Halted' });
+    await world.quiesce();
+    expect([world.status.printableStatus, world.domain.hasSave]).toEqual(['Saved', true]);
+    world.change({ runStrategy: 'Always' });
+    await world.quiesce();
+    expect([world.status.printableStatus, world.domain.boots, world.domain.hasSave]).toEqual(['Running', 1, false]);
+  });
+});
