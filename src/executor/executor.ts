@@ -216,6 +216,7 @@ class Executor {
       record,
       clock,
       work: this.#snapshotWork,
+      fileHolds,
     });
     const parts: MachineReconcilerOptions = {
       nodeName,

@@ -7,6 +7,7 @@ import { commandLine } from '../support/command-line.ts';
 import { diskContent, writeDisk } from '../support/disk-content.ts';
 import { runProgram } from '../support/run-program.ts';
 import { startSnapshotWorld, type SnapshotWorld } from '../support/snapshot-world.ts';
+import { markMerged } from '../../src/executor/virtual-machine-snapshot/merged-mark.ts';
 import type { VirtualMachineSnapshot } from '../../src/api/virtual-machine-snapshot.ts';
 
 describe('snapshots of machines that are changed meanwhile, and odd names', () => {
@@ -210,5 +211,59 @@ describe('snapshots of machines that are changed meanwhile, and odd names', () =
     await world.dropSnapshot('b1');
     expect(await content('both')).toBe(then);
     expect(await world.files('default.both')).toHaveLength(2);
+  });
+
+  /** A machine whose snapshot's merge was noted as done when the executor was killed; @returns the files. */
+  async function mergedWhenKilled(name: string): Promise<{ from: string; into: string }> {
+    const { node, snapshots, disks } = world;
+    await machine(name);
+    await write(name, 1);
+    const { status } = await world.take(name, `${name}-1`, { mode: 'External' });
+    const into = status?.disks?.find(({ target }) => target === 'vda')?.path ?? '';
+    await write(name, 2);
+    const from = (await disks.get(world.at(name))).status?.path ?? '';
+    await node.stopExecutor('SIGKILL');
+    await runProgram('qemu-img', ['commit', '-q', '-d', '-f', 'qcow2', '-b', into, from]);
+    await markMerged(from, into, Date.now());
+    await snapshots.delete(world.at(`${name}-1`));
+    const merges = [{ target: 'vda', from, into, stage: 'Committed' as const }];
+    const noted = { phase: 'Deleting' as const, step: 'Merging', merges };
+    await snapshots.mergePatch(world.at(`${name}-1`), { status: noted }, { subresource: 'status' });
+    return { from, into };
+  }
+
+  it('loses nothing that was written to a merged file before the disk left it', async () => {
+    const { from, into } = await mergedWhenKilled('late');
+    // As a guest does that somebody starts while the executor is away: its domain has that file.
+    await writeDisk(from, 'qcow2', { byte: 3, offsetBytes: 2 * 1024 * 1024, bytes: 1024 * 1024 });
+    const last = await diskContent(from, 'qcow2');
+    await world.node.startExecutor();
+    await world.dropSnapshot('late-1');
+    expect((await world.disks.get(world.at('late'))).status?.path).toBe(into);
+    expect(await content('late')).toBe(last);
+  });
+
+  it('loses nothing that is written to a merged file while the disk is to leave it', async () => {
+    const { from, into } = await mergedWhenKilled('held');
+    const holder = spawn('qemu-io', ['-f', 'qcow2', from], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const ended = once(holder, 'exit');
+    try {
+      await once(holder.stdout, 'data');
+      await world.node.startExecutor();
+      await world.until(
+        world.snapshots,
+        'held-1',
+        ({ status }) => /lock|in use|open/.test(status?.message ?? ''),
+        'the merge to wait for who has the file',
+      );
+      expect((await world.disks.get(world.at('held'))).status?.path).toBe(from);
+      holder.stdin.write('write -P 3 2M 1M\n');
+    } finally {
+      holder.stdin.end();
+      await ended;
+    }
+    await world.dropSnapshot('held-1');
+    expect((await world.disks.get(world.at('held'))).status?.path).toBe(into);
+    await runProgram('qemu-io', ['-r', '-f', 'qcow2', '-c', 'read -P 3 2M 1M', into]);
   });
 });

@@ -26,6 +26,7 @@ import {
   repointImage,
 } from './image-files.ts';
 import { definedPath, liveChain, setActiveFile } from './machine-disks.ts';
+import { isLeftBehind, isWrittenSince, markMerged } from './merged-mark.ts';
 import { machineKeyOf, reportSnapshot, type SnapshotContext, type SnapshotDiskStatus } from './snapshot-context.ts';
 import { forgetAtLibvirt, tellFilesToLibvirt } from './snapshot-at-libvirt.ts';
 import { sizesOf } from './snapshot-size.ts';
@@ -235,6 +236,7 @@ async function commit(
     return commitFiles(context, snapshot, merge, view?.live === undefined, signal);
   }
   if (!live.includes(from)) {
+    await markMerged(from, into, context.clock.now());
     await noteMerge(context, snapshot, { ...merge, stage: 'Committed' }, signal);
     return { isDone: false, hold: false, requeueAfterMs: 0 };
   }
@@ -306,6 +308,7 @@ async function pivot(
   const { target, from, into } = merge;
   const at = view?.live === undefined ? definedPath(view?.inactive, target) : liveChain(view.live, target)[0];
   if (at === into) {
+    await markMerged(from, into, context.clock.now());
     await noteMerge(context, snapshot, { ...merge, stage: 'Committed' }, signal);
     return { isDone: false, hold: false, requeueAfterMs: 0 };
   }
@@ -336,7 +339,13 @@ async function commitFiles(
   context.work.begin(
     name,
     async (onPercent, stop) => {
-      await commitImage(merge.from, merge.into, onPercent, stop);
+      const files = holdFiles(context, snapshot, merge);
+      try {
+        await commitImage(merge.from, merge.into, onPercent, stop);
+        await markMerged(merge.from, merge.into, context.clock.now());
+      } finally {
+        files.release();
+      }
       return undefined;
     },
     () => context.wake(machineKeyOf(snapshot)),
@@ -344,17 +353,56 @@ async function commitFiles(
   return { isDone: false, hold, requeueAfterMs: pollMs };
 }
 
+/** No machine is started with the files meanwhile, whose ever it is: the disk may be another one's by now. */
+function holdFiles(
+  { fileHolds }: SnapshotContext,
+  { metadata }: VirtualMachineSnapshot,
+  { from, into }: Merge,
+): { readonly release: () => void } {
+  const { namespace = '', name = '' } = metadata;
+  const files = new Map([from, into].map((path) => [path, 'write'] as const));
+  const hold = fileHolds.take(files, `VirtualMachineSnapshot ${namespace}/${name} is being merged`);
+  if (hold.busy !== undefined) throw new StorageProblem('InUse', hold.busy);
+  return hold;
+}
+
 /** The file below has it all: whoever had the one above has it now. */
 async function settle(
   context: SnapshotContext,
   snapshot: VirtualMachineSnapshot,
   disk: SnapshotDiskStatus,
-  { from, into }: Merge,
+  merge: Merge,
+  frozen: File,
+  members: readonly File[],
+  own: VirtualDisk,
+  input: MergeInput,
+): Promise<MergeProgress> {
+  const files = holdFiles(context, snapshot, merge);
+  try {
+    return await settleHeld(context, snapshot, disk, merge, frozen, members, own, input);
+  } finally {
+    files.release();
+  }
+}
+
+/** What {@link settle} does while nobody starts a machine with the files. */
+async function settleHeld(
+  context: SnapshotContext,
+  snapshot: VirtualMachineSnapshot,
+  disk: SnapshotDiskStatus,
+  merge: Merge,
   frozen: File,
   members: readonly File[],
   own: VirtualDisk,
   { libvirt, view, others, signal }: MergeInput,
 ): Promise<MergeProgress> {
+  const { from, into, target } = merge;
+  const isActive = own.status?.path === from;
+  const isPivoted = liveChain(view?.live, target)[0] === into || definedPath(view?.inactive, target) === into;
+  if (isActive && !isPivoted && (await isLeftBehind(from, into, signal))) {
+    await noteMerge(context, snapshot, { ...merge, stage: 'Committing' }, signal);
+    return { isDone: false, hold: false, requeueAfterMs: 0 };
+  }
   if (await fileExists(from)) {
     for (const file of await filesOver(from, members, signal)) await repointImage(file.path, frozen, signal);
   }
@@ -369,13 +417,17 @@ async function settle(
     const sizes = await sizesOf({ ...other.status, disks: moved }, signal);
     await reportSnapshot(context, other, { status: { size: undefined, ...sizes } }, signal);
   }
-  if (own.status?.path === from) await setActiveFile(context, libvirt, own, frozen, signal);
+  if (isActive) await setActiveFile(context, libvirt, own, frozen, signal);
   else if (own.status?.path !== undefined && own.status.path !== into) {
     await setActiveFile(context, libvirt, own, { path: own.status.path, format: own.status.format ?? 'raw' }, signal);
   }
   if (await fileExists(from)) {
     if (await isInUse(from, 'qcow2', signal)) {
       throw new StorageProblem('InUse', `${from} is merged, but still open in some QEMU`);
+    }
+    if (own.status?.path === into && (await isWrittenSince(from, into))) {
+      const message = `${from} was written to after it had been merged into ${into}, and is kept; remove it if that is not needed`;
+      throw new StorageProblem('InUse', message);
     }
     await removeFile(from);
   }
@@ -418,6 +470,7 @@ async function progress(
 }
 
 function workProblem(error: Error): StorageProblem {
+  if (error instanceof StorageProblem) return error;
   if (isOutOfSpace(error)) {
     const message = `there is no space left: ${error.message}; nothing is lost, and it goes on when there is some`;
     return new StorageProblem('OutOfSpace', message, { cause: error });

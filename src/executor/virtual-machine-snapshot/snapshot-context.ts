@@ -1,5 +1,6 @@
 /** What the files of this folder work with: where snapshots are stored, and what they are of. */
 import type { LongWork } from './long-work.ts';
+import type { FileHolds } from '../virtual-disk/file-holds.ts';
 import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualMachineSnapshot, VirtualMachineSnapshotStatus } from '../../api/virtual-machine-snapshot.ts';
 import type { VirtualMachineOperation } from '../../api/virtual-machine-operation.ts';
@@ -27,6 +28,8 @@ export interface SnapshotContext {
   readonly record: (event: EventRecord) => void;
   readonly clock: Clock;
   readonly work: LongWork;
+  /** Files that somebody works on. */
+  readonly fileHolds: FileHolds;
 }
 
 /** A disk of a snapshot, as its status has it. */
