@@ -57,6 +57,9 @@ function refuseHopeless(status: VirtualMachine['status'], types: readonly string
  * @throws NotFoundError when it is gone.
  */
 export function machineStopped(machine: VirtualMachine | undefined, generation: number): boolean {
+  // Without a node, and before it ever had one, it runs nowhere; nor would anybody look at its spec.
+  const isUnplaced = (machine?.spec.nodeName ?? '') === '' && (machine?.status?.nodeName ?? '') === '';
+  if (machine !== undefined && isUnplaced && machine.status?.observedGeneration === undefined) return true;
   const status = describedBy(machine, generation);
   if (status === undefined) return false;
   const state = status.domain?.state;

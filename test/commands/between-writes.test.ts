@@ -364,6 +364,14 @@ describe('between two requests of a command', () => {
       expect(result).toMatchObject({ exitCode: 3, stderr: expect.stringContaining('deleted meanwhile') as string });
     });
 
+    it('is no executor, for the stop of a machine that no node takes', async () => {
+      await machine('web', { runStrategy: 'Always' });
+      await status('VirtualMachine', 'web', { printableStatus: 'ErrorUnschedulable' });
+      expect(await run(['stop', 'web', '--timeout', '20s'])).toMatchObject({ exitCode: 0, stderr: '' });
+      const { spec } = await of('VirtualMachine').get({ namespace, name: 'web' });
+      expect(spec?.['runStrategy']).toBe('Halted');
+    });
+
     it('is the machine that was changed, and no other of its name', async () => {
       await machine('web', { nodeName: 'node-1' });
       replaceWhileAway('web');
