@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
+import { announceOurs } from './announce-ours.ts';
 import { keepTrying, type Attempt } from './keep-trying.ts';
 import { chunksOf, keptOf, nextCheckpoint, readPrefix, sumOf, type Prefix } from './upload-checkpoint.ts';
-import { takenOver, takeOverMs, whileOurs } from './while-ours.ts';
+import { takeOverMs, whileOurs } from './while-ours.ts';
 import {
   arrivedOtherwise,
   imageVolumeName,
@@ -185,7 +186,7 @@ class Upload {
       clock: systemClock,
       signal,
     });
-    image = await this.#announce(image, { ...upload, state: 'Complete', checksum });
+    image = await announceOurs(this.#images, image, { ...upload, state: 'Complete', checksum }, signal);
     if (this.#flags.wait) {
       image = await this.#until(image, 'the image to be ready', (now) => {
         const line = this.#lineOf(now);
@@ -345,9 +346,8 @@ class Upload {
         await volume.upload(chunksOf(file, at, end, hash), { offsetBytes, sparse: true, onProgress, signal });
         at = end;
         if (at < bytes) {
-          // Nobody who has taken over is written over.
-          if (!(await this.#isOurs(image, upload, signal))) throw takenOver();
-          await this.#announce(image, { ...upload, ...sentOf({ bytes: at, hash, checksum: sumOf(hash) }) });
+          const sent = sentOf({ bytes: at, hash, checksum: sumOf(hash) });
+          await announceOurs(this.#images, image, { ...upload, ...sent }, signal);
         }
         this.#attempt.progressed(sentText(at, bytes));
       }
