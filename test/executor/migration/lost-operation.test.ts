@@ -157,7 +157,8 @@ class World {
         },
       },
       openOperations: () => (this.operation?.status?.phase === 'Running' ? ['away'] : []),
-      snapshots: { context: {} },
+      // The first of what is done to a machine that nothing holds.
+      snapshots: { context: {}, keep: () => Promise.reject(new Error('it is run as any other')) },
       libvirt: () => ({ domains: { byUuid: find, byName: find } }),
       record: () => undefined,
       clock: new ManualClock(),
@@ -259,6 +260,14 @@ describe('a migration whose operation was removed by force', () => {
     await world.settle('node-1', 'node-2');
     expect(world.writes).toEqual(['disk on node-2', ...handedOver]);
     expect(world.disk.status).toMatchObject({ move: { nodeName: 'node-1', state: 'Left', path: '/p/v' } });
+  });
+
+  it('lets the machine go on when somebody says that it has failed', async () => {
+    const world = new World('gone', 'running');
+    await world.look('node-1');
+    const migration = { ...running, phase: 'Failed' } as const;
+    world.machine = { ...world.machine, status: { ...world.machine.status, migration } };
+    await expect(world.look('node-1')).rejects.toThrow('it is run as any other');
   });
 
   it('holds the machine also when another operation has its name by now', async () => {
