@@ -266,4 +266,33 @@ describe('snapshots of machines that are changed meanwhile, and odd names', () =
     expect((await world.disks.get(world.at('held'))).status?.path).toBe(into);
     await runProgram('qemu-io', ['-r', '-f', 'qcow2', '-c', 'read -P 3 2M 1M', into]);
   });
+
+  it('removes no merged file, and none that a revert left, under one that somebody laid over it', async () => {
+    const { node, snapshots, disks } = world;
+    const lay = async (under: string): Promise<string> => {
+      const over = `${under}.over`;
+      await runProgram('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', under, '-F', 'qcow2', over]);
+      return over;
+    };
+    const { from } = await mergedWhenKilled('laid');
+    const over = await lay(from);
+    const seen = await diskContent(over, 'qcow2');
+    await node.startExecutor();
+    const said = ({ status }: VirtualMachineSnapshot): boolean => status?.message?.includes(over) === true;
+    await world.until(snapshots, 'laid-1', said, 'the merge to wait for the file over it');
+    expect(await diskContent(over, 'qcow2')).toBe(seen);
+    await rm(over);
+    await world.dropSnapshot('laid-1');
+
+    await machine('back');
+    await world.take('back', 'back-1', { mode: 'External' });
+    await write('back', 5);
+    const { path = '' } = (await disks.get(world.at('back'))).status ?? {};
+    const byHand = await lay(path);
+    const theirs = await diskContent(byHand, 'qcow2');
+    const { status } = await node.operate('back', 'Revert', { revert: { snapshot: 'back-1' } });
+    expect(status).toMatchObject({ phase: 'Succeeded' });
+    expect(status?.message).toContain(`${path} stays, since ${byHand} lies over it`);
+    expect(await diskContent(byHand, 'qcow2')).toBe(theirs);
+  });
 });

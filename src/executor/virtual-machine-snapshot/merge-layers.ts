@@ -394,8 +394,9 @@ async function settleHeld(
   frozen: File,
   members: readonly File[],
   own: VirtualDisk,
-  { libvirt, view, others, signal }: MergeInput,
+  input: MergeInput,
 ): Promise<MergeProgress> {
+  const { libvirt, view, others, signal } = input;
   const { from, into, target } = merge;
   const isActive = own.status?.path === from;
   const isPivoted = liveChain(view?.live, target)[0] === into || definedPath(view?.inactive, target) === into;
@@ -429,6 +430,7 @@ async function settleHeld(
       const message = `${from} was written to after it had been merged into ${into}, and is kept; remove it if that is not needed`;
       throw new StorageProblem('InUse', message);
     }
+    await refuseUnder(from, members, [], input);
     await removeFile(from);
   }
   started.delete(`commit ${snapshot.metadata.uid ?? ''} ${disk.target}`);

@@ -8,7 +8,8 @@ import {
   type OperationRun,
   type StepProgress,
 } from '../virtual-machine-operation/operation-run.ts';
-import { isOutOfSpace } from '../virtual-pool/storage-context.ts';
+import { lookAgainMs, unknownOverlays } from '../virtual-disk/unknown-overlays.ts';
+import { isOutOfSpace, StorageProblem } from '../virtual-pool/storage-context.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 
 /**
@@ -54,10 +55,14 @@ export async function clean(run: OperationRun, context: RevertContext): Promise<
   const kept = new Set<string | undefined>();
   const { items: all } = await context.snapshots.snapshots.listAll({ namespace: namespace ?? '', signal });
   for (const { status } of all) for (const { path } of status?.disks ?? []) kept.add(path);
+  const covered: string[] = [];
   for (const { from, fromFormat, to } of layersOf(run)) {
     if (from === to || kept.has(from) || !(await fileExists(from)) || (await isInUse(from, fromFormat, signal)))
       continue;
-    await removeFile(from);
+    const over = await filesAbove(context, from, signal);
+    if (over === undefined) return lookAgainMs;
+    if (over.length === 0) await removeFile(from);
+    else covered.push(`; ${from} stays, since ${over.join(', ')} lies over it`);
   }
   const { after, memory } = run.notes;
   const how =
@@ -71,7 +76,21 @@ export async function clean(run: OperationRun, context: RevertContext): Promise<
   const left = notKept.length === 0 ? '' : `; ${notKept.join(' and ')} stayed as it was, since no snapshot keeps that`;
   const gone = run.notes['left'];
   const others = gone === undefined ? '' : `; ${gone} is not the machine's any more, and was left alone`;
-  return run.done(`back to ${snapshot.metadata.name ?? ''}; ${how}${restored}${others}${left}`);
+  return run.done(`back to ${snapshot.metadata.name ?? ''}; ${how}${restored}${others}${left}${covered.join('')}`);
+}
+
+/** @returns undefined while it cannot be known. */
+async function filesAbove(
+  { libvirt }: RevertContext,
+  path: string,
+  signal: AbortSignal,
+): Promise<readonly string[] | undefined> {
+  try {
+    return await unknownOverlays(libvirt, path, new Set(), signal);
+  } catch (error) {
+    if (error instanceof StorageProblem && error.reason === 'RefreshFailed') return undefined;
+    throw error;
+  }
 }
 
 /** libvirt goes on from this snapshot: what is taken next has it as its parent. */
