@@ -2,6 +2,7 @@
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { leaseNamespace } from '../../src/api/hypervisor.ts';
 import { kinds } from '../../src/api/kinds.ts';
@@ -367,7 +368,7 @@ describe('between two requests of a command', () => {
     it('is no executor, for the stop of a machine that no node takes', async () => {
       await machine('web', { runStrategy: 'Always' });
       await status('VirtualMachine', 'web', { printableStatus: 'ErrorUnschedulable' });
-      expect(await run(['stop', 'web', '--timeout', '20s'])).toMatchObject({ exitCode: 0, stderr: '' });
+      expect(await run(['stop', 'web', '--timeout', '30s'])).toMatchObject({ exitCode: 0, stderr: '' });
       const { spec } = await of('VirtualMachine').get({ namespace, name: 'web' });
       expect(spec?.['runStrategy']).toBe('Halted');
     });
@@ -386,10 +387,10 @@ describe('between two requests of a command', () => {
       ];
       await status('VirtualMachine', 'web', { observedGeneration: 1, conditions });
       await of('VirtualMachine').mergePatch({ namespace, name: 'web' }, { spec: { runStrategy: 'Manual' } });
-      const args = ['wait', 'vm/web', '--for=condition=Ready', '--timeout', '1s'];
-      expect(await run(args)).toMatchObject({ exitCode: 5 });
+      const args = ['wait', 'vm/web', '--for=condition=Ready', '--timeout'];
+      expect(await run([...args, '1s'])).toMatchObject({ exitCode: 5 });
       await status('VirtualMachine', 'web', { observedGeneration: 2 });
-      expect(await run(args)).toMatchObject({ exitCode: 0 });
+      expect(await run([...args, '30s'])).toMatchObject({ exitCode: 0 });
     });
 
     it('is that an adopted machine was taken over, also with a later spec', async () => {
@@ -420,13 +421,14 @@ describe('between two requests of a command', () => {
       const { signal } = new AbortController();
       await expect(untilNodeReady(api.client, node, { signal, timeoutMs: 500 })).rejects.toThrow('sign of life');
       const waiting = untilNodeReady(api.client, node, { signal, timeoutMs: 30_000 });
-      let second = 0;
-      const beating = setInterval(() => {
-        second += 1;
-        const renewTime = `2026-01-01T00:00:${String(second).padStart(2, '0')}.000000Z`;
-        void leases.mergePatch(ref, { spec: { renewTime } });
-      }, 200);
-      await waiting.finally(() => clearInterval(beating));
+      const over = new AbortController();
+      const ended = waiting.finally(() => over.abort());
+      for (let beat = 1; !over.signal.aborted; beat += 1) {
+        const renewTime = new Date(Date.UTC(2026, 0, 1) + beat * 1000).toISOString().replace('Z', '000Z');
+        await leases.mergePatch(ref, { spec: { renewTime } });
+        await delay(100);
+      }
+      await ended;
     });
 
     it.each([
@@ -461,7 +463,7 @@ describe('between two requests of a command', () => {
         },
       );
       meddled.meddle({ after: askAsWell });
-      expect(await run([word, verb, name, '--timeout', '10s'])).toMatchObject({ exitCode: 0, stderr: '' });
+      expect(await run([word, verb, name, '--timeout', '30s'])).toMatchObject({ exitCode: 0, stderr: '' });
     });
   });
 
