@@ -295,4 +295,20 @@ describe('snapshots of machines that are changed meanwhile, and odd names', () =
     expect(status?.message).toContain(`${path} stays, since ${byHand} lies over it`);
     expect(await diskContent(byHand, 'qcow2')).toBe(theirs);
   });
+
+  it('takes one right after another was merged, whose files the domain still names', async () => {
+    const { node, snapshots } = world;
+    await machine('next');
+    await world.take('next', 'next-1', { mode: 'External' });
+    const last = await write('next', 2);
+    // Both are found in one look at the machine.
+    await node.stopExecutor('SIGKILL');
+    await snapshots.delete(world.at('next-1'));
+    await world.ask('next', 'next-2', { mode: 'External' });
+    await node.startExecutor();
+    const over = ({ status }: VirtualMachineSnapshot): boolean => /Ready|Failed/.test(status?.phase ?? '');
+    const { status } = await world.until(snapshots, 'next-2', over, 'next-2 to be over');
+    expect(status).toMatchObject({ phase: 'Ready' });
+    expect(await content('next')).toBe(last);
+  });
 });

@@ -9,7 +9,7 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { chooseMode } from './choose-mode.ts';
+import { chooseMode, type SnapshotDisk } from './choose-mode.ts';
 import { hasJob, letGoOn } from './domain-job.ts';
 import { findMade, isTaken } from './find-made.ts';
 import { finishSnapshot, quiescedNote } from './finish-snapshot.ts';
@@ -24,6 +24,8 @@ import { snapshotXml, wishesOf } from './snapshot-xml.ts';
 import { StorageProblem, isOutOfSpace } from '../virtual-pool/storage-context.ts';
 import { devicesOf, type DomainView } from '../virtual-machine/domain-view.ts';
 import { isAgentConnected } from '../virtual-machine/power.ts';
+import { diskOfVolume } from '../../api/empty-disk.ts';
+import type { VirtualDisk } from '../../api/virtual-disk.ts';
 import type { VirtualMachineSnapshot } from '../../api/virtual-machine-snapshot.ts';
 import type { VirtualMachine } from '../../api/virtual-machine.ts';
 import { LibvirtError } from '../../libvirt/errors.ts';
@@ -139,9 +141,11 @@ async function begin(
         throw new StorageProblem('MachineNotReady', `VirtualDisk "${disk}" is ${status?.phase ?? 'Pending'}`);
     }
     const wishes = wishesOf(spec);
+    const disksNow = disksOfDomain(domain, machine, virtualDisks);
+    if (!isRunning) waitForDefinition(machine, disksNow, virtualDisks);
     const chosen = chooseMode({
       ...wishes,
-      disks: disksOfDomain(domain, machine, virtualDisks),
+      disks: disksNow,
       isRunning,
       ...nvramOf(domain),
       existing: sortOf(input.others),
@@ -194,6 +198,24 @@ async function begin(
   } catch (error) {
     if (error instanceof StorageProblem) return fail(context, snapshot, error, signal);
     throw error;
+  }
+}
+
+/**
+ * A disk that has just been merged has another file than the definition, which follows after the snapshots.
+ *
+ * @throws StorageProblem MachineNotReady.
+ */
+function waitForDefinition(
+  machine: VirtualMachine,
+  disks: readonly SnapshotDisk[],
+  virtualDisks: ReadonlyMap<string, VirtualDisk>,
+): void {
+  for (const { name, virtualDisk } of disks) {
+    const volume = machine.spec.volumes?.find((one) => one.name === name);
+    const own = volume === undefined ? undefined : diskOfVolume(machine, volume);
+    if (virtualDisk !== undefined || own === undefined || !virtualDisks.has(own)) continue;
+    throw new StorageProblem('MachineNotReady', `the domain has not been given the file of VirtualDisk "${own}" yet`);
   }
 }
 
