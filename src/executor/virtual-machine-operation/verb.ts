@@ -1,4 +1,5 @@
 import { OperationFailedError, type OperationRun, type StepProgress } from './operation-run.ts';
+import { NotReadyError } from '../virtual-machine/not-ready-error.ts';
 
 /** How one verb is done; the files of verbs/ each have one, and verbs.ts lists them. */
 export interface Verb {
@@ -37,4 +38,12 @@ export function forbidsHalted({ context }: OperationRun): void {
       'spec.runStrategy is Halted, which would stop it again at once: set it to Always instead',
     );
   }
+}
+
+/**
+ * For verbs that start the machine: what the run strategy waits for, as a disk that another machine has open or whose saved
+ * memory expects it as it is, holds for an operation too.
+ */
+export function needsReady({ context: { notReady } }: OperationRun): void {
+  if (notReady instanceof NotReadyError) throw new OperationFailedError('LibvirtError', notReady.message);
 }

@@ -1,11 +1,15 @@
-import { forbidsHalted, type Verb } from '../verb.ts';
+import { forbidsHalted, needsReady, type Verb } from '../verb.ts';
 import { startMachine } from './start.ts';
 import { stopMachine } from './stop.ts';
 
 /** Restart: Stopping ─▶ Starting, as Stop and Start. */
 export const restart: Verb = {
   firstStep: 'Stopping',
-  check: forbidsHalted,
+  check: (run) => {
+    forbidsHalted(run);
+    // Before it has stopped what would not start again.
+    needsReady(run);
+  },
   step: async (run) => {
     const parameters = run.operation.spec.restart ?? {};
     if (run.step !== 'Stopping') return startMachine(run, parameters);

@@ -1,6 +1,6 @@
 import { bootMachine } from '../boot-machine.ts';
 import { OperationFailedError, type OperationRun, type StepProgress } from '../operation-run.ts';
-import { forbidsHalted, type Verb } from '../verb.ts';
+import { forbidsHalted, needsReady, type Verb } from '../verb.ts';
 
 /** What of an operation says how to start. */
 export interface StartParameters {
@@ -30,6 +30,7 @@ export async function startMachine(run: OperationRun, parameters: StartParameter
   if (view === undefined || wanted === undefined) {
     throw new OperationFailedError('LibvirtError', notReady?.message ?? 'its domain is not defined');
   }
+  if (run.state === 'off') needsReady(run);
   const waitMs = await bootMachine(run, {
     view,
     wanted,
