@@ -8,7 +8,7 @@
  *   VirtualMachineOperation Revert ─▶ operate ─▶ virtual-machine-operation/verbs/revert ─▶ revert-snapshot
  *                                     └▶ prepare-revert, revert-files, revert-start
  *
- *   pure: choose-mode, compare-spec, snapshot-xml     files: image-files, snapshot-files     long work: long-work     VirtualDisks: machine-disks
+ *   pure: choose-mode, compare-spec, snapshot-xml     files: image-files, merged-mark, snapshot-files     long work: long-work     VirtualDisks: machine-disks
  *
  * All of it happens inside the reconcile of the machine, before its domain is defined: a definition that named the file of a
  * moment ago would start a guest from the wrong one. What takes long goes on beside (long-work.ts) and is looked at; while
