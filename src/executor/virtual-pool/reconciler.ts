@@ -108,8 +108,9 @@ export class PoolReconciler {
   }
 
   /** Brings the node's pool to what spec says. */
-  async #ensure(given: VirtualPool, mine: NodeLine | undefined, signal: AbortSignal): Promise<Outcome> {
+  async #ensure(given: VirtualPool, before: NodeLine | undefined, signal: AbortSignal): Promise<Outcome> {
     const { nodeName } = this.#context;
+    let mine = before;
     let pool = given;
     const libvirt = libvirtOf(this.#context);
     const options = { signal };
@@ -120,6 +121,13 @@ export class PoolReconciler {
     let waitsFor: readonly string[] = [];
     try {
       there = await findPool(libvirt.pools.byName(poolName(pool), options));
+      if (there !== undefined && given.spec.build === 'Overwrite' && mine?.uuid === undefined) {
+        // What runs may have disks in it, whatever becomes of it from here on.
+        if (await there.isActive(options)) {
+          mine = { ...mine, nodeName, state: 'running', uuid: there.uuid };
+          object = await this.#note(object, mine, signal);
+        }
+      }
       const auth = await during('DefineFailed', () => ensurePoolSecret(this.#context, given, signal));
       pool = withAuth(given, auth);
       if (there === undefined) {

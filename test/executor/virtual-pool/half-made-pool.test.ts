@@ -23,6 +23,8 @@ describe('a pool between two of its steps', () => {
   let isActive: boolean;
   /** The device of the pool is not there. */
   let isAway: boolean;
+  /** The pool cannot be looked through: libvirt stops it then. */
+  let isUnreadable: boolean;
   /** What the executor was killed before: a call of libvirt, or a write of status. */
   let killedAt: string | undefined;
   let isDead: boolean;
@@ -50,7 +52,11 @@ describe('a pool between two of its steps', () => {
     start: () => act('start', () => (isActive = true)),
     destroy: () => act('stop', () => (isActive = false)),
     undefine: () => act('undefine', () => (isDefined = false)),
-    refresh: () => Promise.resolve(),
+    refresh: () => {
+      if (!isUnreadable) return Promise.resolve();
+      isActive = false;
+      return Promise.reject(said(ErrorNumber.INTERNAL_ERROR, 'cannot read it'));
+    },
     info: () =>
       Promise.resolve({
         ...{ capacityBytes: 1, allocationBytes: 0, availableBytes: 1 },
@@ -101,6 +107,7 @@ describe('a pool between two of its steps', () => {
     isDefined = false;
     isActive = false;
     isAway = false;
+    isUnreadable = false;
     stored = {
       ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualPool' },
       metadata: { name: 'p', uid: 'u', resourceVersion: '1', finalizers: [poolFinalizer] },
@@ -136,6 +143,25 @@ describe('a pool between two of its steps', () => {
     acts = [];
     await reconcile();
     expect(acts).toEqual(['start']);
+  });
+
+  it('is never overwritten when it ran before it had an object, whatever became of it at the first look', async () => {
+    isDefined = true;
+    isActive = true;
+    isUnreadable = true;
+    await reconcile();
+    expect(isActive).toBe(false);
+    isUnreadable = false;
+    await reconcile();
+    expect(acts).toEqual(['start']);
+  });
+
+  it('is never overwritten when it ran before it had an object, and is stopped since it is otherwise than spec says', async () => {
+    isDefined = true;
+    isActive = true;
+    stored = { ...stored, spec: { ...stored.spec, pool: { type: 'fs', target: { path: '/other' } } } };
+    await reconcile();
+    expect(acts).toEqual(['define', 'stop', 'start']);
   });
 
   it.each(['overwrite', 'start', 'status running'])(
