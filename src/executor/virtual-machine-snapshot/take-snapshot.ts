@@ -211,7 +211,9 @@ function waitForDefinition(
   disks: readonly SnapshotDisk[],
   virtualDisks: ReadonlyMap<string, VirtualDisk>,
 ): void {
-  for (const { name, virtualDisk } of disks) {
+  for (const { name, path, virtualDisk } of disks) {
+    // A volume of a pool over the network never has other files.
+    if (path === '') continue;
     const volume = machine.spec.volumes?.find((one) => one.name === name);
     const own = volume === undefined ? undefined : diskOfVolume(machine, volume);
     if (virtualDisk !== undefined || own === undefined || !virtualDisks.has(own)) continue;
