@@ -29,7 +29,10 @@ export async function prepareRevert(run: OperationRun, context: RevertContext): 
   // What is being taken or merged comes to its end first.
   for (const name of context.snapshots.namesOf(objectKey(machine))) {
     const other = await context.snapshots.snapshots.find({ namespace, name }, { signal });
-    if (other?.status?.step !== undefined) return 1_000;
+    const { step, virtualMachineUID: ofUid } = other?.status ?? {};
+    // Nobody takes one of a machine of the same name that is gone.
+    const isOrphan = step === 'Taking' && ofUid !== undefined && ofUid !== machine.metadata.uid;
+    if (step !== undefined && !isOrphan) return 1_000;
   }
   const revert = run.operation.spec.revert;
   const then = await specThen(run, snapshot);
