@@ -12,7 +12,7 @@ import type { VerbFlags } from '../cli/machine-verb.ts';
 import { OwnSecret } from '../cli/own-secret.ts';
 import type { KubeObject } from '../kube/object.ts';
 import { builtin } from '../kube/resource-type.ts';
-import { statusOf } from '../kube/status-error.ts';
+import { isRefusal } from '../kube/status-error.ts';
 
 interface SetPasswordFlags extends VerbFlags {
   readonly user: string;
@@ -69,8 +69,8 @@ export function configure(command: Command, context: Context): void {
         try {
           await client.resource<Secret>(builtin.secrets).create(object, { signal: context.signal });
         } catch (error) {
-          // What the server has not refused may be there, when only its answer did not come.
-          if (statusOf(error) !== undefined) throw error;
+          // What the server has not refused may be there.
+          if (isRefusal(error)) throw error;
           await new OwnSecret(client, namespace, secret).remove().catch((cause: unknown) => {
             context.stderr.write(`note: secret/${secret} may have been made: ${toError(cause).message}\n`);
           });

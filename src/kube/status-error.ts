@@ -138,6 +138,15 @@ export const isExpired = (error: unknown): boolean => statusOf(error)?.code === 
 /** The credentials were not accepted (401). */
 export const isUnauthorized = (error: unknown): boolean => statusOf(error)?.code === 401;
 
+/**
+ * The server has refused, and done nothing. After an answer of 5xx (a write that took too long), and after none, it may
+ * have done what it was asked all the same.
+ */
+export function isRefusal(error: unknown): boolean {
+  const code = statusOf(error)?.code;
+  return code !== undefined && code < 500;
+}
+
 /** How long the server asked to wait before the next try, in milliseconds. */
 export function retryAfterMs(error: unknown): number | undefined {
   return statusOf(error)?.retryAfterMs;

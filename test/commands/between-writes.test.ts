@@ -393,6 +393,35 @@ describe('between two requests of a command', () => {
       expect(await run([...args, '30s'])).toMatchObject({ exitCode: 0 });
     });
 
+    it('leaves a machine its disks of which the server does not know whether it was made', async () => {
+      await running();
+      const copied = once(is('POST', '/virtualdisks'), () => status('VirtualDisk', 'web-2-root', { phase: 'Ready' }));
+      const taken = once(is('POST', '/virtualmachinesnapshots'), takeSnapshot);
+      meddled.meddle({
+        after: (request) => copied(request) ?? taken(request),
+        answers: ({ method, url }) => (method === 'POST' && url.pathname.endsWith('/virtualmachines') ? 504 : 0),
+      });
+      const result = await run(['clone', 'vm', 'web', 'web-2']);
+      expect(result).toMatchObject({ exitCode: 5, stderr: expect.stringContaining('web-2 may be left') as string });
+      expect(await names('VirtualMachine')).toEqual(['web', 'web-2']);
+      expect(await names('VirtualDisk')).toEqual(['web-2-root', 'web-root']);
+    });
+
+    it('removes the snapshot as well when that could not be removed at the end', async () => {
+      await running();
+      const copied = once(is('POST', '/virtualdisks'), () => status('VirtualDisk', 'web-2-root', { phase: 'Ready' }));
+      const taken = once(is('POST', '/virtualmachinesnapshots'), takeSnapshot);
+      meddled.meddle({
+        before: once(is('DELETE', '/virtualmachinesnapshots/'), () => {
+          throw new Error('the connection is cut');
+        }),
+        after: (request) => copied(request) ?? taken(request),
+      });
+      expect((await run(['clone', 'vm', 'web', 'web-2'])).exitCode).not.toBe(0);
+      expect(await names('VirtualDisk')).toEqual(['web-root']);
+      expect(await names('VirtualMachineSnapshot')).toEqual([]);
+    });
+
     it('is that an adopted machine was taken over, also with a later spec', async () => {
       const made = await machine('web', { runStrategy: 'Halted' });
       await of('VirtualMachine').mergePatch({ namespace, name: 'web' }, { spec: { runStrategy: 'Manual' } });

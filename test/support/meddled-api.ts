@@ -15,6 +15,8 @@ export interface Meddling {
   readonly before?: (request: SeenRequest) => unknown;
   /** Says that so old a version is not known any more, instead of the server. */
   readonly expires?: (request: SeenRequest) => boolean;
+  /** An HTTP status that the command hears instead of the server's, although that has done it; 0 for none. */
+  readonly answers?: (request: SeenRequest, status: number) => number;
   /** After the server has done it, before the command hears of it. */
   readonly after?: (request: SeenRequest, status: number) => unknown;
 }
@@ -56,6 +58,12 @@ export async function startMeddledApi(kubeconfig: string): Promise<MeddledApi> {
       onward.on('response', (answer) => {
         const pass = async (): Promise<void> => {
           await meddling.after?.(request, answer.statusCode ?? 0);
+          const code = meddling.answers?.(request, answer.statusCode ?? 0) ?? 0;
+          if (code !== 0) {
+            answer.resume();
+            sendJson(response, code, statusBody(code, 'Timeout', 'it took too long'));
+            return;
+          }
           response.writeHead(answer.statusCode ?? 500, answer.headers);
           answer.pipe(response);
         };

@@ -17,7 +17,7 @@ import { waitForObject } from '../../cli/wait-for-object.ts';
 import { writeResult } from '../../cli/write-result.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import type { ResourceClient } from '../../kube/resource-client.ts';
-import { statusOf } from '../../kube/status-error.ts';
+import { isRefusal } from '../../kube/status-error.ts';
 
 /** The flags of `virtctl clone vm`. */
 export interface CloneFlags extends KubeFlags {
@@ -91,7 +91,7 @@ export async function cloneMachine(context: Context, from: string, to: string, f
       created = await made.make(resourceOf(virtualMachineKind), clone);
     } catch (error) {
       // A machine that may be there needs them.
-      if (statusOf(error) !== undefined) await made.removeAll();
+      if (isRefusal(error)) await made.removeAll();
       throw error;
     }
     for (const note of notes) context.stderr.write(`note: ${note}\n`);

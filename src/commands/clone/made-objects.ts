@@ -3,7 +3,7 @@ import { toError } from '../../base/errors.ts';
 import type { Context } from '../../cli/context.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import { refOf, type KubeObject } from '../../kube/object.ts';
-import { isConflict, isNotFound, statusOf } from '../../kube/status-error.ts';
+import { isConflict, isNotFound, isRefusal } from '../../kube/status-error.ts';
 
 /** How long each request may take: also when the command was interrupted. */
 const ownTimeoutMs = 10_000;
@@ -33,8 +33,8 @@ export class MadeObjects {
       this.#made.push({ resource, object: made });
       return made;
     } catch (error) {
-      // What the server has not refused may be there, when only its answer did not come.
-      if (statusOf(error) === undefined) this.#tell(resource, object.metadata.name ?? '', error);
+      // What the server has not refused may be there.
+      if (!isRefusal(error)) this.#tell(resource, object.metadata.name ?? '', error);
       throw error;
     }
   }
@@ -42,8 +42,11 @@ export class MadeObjects {
   /** Deletes one of them, as part of the way. */
   async remove({ kind }: KnownResource, name: string): Promise<void> {
     const at = this.#made.findIndex(({ resource, object }) => resource.kind === kind && object.metadata.name === name);
-    const [one] = this.#made.splice(at, at < 0 ? 0 : 1);
-    if (one !== undefined) await this.#delete(one.resource, one.object);
+    const one = this.#made[at];
+    if (one === undefined) return;
+    await this.#delete(one.resource, one.object);
+    // Only now: what could not be deleted is still to be removed with the others.
+    this.#made.splice(at, 1);
   }
 
   /** Deletes all of them, the last one first, and tells of those that it cannot delete. */
