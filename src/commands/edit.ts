@@ -49,6 +49,8 @@ export function configure(command: Command, context: Context): void {
             withoutComments(edited) === '' ||
             withoutComments(edited) === withoutComments(original)
           ) {
+            // After a complaint, what it was about is still there.
+            isKept &&= edited === text;
             context.stderr.write('Edit cancelled, no changes made.\n');
             return;
           }
@@ -56,15 +58,17 @@ export function configure(command: Command, context: Context): void {
             const after = parseEdited(file, edited, before);
             const patch = mergePatchOf(before, after);
             if (patch === undefined) {
+              isKept = false;
               context.stderr.write('Edit cancelled, no changes made.\n');
               return;
             }
             await retryOnConflict(() => writeBack(objects, ref, before, patch, context.signal));
+            isKept = false;
             context.stdout.write(`${printedName(resource, name)} edited\n`);
             return;
           } catch (error) {
-            // It may have taken long to write. A terminal's user goes on with it in the editor.
-            isKept = !(error instanceof InvalidInputError) || context.stdin.isTTY !== true;
+            // It may have taken long to write. A terminal's user goes on with it in the editor, which may fail.
+            isKept = true;
             if (!(error instanceof InvalidInputError)) throw error;
             context.stderr.write(`error: ${error.message}\n`);
             if (context.stdin.isTTY !== true) throw error;

@@ -297,6 +297,29 @@ describe('between two requests of a command', () => {
       return status('VirtualMachineSnapshot', snapshot?.metadata.name ?? '', { phase: 'Ready' });
     };
 
+    it('keeps what was written before an editor that fails, or that is left without a change, after a complaint', async () => {
+      await machine('web', { runStrategy: 'Always' });
+      const wrong = `if grep -q 'runStrategy: Never' "$1"; then exit $(cat ${folder}/exit); fi
+sed -i 's/runStrategy: Always/runStrategy: Never/' "$1"`;
+      for (const exitCode of [1, 0]) {
+        await writeFile(join(folder, 'exit'), String(exitCode));
+        const result = await run(['edit', 'vm', 'web'], { env: await editor(wrong), isTerminal: true });
+        expect(result.exitCode).toBe(exitCode);
+        const kept = /what you wrote is kept in (\S+)/.exec(result.stderr)?.[1] ?? '';
+        expect(await readFile(kept, 'utf8')).toContain('runStrategy: Never');
+        await rm(join(kept, '..'), { recursive: true });
+      }
+    });
+
+    it('leaves no file behind when it is done after a complaint', async () => {
+      await machine('web', { runStrategy: 'Always' });
+      const env = await editor(`echo "$1" > ${folder}/path
+if grep -q Never "$1"; then sed -i 's/Never/Halted/' "$1"; else sed -i 's/Strategy: Always/Strategy: Never/' "$1"; fi`);
+      expect(await run(['edit', 'vm', 'web'], { env, isTerminal: true })).toMatchObject({ exitCode: 0 });
+      const path = (await readFile(join(folder, 'path'), 'utf8')).trim();
+      await expect(readFile(path)).rejects.toThrow('ENOENT');
+    });
+
     it('removes the snapshot and the disks that it made when it is interrupted while they are copied', async () => {
       await running();
       const interrupt = new AbortController();

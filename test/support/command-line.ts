@@ -16,6 +16,8 @@ export interface CommandResult {
 export interface CommandSurroundings {
   /** Standard input; empty by default. */
   readonly stdin?: string | Uint8Array;
+  /** Whether standard input says that it is a terminal. */
+  readonly isTerminal?: boolean;
   /** The environment; empty by default, so that nothing of the machine's counts. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
@@ -26,7 +28,7 @@ export interface CommandSurroundings {
   readonly onOutput?: (text: string) => void;
 }
 
-/** Runs a command line of virtctl in this process, with the registry's commands and no terminal. */
+/** Runs a command line of virtctl in this process, with the registry's commands and no terminal unless told. */
 export async function commandLine(
   args: readonly string[],
   surroundings: CommandSurroundings = {},
@@ -36,7 +38,7 @@ export async function commandLine(
   const stdin =
     surroundings.stdin === undefined ? new PassThrough().end() : Readable.from([Buffer.from(surroundings.stdin)]);
   const context: Context = {
-    stdin,
+    stdin: Object.assign(stdin, { isTTY: surroundings.isTerminal === true }),
     stdout,
     stderr,
     env: surroundings.env ?? {},
