@@ -88,8 +88,16 @@ export function configure(command: Command, context: Context): void {
       const { targets, failed } = await chooseObjects(context, client, words, flags, 'virtctl delete vm web');
       // All are asked for before the first is waited for, as kubectl does: their guests shut down side by side.
       const ends: (() => Promise<void>)[] = [];
+      const asked = new Set<string | undefined>();
+      const left = [...targets];
       const refused = await reportEach(context, targets, async (target) => {
-        ends.push(await deleteWithDisks(context, client, target, flags));
+        left.shift();
+        const { namespace } = target.ref;
+        const machines = left.filter(
+          ({ resource, ref }) => resource.kind === virtualMachineKind.kind && ref.namespace === namespace,
+        );
+        const toCome = new Set(machines.map(({ ref }) => `vm/${ref.name}`));
+        ends.push(await deleteWithDisks(context, client, target, flags, asked, toCome));
       });
       await forEachReported(context, ends, (end) => end(), [...failed, ...refused]);
       if (targets.length === 0 && failed.length === 0) context.stderr.write('No resources found.\n');
@@ -103,14 +111,17 @@ async function deleteWithDisks(
   client: KubeClient,
   target: ChosenObject,
   flags: DeleteFlags,
+  asked: Set<string | undefined>,
+  toCome: ReadonlySet<string>,
 ): Promise<() => Promise<void>> {
   const isMachine = target.resource.kind === virtualMachineKind.kind;
   const machine =
     isMachine && flags.withDisks === true
       ? await client.resource<KubeObject>(target.resource).find(target.ref, { signal: context.signal })
       : undefined;
-  const disks = machine === undefined ? [] : await disksOfMachine(context, client, machine);
+  const disks = machine === undefined ? [] : await disksOfMachine(context, client, machine, { asked, toCome });
   const ends = [await deleteOne(context, client, target, flags)];
+  if (machine !== undefined) asked.add(machine.metadata.uid);
   const resource = resourceOf(virtualDiskKind);
   for (const name of disks) {
     const ref = { namespace: target.ref.namespace, name };

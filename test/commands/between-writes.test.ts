@@ -118,6 +118,58 @@ describe('between two requests of a command', () => {
 
   describe('create vm --run-strategy Manual --start', () => {
     const args = ['create', 'vm', 'web', '--run-strategy', 'Manual', '--start'];
+  describe('delete --with-disks of machines that share a disk', () => {
+    beforeEach(async () => {
+      const finalizers = ['example.org/test'];
+      const volumes = [{ name: 'data', virtualDisk: 'data', shareable: true }];
+      await make('VirtualDisk', 'data', { capacity: '1Gi' }, { finalizers });
+      for (const name of ['web', 'mail', 'other']) await machine(name, { volumes }, { finalizers });
+    });
+    const isDeleted = async (): Promise<boolean> =>
+      (await of('VirtualDisk').get({ namespace, name: 'data' })).metadata.deletionTimestamp !== undefined;
+
+    it('deletes it with the last one of them', async () => {
+      await of('VirtualMachine').mergePatch({ namespace, name: 'other' }, { spec: { volumes: [] } });
+      const args = ['delete', 'vm', 'web', 'mail', '--with-disks', '--wait=false'];
+      for (const mode of ['client', 'server']) {
+        const told = await run([...args, `--dry-run=${mode}`]);
+        expect(told).toMatchObject({ exitCode: 0, stderr: '' });
+        expect(told.stdout).toContain('virtualdisk.virtctl.dev/data deleted');
+      }
+      expect(await isDeleted()).toBe(false);
+      expect(await run(args)).toMatchObject({ exitCode: 0, stderr: '' });
+      expect(await isDeleted()).toBe(true);
+    });
+
+    it('deletes it with one whose companion is on its way out already', async () => {
+      await of('VirtualMachine').mergePatch({ namespace, name: 'other' }, { spec: { volumes: [] } });
+      await run(['delete', 'vm', 'mail', '--with-disks', '--wait=false']);
+      expect(await isDeleted()).toBe(false);
+      await run(['delete', 'vm', 'web', '--with-disks', '--wait=false']);
+      expect(await isDeleted()).toBe(true);
+    });
+
+    it('leaves it to one that stays, or may not be deleted', async () => {
+      const args = ['delete', 'vm', 'web', 'mail', '--with-disks', '--wait=false'];
+      const refuses = is('DELETE', '/virtualmachines/mail');
+      meddled.meddle({
+        before: (request) => {
+          if (refuses(request)) throw new Error('the connection is cut');
+        },
+      });
+      await of('VirtualMachine').mergePatch({ namespace, name: 'other' }, { spec: { volumes: [] } });
+      expect((await run(args)).exitCode).not.toBe(0);
+      expect(await isDeleted()).toBe(false);
+      meddled.meddle({});
+      const volumes = [{ name: 'data', virtualDisk: 'data', shareable: true }];
+      await of('VirtualMachine').mergePatch({ namespace, name: 'other' }, { spec: { volumes } });
+      const { exitCode, stderr } = await run(args);
+      expect(exitCode).toBe(0);
+      expect(stderr).toContain('vdisk/data stays: vm/other has it too\n');
+      expect(await isDeleted()).toBe(false);
+    });
+  });
+
     /** The executor deals with it. */
     const end = async (phase: string): Promise<void> => {
       const [operation] = (await of('VirtualMachineOperation').listAll({ namespace })).items;
