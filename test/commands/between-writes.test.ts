@@ -10,6 +10,8 @@ import type { KubeObject } from '../../src/api/meta.ts';
 import { resourceTypeOf } from '../../src/cli/machine-verb.ts';
 import type { VirtualMachine } from '../../src/api/virtual-machine.ts';
 import { untilTakenOver } from '../../src/commands/adopt/until-taken-over.ts';
+import { settleMachine } from '../../src/commands/recover/settle-machine.ts';
+import type { DomainView } from '../../src/executor/virtual-machine/domain-view.ts';
 import { untilNodeReady } from '../../src/commands/install/until-node-ready.ts';
 import { makeLease, type Lease } from '../../src/reconcile/lease.ts';
 import { builtin } from '../../src/kube/resource-type.ts';
@@ -116,8 +118,6 @@ describe('between two requests of a command', () => {
     });
   });
 
-  describe('create vm --run-strategy Manual --start', () => {
-    const args = ['create', 'vm', 'web', '--run-strategy', 'Manual', '--start'];
   describe('delete --with-disks of machines that share a disk', () => {
     beforeEach(async () => {
       const finalizers = ['example.org/test'];
@@ -170,6 +170,8 @@ describe('between two requests of a command', () => {
     });
   });
 
+  describe('create vm --run-strategy Manual --start', () => {
+    const args = ['create', 'vm', 'web', '--run-strategy', 'Manual', '--start'];
     /** The executor deals with it. */
     const end = async (phase: string): Promise<void> => {
       const [operation] = (await of('VirtualMachineOperation').listAll({ namespace })).items;
@@ -295,6 +297,29 @@ describe('between two requests of a command', () => {
       expect(spec?.['runStrategy']).toBe('Manual');
     });
 
+    it('keeps what was written before an editor that fails, or that is left without a change, after a complaint', async () => {
+      await machine('web', { runStrategy: 'Always' });
+      const wrong = `if grep -q 'runStrategy: Never' "$1"; then exit $(cat ${folder}/exit); fi
+sed -i 's/runStrategy: Always/runStrategy: Never/' "$1"`;
+      for (const exitCode of [1, 0]) {
+        await writeFile(join(folder, 'exit'), String(exitCode));
+        const result = await run(['edit', 'vm', 'web'], { env: await editor(wrong), isTerminal: true });
+        expect(result.exitCode).toBe(exitCode);
+        const kept = /what you wrote is kept in (\S+)/.exec(result.stderr)?.[1] ?? '';
+        expect(await readFile(kept, 'utf8')).toContain('runStrategy: Never');
+        await rm(join(kept, '..'), { recursive: true });
+      }
+    });
+
+    it('leaves no file behind when it is done after a complaint', async () => {
+      await machine('web', { runStrategy: 'Always' });
+      const env = await editor(`echo "$1" > ${folder}/path
+if grep -q Never "$1"; then sed -i 's/Never/Halted/' "$1"; else sed -i 's/Strategy: Always/Strategy: Never/' "$1"; fi`);
+      expect(await run(['edit', 'vm', 'web'], { env, isTerminal: true })).toMatchObject({ exitCode: 0 });
+      const path = (await readFile(join(folder, 'path'), 'utf8')).trim();
+      await expect(readFile(path)).rejects.toThrow('ENOENT');
+    });
+
     it('leaves no file behind when it is done', async () => {
       await machine('web', { runStrategy: 'Always' });
       await run(['edit', 'vm', 'web'], { env: await editor(`${halt}; echo "$1" > ${folder}/path`) });
@@ -349,29 +374,6 @@ describe('between two requests of a command', () => {
       return status('VirtualMachineSnapshot', snapshot?.metadata.name ?? '', { phase: 'Ready' });
     };
 
-    it('keeps what was written before an editor that fails, or that is left without a change, after a complaint', async () => {
-      await machine('web', { runStrategy: 'Always' });
-      const wrong = `if grep -q 'runStrategy: Never' "$1"; then exit $(cat ${folder}/exit); fi
-sed -i 's/runStrategy: Always/runStrategy: Never/' "$1"`;
-      for (const exitCode of [1, 0]) {
-        await writeFile(join(folder, 'exit'), String(exitCode));
-        const result = await run(['edit', 'vm', 'web'], { env: await editor(wrong), isTerminal: true });
-        expect(result.exitCode).toBe(exitCode);
-        const kept = /what you wrote is kept in (\S+)/.exec(result.stderr)?.[1] ?? '';
-        expect(await readFile(kept, 'utf8')).toContain('runStrategy: Never');
-        await rm(join(kept, '..'), { recursive: true });
-      }
-    });
-
-    it('leaves no file behind when it is done after a complaint', async () => {
-      await machine('web', { runStrategy: 'Always' });
-      const env = await editor(`echo "$1" > ${folder}/path
-if grep -q Never "$1"; then sed -i 's/Never/Halted/' "$1"; else sed -i 's/Strategy: Always/Strategy: Never/' "$1"; fi`);
-      expect(await run(['edit', 'vm', 'web'], { env, isTerminal: true })).toMatchObject({ exitCode: 0 });
-      const path = (await readFile(join(folder, 'path'), 'utf8')).trim();
-      await expect(readFile(path)).rejects.toThrow('ENOENT');
-    });
-
     it('removes the snapshot and the disks that it made when it is interrupted while they are copied', async () => {
       await running();
       const interrupt = new AbortController();
@@ -388,6 +390,35 @@ if grep -q Never "$1"; then sed -i 's/Never/Halted/' "$1"; else sed -i 's/Strate
       await running();
       const result = await run(['clone', 'vm', 'web', 'web-2', '--timeout', '1s']);
       expect(result.exitCode).toBe(5);
+      expect(await names('VirtualMachineSnapshot')).toEqual([]);
+    });
+
+    it('leaves a machine its disks of which the server does not know whether it was made', async () => {
+      await running();
+      const copied = once(is('POST', '/virtualdisks'), () => status('VirtualDisk', 'web-2-root', { phase: 'Ready' }));
+      const taken = once(is('POST', '/virtualmachinesnapshots'), takeSnapshot);
+      meddled.meddle({
+        after: (request) => copied(request) ?? taken(request),
+        answers: ({ method, url }) => (method === 'POST' && url.pathname.endsWith('/virtualmachines') ? 504 : 0),
+      });
+      const result = await run(['clone', 'vm', 'web', 'web-2']);
+      expect(result).toMatchObject({ exitCode: 5, stderr: expect.stringContaining('web-2 may be left') as string });
+      expect(await names('VirtualMachine')).toEqual(['web', 'web-2']);
+      expect(await names('VirtualDisk')).toEqual(['web-2-root', 'web-root']);
+    });
+
+    it('removes the snapshot as well when that could not be removed at the end', async () => {
+      await running();
+      const copied = once(is('POST', '/virtualdisks'), () => status('VirtualDisk', 'web-2-root', { phase: 'Ready' }));
+      const taken = once(is('POST', '/virtualmachinesnapshots'), takeSnapshot);
+      meddled.meddle({
+        before: once(is('DELETE', '/virtualmachinesnapshots/'), () => {
+          throw new Error('the connection is cut');
+        }),
+        after: (request) => copied(request) ?? taken(request),
+      });
+      expect((await run(['clone', 'vm', 'web', 'web-2'])).exitCode).not.toBe(0);
+      expect(await names('VirtualDisk')).toEqual(['web-root']);
       expect(await names('VirtualMachineSnapshot')).toEqual([]);
     });
 
@@ -468,35 +499,6 @@ if grep -q Never "$1"; then sed -i 's/Never/Halted/' "$1"; else sed -i 's/Strate
       expect(await run([...args, '30s'])).toMatchObject({ exitCode: 0 });
     });
 
-    it('leaves a machine its disks of which the server does not know whether it was made', async () => {
-      await running();
-      const copied = once(is('POST', '/virtualdisks'), () => status('VirtualDisk', 'web-2-root', { phase: 'Ready' }));
-      const taken = once(is('POST', '/virtualmachinesnapshots'), takeSnapshot);
-      meddled.meddle({
-        after: (request) => copied(request) ?? taken(request),
-        answers: ({ method, url }) => (method === 'POST' && url.pathname.endsWith('/virtualmachines') ? 504 : 0),
-      });
-      const result = await run(['clone', 'vm', 'web', 'web-2']);
-      expect(result).toMatchObject({ exitCode: 5, stderr: expect.stringContaining('web-2 may be left') as string });
-      expect(await names('VirtualMachine')).toEqual(['web', 'web-2']);
-      expect(await names('VirtualDisk')).toEqual(['web-2-root', 'web-root']);
-    });
-
-    it('removes the snapshot as well when that could not be removed at the end', async () => {
-      await running();
-      const copied = once(is('POST', '/virtualdisks'), () => status('VirtualDisk', 'web-2-root', { phase: 'Ready' }));
-      const taken = once(is('POST', '/virtualmachinesnapshots'), takeSnapshot);
-      meddled.meddle({
-        before: once(is('DELETE', '/virtualmachinesnapshots/'), () => {
-          throw new Error('the connection is cut');
-        }),
-        after: (request) => copied(request) ?? taken(request),
-      });
-      expect((await run(['clone', 'vm', 'web', 'web-2'])).exitCode).not.toBe(0);
-      expect(await names('VirtualDisk')).toEqual(['web-root']);
-      expect(await names('VirtualMachineSnapshot')).toEqual([]);
-    });
-
     it('is that an adopted machine was taken over, also with a later spec', async () => {
       const made = await machine('web', { runStrategy: 'Halted' });
       await of('VirtualMachine').mergePatch({ namespace, name: 'web' }, { spec: { runStrategy: 'Manual' } });
@@ -568,6 +570,49 @@ if grep -q Never "$1"; then sed -i 's/Never/Halted/' "$1"; else sed -i 's/Strate
       );
       meddled.meddle({ after: askAsWell });
       expect(await run([word, verb, name, '--timeout', '30s'])).toMatchObject({ exitCode: 0, stderr: '' });
+    });
+  });
+
+  describe('recover', () => {
+    const annotations = { 'virtctl.dev/recovered-run-strategy': 'Once' };
+    const ref = (): { namespace: string; name: string } => ({ namespace, name: 'web' });
+    const off = { state: 'off', hasManagedSave: false, libvirtState: { state: 'shutoff', reason: 'shutdown' } };
+    /** Gives a machine the strategy it waits for, as it was seen before somebody else acted. */
+    async function settle(act: () => Promise<unknown>): Promise<void> {
+      const seen = (await machine('web', { runStrategy: 'Manual' }, { annotations })) as VirtualMachine;
+      await act();
+      await settleMachine(api.client, seen, off as DomainView, new AbortController().signal);
+    }
+
+    it('gives a machine its run strategy although the executor wrote status meanwhile', async () => {
+      await settle(() => status('VirtualMachine', 'web', { printableStatus: 'Stopped' }));
+      const now = await of('VirtualMachine').get(ref());
+      expect(now).toMatchObject({
+        spec: { runStrategy: 'Once' },
+        status: { printableStatus: 'Stopped', power: { startedFor: 'Once' } },
+      });
+      expect(now.metadata.annotations ?? {}).toEqual({});
+    });
+
+    it('leaves a machine the run strategy that its user gave it between the look and the write', async () => {
+      await settle(() => of('VirtualMachine').mergePatch(ref(), { spec: { runStrategy: 'Halted' } }));
+      const now = await of('VirtualMachine').get(ref());
+      expect(now.spec?.['runStrategy']).toBe('Halted');
+      expect(now.status?.['power']).toBeUndefined();
+    });
+
+    it('leaves a machine alone that a second recovery has settled, and that runs since', async () => {
+      await settle(async () => {
+        const settled = { metadata: { annotations: null }, spec: { runStrategy: 'RerunOnFailure' } };
+        await of('VirtualMachine').mergePatch(ref(), settled);
+        await status('VirtualMachine', 'web', { power: { startedFor: 'RerunOnFailure' } });
+      });
+      const now = await of('VirtualMachine').get(ref());
+      expect(now).toMatchObject({
+        spec: { runStrategy: 'RerunOnFailure' },
+        status: { power: { startedFor: 'RerunOnFailure' } },
+      });
+      expect(now.status?.['lastStop']).toBeUndefined();
     });
   });
 

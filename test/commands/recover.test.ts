@@ -110,6 +110,7 @@ describe('machines that virtctl recover makes again, and their snapshots', () =>
     dryRun: DryRun = 'none',
     trouble: { readonly unreadable?: string; readonly isOneAway?: boolean } = {},
     runStrategy?: string,
+    output?: 'yaml',
   ): Promise<string> {
     const interrupt = new AbortController();
     let told = '';
@@ -147,7 +148,7 @@ describe('machines that virtctl recover makes again, and their snapshots', () =>
       now: () => 0,
       colours: () => Promise.resolve(new Chalk({ level: 0 })),
     };
-    const done = recoverHosts(context, client, { hosts, failures: [] }, { dryRun });
+    const done = recoverHosts(context, client, { hosts, failures: [] }, { dryRun, output });
     if (until === undefined && Object.keys(trouble).length === 0) await done;
     else await expect(done).rejects.toThrow();
     return told;
@@ -286,6 +287,12 @@ describe('machines that virtctl recover makes again, and their snapshots', () =>
       const web = await machines.get({ namespace, name: 'web' });
       expect(web).toMatchObject({ spec: { runStrategy: 'Once' }, status: settled });
       expect(web.metadata.annotations ?? {}).toEqual({});
+    });
+
+    it('show it as it is in the end', async () => {
+      const told = await recover({ web: [] }, undefined, 'none', {}, 'Once', 'yaml');
+      expect(told).toContain('runStrategy: Once\n');
+      expect(told).not.toContain('recovered-run-strategy');
     });
 
     it('do so in a second run when the first was interrupted', async () => {

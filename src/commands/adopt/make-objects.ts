@@ -77,6 +77,12 @@ export class ObjectMaker {
     await writeResult(this.#context, output === 'name' ? `${printed}\n` : `${printed} ${word}${dryRunNote(dryRun)}\n`);
   }
 
+  /** Has an object that was made, and is printed with all of them at the end, printed as it has become since. */
+  amend(object: KubeObject): void {
+    const at = this.#shown.findIndex(({ metadata }) => metadata.uid === object.metadata.uid);
+    if (at >= 0) this.#shown[at] = object;
+  }
+
   /** @throws the server's error for a machine that is there already; on a dry run the same. */
   async #store(objects: ResourceClient<KubeObject>, object: KubeObject): Promise<Stored> {
     const { dryRun } = this.#options;

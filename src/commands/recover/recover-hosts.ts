@@ -175,7 +175,7 @@ async function recoverOne(recovery: Recovery, domains: readonly MarkedDomain[]):
   if (options.dryRun !== 'none' || stored === undefined) return true;
   await claimSnapshots(client, snapshots, stored, signal);
   await claimEmptyDisks(client, known.unclaimedEmptyDisks(machine), stored, signal);
-  await settleMachine(client, stored as VirtualMachine, view, signal);
+  maker.amend(await settleMachine(client, stored as VirtualMachine, view, signal));
   return true;
 }
 
