@@ -36,7 +36,8 @@ export async function bootMachine(run: OperationRun, boot: Boot): Promise<number
   try {
     if (status.power.boot !== id) {
       await boot.prepare?.();
-      await status.note({ power: beginStart(id), printableStatus: 'Starting', failures: null });
+      const isSaved = boot.view.hasManagedSave && !boot.how.discardSavedState;
+      await status.note({ ...beginStart(id, isSaved), printableStatus: 'Starting', failures: null });
     }
     run.view = await continueStart(boot.view, status.power, boot.how, {
       wanted: boot.wanted,

@@ -133,7 +133,7 @@ async function startMachine(round: Round, isNew: boolean): Promise<void> {
   try {
     if (isNew) {
       await renewVolumes(round);
-      await status.note({ power: beginStart(newId()), printableStatus: 'Starting' });
+      await status.note({ ...beginStart(newId(), view.hasManagedSave), printableStatus: 'Starting' });
     }
     round.view =
       (await continueStart(

@@ -262,8 +262,9 @@ async function quietly(request: Promise<void>, otherwise?: () => Promise<void>):
 }
 
 /**
- * Whether a start was cut off before the guest's first instruction, so that nothing is lost with it. A guest that goes on
- * with saved memory brings the mark of the boot that it was saved in, or its time; libvirt has thrown away the file.
+ * Whether a start was cut off before the guest's first instruction, so that nothing is lost with it. Of a guest that goes on
+ * with saved memory libvirt has thrown away the file: it is noted when the start begins, and the guest brings the mark of the
+ * boot that it was saved in, or its time.
  *
  * @param domain What status says of the domain: of the boot before, as long as this one has not come further.
  */
@@ -272,13 +273,13 @@ export function hasNeverRun(
   notes: PowerNotes,
   domain: VirtualMachineStatus['domain'],
 ): boolean {
-  if (notes.bootStep !== 'Starting' || state !== 'paused') return false;
+  if (notes.bootStep !== 'Starting' || state !== 'paused' || domain?.savedState === true) return false;
   return boot === undefined || (boot.id === notes.boot && toKubernetesTime(boot.at) !== domain?.bootedAt);
 }
 
-/** Notes that begin a start. */
-export function beginStart(boot: string): { boot: string; bootStep: 'Starting'; stoppingSince: null } {
-  return { boot, bootStep: 'Starting', stoppingSince: null };
+/** Notes that begin a start; whether it goes on with saved memory cannot be seen any more once libvirt has. */
+export function beginStart(boot: string, isSaved: boolean): Pick<StatusNotes, 'power' | 'domain'> {
+  return { power: { boot, bootStep: 'Starting', stoppingSince: null }, domain: { savedState: isSaved } };
 }
 
 /** Notes that begin a stop; nothing to note when one goes on already. */

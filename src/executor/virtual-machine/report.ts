@@ -112,7 +112,8 @@ function tellDomain({ status, view }: Round): void {
     state,
     reason,
     ...(view.boot === undefined ? {} : { bootedAt: toKubernetesTime(view.boot.at) }),
-    savedState: view.hasManagedSave,
+    // A start that goes on with saved memory is told so until it is let run; see hasNeverRun.
+    savedState: view.hasManagedSave || (status.power.bootStep === 'Starting' && rest.savedState === true),
   };
 }
 

@@ -51,6 +51,33 @@ describe('a start that was cut off', () => {
   );
 
   it.each([
+    ['that somebody else had started and saved', 'start', 0],
+    ['whose machine was made anew', 'setMetadata', 0],
+    ['that libvirt was busy with at first', 'start', 2],
+  ] as const)('of a saved guest %s does not cost it its memory either', async (how, call, refusals) => {
+    const isOthers = how !== 'whose machine was made anew';
+    const world = new MachineWorld(isOthers ? 'Halted' : 'Always');
+    await world.quiesce();
+    if (isOthers) await world.domain.start();
+    await world.domain.managedSave();
+    if (isOthers) world.change({ runStrategy: 'Always' });
+    else world.machine = { ...world.machine, status: {} };
+    expect(await world.killedAt(call, 'after')).toBe(true);
+    let left: number = refusals;
+    world.fail((name, when) => {
+      if (name !== 'setMetadata' || when === 'after' || left === 0) return;
+      left -= 1;
+      throw libvirtError(ErrorNumber.OPERATION_TIMEOUT, 'Timed out during operation: cannot acquire state change lock');
+    });
+    for (let turn = 0; turn < refusals; turn += 1) await world.reconcile();
+    world.change({ runStrategy: 'Halted' });
+    await world.quiesce();
+    expect([world.domain.is.state, left]).toEqual(['shutoff', 0]);
+    expect([world.domain.powerCuts, world.domain.asked]).toEqual([0, 1]);
+    expect(world.status.domain?.savedState).toBe(false);
+  });
+
+  it.each([
     ['before libvirt was asked', 'before'],
     ['before the guest was let go', 'after'],
   ] as const)('ends when the run strategy no longer wants it (%s)', async (_when, when) => {
