@@ -77,6 +77,9 @@ function add(
   });
 }
 
+/** Reasons of Ready that tell of no refusal: some node is not so far yet. */
+const unsettled: ReadonlySet<string> = new Set(['NotOnAllNodes', 'NoNodes']);
+
 async function apply(
   context: Context,
   client: KubeClient,
@@ -98,6 +101,7 @@ async function apply(
   const changed = await pools.mergePatch({ name }, { ...patch, metadata: { ...patch.metadata, uid } }, { signal });
   if (flags.wait) {
     const generation = changed.metadata.generation ?? 0;
+    const isNew = generation !== pool.metadata.generation;
     const settled = (now: VirtualPool | undefined): boolean => {
       if (now === undefined || now.metadata.uid !== uid) throw new NotFoundError(`vpool/${name} was deleted meanwhile`);
       const lines = now.status?.nodes ?? [];
@@ -107,11 +111,11 @@ async function apply(
           hint: `it is stopped once they are off; --force stops it now, 'virtctl pool start ${name}' calls it off`,
         });
       }
-      const failed = lines.find(
-        ({ message, observedGeneration }) => message !== undefined && observedGeneration === generation,
-      );
-      if (failed !== undefined)
-        throw new FailedError(`vpool/${name} on node ${failed.nodeName}: ${failed.message ?? ''}`);
+      const ready = now.status?.conditions?.find(({ type }) => type === 'Ready');
+      // What was refused before it was asked for is tried again.
+      const isRefused = isNew && ready?.status === 'False' && !unsettled.has(ready.reason ?? 'NotOnAllNodes');
+      if (isRefused && ready.observedGeneration === generation)
+        throw new FailedError(`vpool/${name} on node ${ready.message ?? ''}`);
       return lines.every(({ observedGeneration }) => (observedGeneration ?? 0) >= generation) && verb.holds(now);
     };
     const what = `vpool/${name} to be ${verb.done} (see 'virtctl describe vpool ${name}')`;

@@ -573,6 +573,51 @@ if grep -q Never "$1"; then sed -i 's/Never/Halted/' "$1"; else sed -i 's/Strate
     });
   });
 
+  describe('pool start', () => {
+    const dir = { type: 'dir', target: { path: '/srv/x' } };
+    const line = { nodeName: 'node-1', state: 'inactive', message: 'pool away: no such device' };
+    const refused = (generation: number | undefined): object => ({
+      type: 'Ready',
+      status: 'False',
+      reason: 'StartFailed',
+      message: 'node-1: pool away: no such device',
+      observedGeneration: generation,
+      lastTransitionTime: '2026-01-01T00:00:00Z',
+    });
+
+    it('tells what libvirt refuses, and does not wait for more', async () => {
+      const name = `${namespace}-away`;
+      await make('VirtualPool', name, { active: false, pool: dir });
+      const refuse = once(
+        ({ method }) => method === 'PATCH',
+        async () => {
+          const { metadata } = await of('VirtualPool').get({ name });
+          await status('VirtualPool', name, { nodes: [line], conditions: [refused(metadata.generation)] });
+        },
+      );
+      meddled.meddle({ after: refuse });
+      const { exitCode, stderr } = await run(['pool', 'start', name, '--timeout', '3s']);
+      expect(exitCode).not.toBe(0);
+      expect(stderr).toContain(`vpool/${name} on node node-1: pool away: no such device`);
+    });
+
+    it('waits for a pool that was refused before it was asked for, and is tried again', async () => {
+      const name = `${namespace}-back`;
+      const { metadata } = await make('VirtualPool', name, { active: true, pool: dir });
+      const { generation } = metadata;
+      await status('VirtualPool', name, { nodes: [line], conditions: [refused(generation)] });
+      const started = { nodeName: 'node-1', state: 'running', observedGeneration: generation };
+      const startOnceSeen = once(
+        ({ url }) => url.searchParams.get('watch') !== null,
+        async () => {
+          await status('VirtualPool', name, { nodes: [started], conditions: [] });
+        },
+      );
+      meddled.meddle({ before: startOnceSeen });
+      expect(await run(['pool', 'start', name, '--timeout', '30s'])).toMatchObject({ exitCode: 0, stderr: '' });
+    });
+  });
+
   describe('recover', () => {
     const annotations = { 'virtctl.dev/recovered-run-strategy': 'Once' };
     const ref = (): { namespace: string; name: string } => ({ namespace, name: 'web' });
