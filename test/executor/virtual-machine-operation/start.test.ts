@@ -29,6 +29,37 @@ describe.each<OperationVerb>(['Start', 'Restart'])('an operation %s whose start 
 });
 
 describe('an operation Start', () => {
+  it.each(['Manual', 'Once', 'Always'] as const)(
+    'begins a crashed guest anew that is kept, under %s',
+    async (strategy) => {
+      const world = new MachineWorld(strategy);
+      world.ask('first', 'Start');
+      await world.quiesce();
+      world.domain.become({ state: 'crashed', reason: 'panicked' });
+      world.ask('op', 'Start');
+      await world.quiesce();
+      expect(world.operation('op')).toMatchObject({ phase: 'Succeeded', message: 'it runs' });
+      expect([world.domain.boots, world.domain.is.state, world.status.printableStatus]).toEqual([
+        2,
+        'running',
+        'Running',
+      ]);
+      expect(world.status.lastStop?.reason).toBe('Crashed');
+    },
+  );
+
+  it('leaves a crashed guest as it is while a volume is not there', async () => {
+    const world = new MachineWorld('Manual');
+    world.ask('first', 'Start');
+    await world.quiesce();
+    world.domain.become({ state: 'crashed', reason: 'panicked' });
+    world.change({ volumes: [{ name: 'data', virtualDisk: 'missing' }] });
+    world.ask('op', 'Start');
+    await world.quiesce(5);
+    expect(world.operation('op')).toMatchObject({ phase: 'Failed' });
+    expect(world.domain.is.state).toBe('crashed');
+  });
+
   it('that libvirt refuses half way leaves nothing half started behind', async () => {
     const world = new MachineWorld('Manual');
     world.ask('op', 'Start');

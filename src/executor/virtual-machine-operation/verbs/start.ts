@@ -1,6 +1,7 @@
 import { bootMachine } from '../boot-machine.ts';
 import { OperationFailedError, type OperationRun, type StepProgress } from '../operation-run.ts';
 import { forbidsHalted, needsReady, type Verb } from '../verb.ts';
+import { destroy } from '../../virtual-machine/power.ts';
 
 /** What of an operation says how to start. */
 export interface StartParameters {
@@ -24,13 +25,20 @@ export async function startMachine(run: OperationRun, parameters: StartParameter
     return run.done(run.state === 'off' ? 'it was started, and ended meanwhile' : 'it runs');
   }
   const { view } = run;
-  if (power.boot !== boot && view !== undefined && view.state !== 'off' && view.state !== 'crashed') {
+  const hasCrashed = power.boot !== boot && run.state === 'crashed';
+  if (power.boot !== boot && view !== undefined && view.state !== 'off' && !hasCrashed) {
     return run.done('it runs already');
   }
   if (view === undefined || wanted === undefined) {
     throw new OperationFailedError('LibvirtError', notReady?.message ?? 'its domain is not defined');
   }
-  if (run.state === 'off') needsReady(run);
+  if (run.state === 'off' || hasCrashed) needsReady(run);
+  if (hasCrashed) {
+    // What is left has no guest any more; how that ended cannot be seen any more afterwards.
+    await status.note({});
+    await run.act(destroy);
+    return 'next';
+  }
   const waitMs = await bootMachine(run, {
     view,
     wanted,
