@@ -59,9 +59,9 @@ export function configure(command: Command, context: Context): void {
       await forEachReported(
         context,
         named,
-        async ({ resource, ref }) => {
+        async ({ resource, ref, uid }) => {
           const name = printedName(resource, ref.name);
-          let first: string | undefined;
+          let first = uid;
           const met = (seen: KubeObject | undefined): boolean => {
             first ??= seen?.metadata.uid;
             // Another one of its name: the one that was to go is gone, as kubectl has it.
@@ -90,13 +90,20 @@ export function configure(command: Command, context: Context): void {
   });
 }
 
+interface NamedObject {
+  readonly resource: KnownResource;
+  readonly ref: ObjectRef;
+  /** Of one that was listed. */
+  readonly uid?: string | undefined;
+}
+
 async function namedObjects(
   context: Context,
   client: KubeClient,
   words: readonly string[],
   flags: WaitFlags,
 ): Promise<{
-  readonly named: readonly { resource: KnownResource; ref: ObjectRef }[];
+  readonly named: readonly NamedObject[];
   readonly failed: readonly unknown[];
 }> {
   if (flags.filename !== undefined) {
@@ -115,7 +122,7 @@ async function namedObjects(
   if (targets.length === 0)
     throw new UsageError('expected KIND/NAME, as in `virtctl wait vm/web --for=condition=Ready`');
   const isBulk = flags.selector !== undefined || flags.fieldSelector !== undefined || flags.all === true;
-  const named: { resource: KnownResource; ref: ObjectRef }[] = [];
+  const named: NamedObject[] = [];
   for (const { resource, name } of targets) {
     const namespace = resource.namespaced ? client.namespace : undefined;
     if (name !== undefined) named.push({ resource, ref: { name, namespace } });
@@ -127,7 +134,7 @@ async function namedObjects(
         fieldSelector: flags.fieldSelector,
         signal: context.signal,
       });
-      for (const item of items) named.push({ resource, ref: refOf(item) });
+      for (const item of items) named.push({ resource, ref: refOf(item), uid: item.metadata.uid });
     }
   }
   return { named, failed: [] };

@@ -464,6 +464,18 @@ if grep -q Never "$1"; then sed -i 's/Never/Halted/' "$1"; else sed -i 's/Strate
       expect(await run(['wait', 'vm/web', '--for=delete', '--timeout', '30s'])).toMatchObject({ exitCode: 0 });
     });
 
+    it('is gone for wait -l --for=delete when another machine has its name before it is looked at', async () => {
+      const labels = { app: 'web' };
+      await machine('web', {}, { labels });
+      const replace = once(is('GET', '/virtualmachines'), async () => {
+        await of('VirtualMachine').delete({ namespace, name: 'web' });
+        await machine('web', { runStrategy: 'Halted' }, { labels });
+      });
+      meddled.meddle({ after: replace });
+      const args = ['wait', 'vm', '-l', 'app=web', '--for=delete', '--timeout', '30s'];
+      expect(await run(args)).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('deleted') as string });
+    });
+
     it('is the machine that was started, and no other of its name', async () => {
       await machine('web', { runStrategy: 'Halted' });
       replaceWhileAway('web');
