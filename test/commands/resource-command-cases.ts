@@ -1,7 +1,7 @@
 /** What the commands for objects do, the same against every API server: the embedded one and a real kube-apiserver. */
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
@@ -695,6 +695,9 @@ export function resourceCommandCases(start: () => Promise<CaseServer>, hasRights
       expect([same.exitCode, same.stdout, same.stderr]).toEqual([0, '', 'Edit cancelled, no changes made.\n']);
       const wrong = await run(['edit', 'vm/a', '-n', ns], { env: await editor(`sed -i 's/Always/Sometimes/' "$1"`) });
       expect([wrong.exitCode, wrong.stderr]).toEqual([8, expect.stringMatching(/spec\.runStrategy: expected one of/)]);
+      const kept = /what you wrote is kept in (\S+)/.exec(wrong.stderr)?.[1] ?? '';
+      expect(await readFile(kept, 'utf8')).toContain('Sometimes');
+      await rm(dirname(kept), { recursive: true });
       const failed = await run(['edit', 'vm/a', '-n', ns], { env: await editor('exit 3') });
       expect([failed.exitCode, failed.stderr]).toEqual([1, expect.stringMatching(/ended with 3/)]);
     });
