@@ -285,7 +285,9 @@ export class PoolReconciler {
       nodeName === undefined || pool.spec.shared === true || one === undefined || one === '' || one === nodeName;
     const disks = this.#context
       .knownDisks()
-      .filter(({ spec, status }) => (spec.pool ?? defaultPoolName) === name && isHere(status?.nodeName))
+      // Where it was begun it stays, whatever spec says by now.
+      .filter(({ spec, status }) => (spec.pool ?? defaultPoolName) === name || status?.pool === poolName(pool))
+      .filter(({ status }) => isHere(status?.nodeName))
       .map(({ metadata }) => `VirtualDisk ${metadata.namespace ?? ''}/${metadata.name ?? ''}`);
     const images = this.#context
       .knownImages()

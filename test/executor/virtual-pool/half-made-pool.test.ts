@@ -25,6 +25,7 @@ describe('a pool between two of its steps', () => {
   let isAway: boolean;
   /** The pool cannot be looked through: libvirt stops it then. */
   let isUnreadable: boolean;
+  let disks: readonly object[];
   /** What the executor was killed before: a call of libvirt, or a write of status. */
   let killedAt: string | undefined;
   let isDead: boolean;
@@ -83,7 +84,7 @@ describe('a pool between two of its steps', () => {
         },
       },
       nodes: () => ['node-1', 'node-2'].map((name) => ({ name, labels: { on: name === 'node-1' ? 'yes' : 'no' } })),
-      knownDisks: () => [],
+      knownDisks: () => disks,
       knownImages: () => [],
       libvirt: () => ({
         pools: {
@@ -108,6 +109,7 @@ describe('a pool between two of its steps', () => {
     isActive = false;
     isAway = false;
     isUnreadable = false;
+    disks = [];
     stored = {
       ...{ apiVersion: 'virtctl.dev/v1alpha1', kind: 'VirtualPool' },
       metadata: { name: 'p', uid: 'u', resourceVersion: '1', finalizers: [poolFinalizer] },
@@ -162,6 +164,19 @@ describe('a pool between two of its steps', () => {
     stored = { ...stored, spec: { ...stored.spec, pool: { type: 'fs', target: { path: '/other' } } } };
     await reconcile();
     expect(acts).toEqual(['define', 'stop', 'start']);
+  });
+
+  it('is not taken away while a disk is in it that is to be in another one by now', async () => {
+    await reconcile();
+    const metadata = { namespace: 'shop', name: 'data' };
+    disks = [{ metadata, spec: { pool: 'other' }, status: { nodeName: 'node-1', pool: 'p' } }];
+    stored = { ...stored, metadata: { ...stored.metadata, deletionTimestamp: '2026-01-01T00:00:00Z' } };
+    acts = [];
+    await reconcile();
+    expect(acts).toEqual([]);
+    disks = [];
+    await reconcile();
+    expect(acts).toEqual(['stop', 'undefine']);
   });
 
   it.each(['overwrite', 'start', 'status running'])(
