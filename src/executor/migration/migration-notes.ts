@@ -46,7 +46,7 @@ import type { VirtualMachineOperation } from '../../api/virtual-machine-operatio
 /** What keeps an operation Migrate until both sides know how it ended. */
 export const migrationFinalizer = 'virtctl.dev/migration';
 
-/** Where a guest is, as the target says. */
+/** Where a guest is, as the target says; `running` also when it has gone on there and ended since. */
 export type Arrival = 'running' | 'off' | 'none';
 
 /** What is noted of a disk. */

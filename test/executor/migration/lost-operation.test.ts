@@ -15,7 +15,7 @@ import { ForbiddenError } from '../../../src/base/errors.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
 /** What libvirt of a node has of the guest. */
-type Domain = 'gone' | 'off' | 'running' | 'moving' | 'held' | 'post-copied' | 'arriving';
+type Domain = 'gone' | 'off' | 'failed' | 'running' | 'moving' | 'held' | 'post-copied' | 'arriving';
 type Migration = NonNullable<VirtualMachineStatus['migration']>;
 
 const uid = '6a3bd1c2-2f3e-4a58-9a70-9c1f0d0f7a11';
@@ -26,6 +26,7 @@ const noDomain = new LibvirtError('domainLookupByUuid', {
 const states: Record<Domain, { state: string; reason: string; job?: string }> = {
   gone: { state: 'shutoff', reason: 'unknown' },
   off: { state: 'shutoff', reason: 'shutdown' },
+  failed: { state: 'shutoff', reason: 'failed' },
   running: { state: 'running', reason: 'booted' },
   moving: { state: 'running', reason: 'booted', job: 'migration-out' },
   held: { state: 'paused', reason: 'migration' },
@@ -212,6 +213,18 @@ describe('a migration whose operation was removed by force', () => {
       phase: 'Failed',
       message: 'the operation away was removed by force; the machine stays on node-1',
     });
+  });
+
+  it('lets no older guest go on here when it has gone on there and shut itself down', async () => {
+    const world = new World('held', 'off');
+    await world.settle('node-1', 'node-2');
+    expect([world.acts, world.writes]).toEqual([['node-1 destroy', 'node-1 undefine'], handedOver]);
+  });
+
+  it('goes on here when it ended there before it could go on', async () => {
+    const world = new World('held', 'failed');
+    await world.settle('node-1', 'node-2');
+    expect([world.acts, world.writes, world.migration?.phase]).toEqual([['node-1 resume'], [], 'Failed']);
   });
 
   it('waits for a guest that is still coming', async () => {
