@@ -403,6 +403,7 @@ if grep -q Never "$1"; then sed -i 's/Never/Halted/' "$1"; else sed -i 's/Strate
       });
       const result = await run(['clone', 'vm', 'web', 'web-2']);
       expect(result).toMatchObject({ exitCode: 5, stderr: expect.stringContaining('web-2 may be left') as string });
+      expect(result.stderr).toContain('note: kept for it: virtualdisk.virtctl.dev/web-2-root\n');
       expect(await names('VirtualMachine')).toEqual(['web', 'web-2']);
       expect(await names('VirtualDisk')).toEqual(['web-2-root', 'web-root']);
     });

@@ -92,6 +92,7 @@ export async function cloneMachine(context: Context, from: string, to: string, f
     } catch (error) {
       // A machine that may be there needs them.
       if (isRefusal(error)) await made.removeAll();
+      else made.tellKept();
       throw error;
     }
     for (const note of notes) context.stderr.write(`note: ${note}\n`);

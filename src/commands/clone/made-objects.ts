@@ -60,6 +60,12 @@ export class MadeObjects {
     }
   }
 
+  /** Tells of those that there are, where what they were made for may be there too. */
+  tellKept(): void {
+    const names = this.#made.map(({ resource, object }) => printedName(resource, object.metadata.name ?? ''));
+    if (names.length > 0) this.#context.stderr.write(`note: kept for it: ${names.join(', ')}\n`);
+  }
+
   async #delete(resource: KnownResource, object: KubeObject): Promise<void> {
     const preconditions = { uid: object.metadata.uid };
     try {
