@@ -311,6 +311,10 @@ describe('machines that virtctl recover makes again, and their snapshots', () =>
       await machines.mergePatch({ namespace, name: 'web' }, { spec: { runStrategy: 'Halted' } });
       expect(await recoverOnce()).toContain('Nothing to recover');
       expect(await machines.get({ namespace, name: 'web' })).toMatchObject({ spec: { runStrategy: 'Halted' } });
+      // Nor does a later recovery take it for one that waits.
+      await machines.mergePatch({ namespace, name: 'web' }, { spec: { runStrategy: 'Manual' } });
+      expect(await recoverOnce()).toContain('Nothing to recover');
+      expect(await machines.get({ namespace, name: 'web' })).toMatchObject({ spec: { runStrategy: 'Manual' } });
     });
   });
 

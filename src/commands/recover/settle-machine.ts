@@ -38,15 +38,19 @@ async function settle(
   signal: AbortSignal,
 ): Promise<VirtualMachine> {
   const runStrategy = awaitedStrategy(machine);
-  if (runStrategy === undefined) return machine;
   const ref = refOf(machine);
   let { resourceVersion } = machine.metadata;
+  const annotations = { [recoveredAnnotation]: null };
+  if (runStrategy === undefined) {
+    if (machine.metadata.annotations?.[recoveredAnnotation] === undefined) return machine;
+    // Else a later recovery would take it for one that waits, should its user make it Manual.
+    return machines.mergePatch(ref, { metadata: { resourceVersion, annotations } }, { signal });
+  }
   const status = settledStatus(runStrategy, view);
   // In this order: it must not be started for a strategy whose run it had.
   if (status !== undefined) {
     const patch = { metadata: { resourceVersion }, status };
     ({ resourceVersion } = (await machines.mergePatch(ref, patch, { subresource: 'status', signal })).metadata);
   }
-  const metadata = { resourceVersion, annotations: { [recoveredAnnotation]: null } };
-  return machines.mergePatch(ref, { metadata, spec: { runStrategy } }, { signal });
+  return machines.mergePatch(ref, { metadata: { resourceVersion, annotations }, spec: { runStrategy } }, { signal });
 }
