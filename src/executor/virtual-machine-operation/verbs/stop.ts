@@ -1,4 +1,7 @@
+import { toKubernetesTime } from '../../../base/clock.ts';
 import { readDomain } from '../../virtual-machine/domain-view.ts';
+import { lastEnd } from '../../virtual-machine/failure-notes.ts';
+import { isFailure, wantsStart } from '../../virtual-machine/power-policy.ts';
 import { beginStop, continueStop, destroy, hasNeverRun } from '../../virtual-machine/power.ts';
 import { OperationFailedError, type OperationRun } from '../operation-run.ts';
 import type { Verb } from '../verb.ts';
@@ -22,9 +25,21 @@ export const stop: Verb = {
   step: async (run) => {
     const progress = await stopMachine(run, run.operation.spec.stop ?? {});
     if (typeof progress === 'number') return progress;
+    if (progress === 'off') await stayOff(run);
     return run.done(progress === 'another' ? 'it was stopped, and started again by somebody else' : 'it is off');
   },
 };
+
+/** Where the run strategy would start it still, as after a crash, or for the first time: that is not wanted any more. */
+async function stayOff({ view, context }: OperationRun): Promise<void> {
+  const { status, noticeEnd, now } = context;
+  noticeEnd(view);
+  const strategy = status.machine.spec.runStrategy ?? 'Always';
+  const end = lastEnd(status);
+  if (!wantsStart({ strategy, startedFor: status.power.startedFor, end })) return;
+  const lastStop = { reason: 'Destroyed', at: toKubernetesTime(now()) } as const;
+  await status.note({ power: { startedFor: strategy }, failures: null, ...(isFailure(end) ? { lastStop } : {}) });
+}
 
 /**
  * Does the next step of a stop.
