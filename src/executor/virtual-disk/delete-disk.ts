@@ -3,7 +3,7 @@
  * is looked through: what others laid over it since libvirt's last look is known to nobody.
  */
 import { snapshotsOfDisk } from './snapshot-origin.ts';
-import { overlaysOf, poolHere } from './disk-places.ts';
+import { overlaysOf, poolHere, rawFiles } from './disk-places.ts';
 import { domainsWith } from './disk-users.ts';
 import { removeVolume } from './remove-volume.ts';
 import { reportDisk } from './report-disk.ts';
@@ -60,7 +60,7 @@ export async function deleteDisk(
     try {
       const there = await poolHere(context, disk, undefined, signal);
       if (there === undefined) throw new StorageProblem('PoolNotReady', `pool ${poolAt} does not run`);
-      const over = path === undefined ? [] : await filesOver(there, path, signal);
+      const over = path === undefined ? [] : await filesOver(there, path, signal, rawFiles(context));
       if (over.length > 0) return await waitFor(over.map((file) => `file ${file}`));
       await removeVolume(there, volumeAt, disk.spec.wipe, signal, async () => {
         current = await reportDisk(context, disk, { phase: 'Wiping' }, signal);

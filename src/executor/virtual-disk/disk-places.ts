@@ -47,6 +47,19 @@ export function overlaysOf(context: StorageContext, disk: VirtualDisk, path: str
     .sort();
 }
 
+/** The files of this node that were made as raw disks. */
+export function rawFiles(context: StorageContext): ReadonlySet<string> {
+  return new Set(
+    context
+      .knownDisks()
+      .flatMap((one) =>
+        one.status?.format === 'raw' && one.status.path !== undefined && isOnThisNode(context, one)
+          ? [one.status.path]
+          : [],
+      ),
+  );
+}
+
 /** Why a disk cannot be made or looked at here: what is wrong with its pool, in a sentence. */
 export function poolProblem(context: StorageContext, disk: VirtualDisk, pool: VirtualPool | undefined): string {
   const name = disk.spec.pool ?? defaultPoolName;

@@ -8,6 +8,7 @@
  * Whoever has it removes it, and takes the note away after: killed anywhere in between, an executor finds the note when it is
  * back (src/executor/migration has the rest). Where that node is no more, see lost-second-volume.ts.
  */
+import { rawFiles } from './disk-places.ts';
 import { domainsWith } from './disk-users.ts';
 import { removeVolume } from './remove-volume.ts';
 import { filesOver, lookAgainMs } from './unknown-overlays.ts';
@@ -66,7 +67,7 @@ async function remove(
     if (users.length > 0) return { requeueAfterMs: soonMs };
     const pool = await libvirt.pools.byName(move.pool, { signal });
     // It is looked for by this too: a libvirtd that was killed has not seen it yet.
-    const over = await filesOver(pool, move.path, signal);
+    const over = await filesOver(pool, move.path, signal, rawFiles(context));
     if (over.length > 0) {
       const note = `${move.path} on node ${context.nodeName}, which a migration left, stays while ${over.join(', ')} lies over it`;
       context.record({ regarding: disk, type: 'Warning', reason: 'DeletionWaits', action: 'Delete', note });

@@ -37,9 +37,15 @@ export async function unknownOverlays(
  * The files of a pool that have a path as their backing file, after a look at the pool: libvirt knows what others made since its
  * last one by that only. Sorted.
  *
+ * @param raw Files that lie over nothing, whatever libvirt says: a guest can write the header of an overlay into its disk.
  * @throws StorageProblem `RefreshFailed` when the pool cannot be looked at.
  */
-export async function filesOver(pool: Pool, path: string, signal: AbortSignal): Promise<string[]> {
+export async function filesOver(
+  pool: Pool,
+  path: string,
+  signal: AbortSignal,
+  raw: ReadonlySet<string> = new Set(),
+): Promise<string[]> {
   try {
     await pool.refresh({ signal, timeoutMs: refreshMs });
   } catch (error) {
@@ -54,7 +60,8 @@ export async function filesOver(pool: Pool, path: string, signal: AbortSignal): 
     const xml = await xmlOf(volume, signal);
     const below = textOf(memberAt(xml, 'backingStore', 'path'));
     if (below === '' || (below !== path && (await realOf(below)) !== real)) continue;
-    found.push(textOf(memberAt(xml, 'target', 'path')));
+    const at = textOf(memberAt(xml, 'target', 'path'));
+    if (!raw.has(at)) found.push(at);
   }
   return found.sort();
 }

@@ -12,6 +12,7 @@ import { reportImage, usersOfImage, type NodeLine } from './report-image.ts';
 import { takeDisk } from './take-disk.ts';
 import { takeFile } from './take-file.ts';
 import { takeUpload } from './take-upload.ts';
+import { rawFiles } from '../virtual-disk/disk-places.ts';
 import { domainsWith } from '../virtual-disk/disk-users.ts';
 import { filesOver, lookAgainMs } from '../virtual-disk/unknown-overlays.ts';
 import { findVolume } from '../virtual-disk/volume-facts.ts';
@@ -185,7 +186,7 @@ export class ImageReconciler {
       return [];
     }
     const there = await this.#poolHere(libvirtPoolName(pool), signal);
-    const over = mine.path === undefined ? [] : await filesOver(there, mine.path, signal);
+    const over = mine.path === undefined ? [] : await filesOver(there, mine.path, signal, rawFiles(this.#context));
     if (over.length > 0) return over;
     const volume = await findVolume(there, imageVolumeName(image), signal);
     if (volume !== undefined) await volume.delete({ signal, timeoutMs: longMs });

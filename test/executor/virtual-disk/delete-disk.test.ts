@@ -10,6 +10,8 @@ const path = '/virtctl/no/such/folder/base.qcow2';
 interface Scene {
   /** Files of the pool with what they lie over, that the pool sees when it is looked through. */
   readonly overlays?: Readonly<Record<string, string>>;
+  /** Disks of others. */
+  readonly others?: readonly NonNullable<VirtualDisk['status']>[];
   /** What libvirt says to a look through the pool. */
   readonly refusal?: Error;
   readonly spec?: VirtualDisk['spec'];
@@ -26,7 +28,7 @@ function said(message: string): LibvirtError {
 }
 
 /** Deletes a disk that nobody known uses. */
-async function drop({ overlays = {}, refusal, spec = {}, isEnded = false }: Scene) {
+async function drop({ overlays = {}, others = [], refusal, spec = {}, isEnded = false }: Scene) {
   const end = new AbortController();
   const acts: string[] = [];
   let seen: Readonly<Record<string, string>> = {};
@@ -65,7 +67,7 @@ async function drop({ overlays = {}, refusal, spec = {}, isEnded = false }: Scen
     nodeName: 'node-1',
     clock: { now: () => 0 },
     nodes: () => [{ name: 'node-1', labels: {} }],
-    knownDisks: () => [stored],
+    knownDisks: () => [stored, ...others.map((status) => ({ metadata: { uid: 'other' }, spec: {}, status }))],
     usersOf: () => [],
     snapshots: { listAll: () => Promise.resolve({ items: [] }) },
     record: () => undefined,
@@ -102,6 +104,21 @@ describe('the deletion of a disk', () => {
     expect(acts).toEqual(['look']);
     expect(inUse).toBe('deletion waits for file /p/over.qcow2');
     expect([isGone, again?.requeueAfterMs]).toEqual([false, 10_000]);
+  });
+
+  it('is not held up by a guest that wrote the header of an overlay into its raw disk', async () => {
+    const raw = { nodeName: 'node-1', path: '/p/over.raw', format: 'raw' };
+    const { acts, isGone } = await drop({ overlays: { '/p/over.raw': path }, others: [raw] });
+    expect([acts, isGone]).toEqual([['look', 'delete'], true]);
+  });
+
+  it.each([
+    ['that is qcow2', { nodeName: 'node-1', format: 'qcow2' }],
+    ['of that name on another node', { nodeName: 'node-2', format: 'raw' }],
+  ])('waits for the file of a disk %s', async (_what, status) => {
+    const other = { ...status, path: '/p/over' };
+    const { isGone, inUse } = await drop({ overlays: { '/p/over': path }, others: [other] });
+    expect([isGone, inUse]).toEqual([false, 'deletion waits for file /p/over']);
   });
 
   it('keeps the file while its pool cannot be looked through, and says why', async () => {

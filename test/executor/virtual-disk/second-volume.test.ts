@@ -68,6 +68,7 @@ async function drop(scene: Scene): Promise<readonly string[]> {
   const context = {
     nodeName: 'node-2',
     fileHolds,
+    knownDisks: () => [],
     operations: {
       find: () =>
         Promise.resolve(
