@@ -132,7 +132,7 @@ async function plan(
       const message = `VirtualDisk "${own.metadata.name ?? ''}" lies over ${frozen.path} by files that no snapshot has; merge them by hand`;
       throw new StorageProblem('InUse', message);
     }
-    await refuseUnder(frozen.path, members, active, input);
+    await refuseUnder(context, frozen.path, members, active, input);
     await removeFile(frozen.path);
     return { isDone: true };
   }
@@ -142,7 +142,7 @@ async function plan(
   const pulled = over.find((file) => file !== kept);
   if (pulled !== undefined) return pull(context, snapshot, pulled, frozen, signal);
   // One is written to, the other goes.
-  for (const path of [frozen.path, kept?.path ?? '']) await refuseUnder(path, members, active, input);
+  for (const path of [frozen.path, kept?.path ?? '']) await refuseUnder(context, path, members, active, input);
   // From here on it is no point in time any more: nobody shall find it at libvirt when objects are lost.
   if (view !== undefined) await forgetAtLibvirt(snapshot, view, signal);
   const merge = { target: disk.target, from: kept?.path ?? '', into: frozen.path, stage: 'Committing' as const };
@@ -152,13 +152,19 @@ async function plan(
 
 /** What is in a file is needed by one that nobody here knows, such as that of a linked clone whose object was lost. */
 async function refuseUnder(
+  context: SnapshotContext,
   path: string,
   members: readonly File[],
   active: readonly string[],
   { libvirt, signal }: MergeInput,
 ): Promise<void> {
   const known = new Set([...members.map((file) => file.path), ...active]);
-  const over = await unknownOverlays(libvirt, path, known, signal);
+  const found = await unknownOverlays(libvirt, path, known, signal);
+  if (found.length === 0) return;
+  // A guest can write the header of an overlay into its raw disk.
+  const { items: disks } = await context.disks.listAll({ namespace: undefined, signal });
+  const raw = disks.filter(({ status }) => status?.format === 'raw' && status.nodeName === context.nodeName);
+  const over = found.filter((file) => !raw.some(({ status }) => status?.path === file));
   if (over.length === 0) return;
   const message = `${over.join(', ')} of no VirtualDisk here lies over ${path}; remove or rebase it first (qemu-img rebase)`;
   throw new StorageProblem('InUse', message);
@@ -430,7 +436,7 @@ async function settleHeld(
       const message = `${from} was written to after it had been merged into ${into}, and is kept; remove it if that is not needed`;
       throw new StorageProblem('InUse', message);
     }
-    await refuseUnder(from, members, [], input);
+    await refuseUnder(context, from, members, [], input);
     await removeFile(from);
   }
   started.delete(`commit ${snapshot.metadata.uid ?? ''} ${disk.target}`);
