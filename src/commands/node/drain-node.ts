@@ -58,7 +58,9 @@ export async function stopForDrain(
   const ref = refOf(found);
   const plan = (machine: VirtualMachine): ReturnType<typeof planVerb> =>
     planVerb(machine, { verb: 'Stop', force: options.force, gracePeriodSeconds: options.gracePeriodSeconds });
-  if ((found.spec.runStrategy ?? defaultRunStrategy) === 'Halted' && isOff(found)) return 'already stopped';
+  if ((found.spec.runStrategy ?? defaultRunStrategy) === 'Halted' && isOff(found) && isTakenUp(found)) {
+    return 'already stopped';
+  }
   let machine = found;
   for (let conflicts = 0; ; conflicts += 1) {
     const { runStrategy } = plan(machine);
@@ -144,6 +146,12 @@ async function createOperation(
 ): Promise<void> {
   const operations = client.resource<VirtualMachineOperation>(resourceTypeOf(virtualMachineOperationKind));
   await operations.create(operationFor(machine, operation), { signal });
+}
+
+/** Whether the executor knows that an earlier drain has stopped it: until then it may be about to start. */
+function isTakenUp({ metadata, status }: VirtualMachine): boolean {
+  const isDrained = metadata.annotations?.[drainedAnnotation] !== undefined;
+  return !isDrained || (status?.observedGeneration ?? 0) >= (metadata.generation ?? 0);
 }
 
 function isOff(machine: VirtualMachine): boolean {

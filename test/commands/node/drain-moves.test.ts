@@ -120,6 +120,20 @@ describe('draining a node that machines leave or come to at the same time', () =
     expect((await machines.get({ namespace, name })).spec.runStrategy).toBe('Always');
   });
 
+  it('waits a second time for a machine that nobody has said to be off since the first', async () => {
+    const metadata = { namespace, name };
+    await machines.create({ apiVersion, kind: 'VirtualMachine', metadata, spec: { nodeName: 'n1' } });
+    const short = ['--stop', '--timeout', '1s'];
+    expect(await drain(...short)).toMatchObject({ exitCode: 5 });
+    expect(await drain(...short)).toMatchObject({ exitCode: 5 });
+    await machines.mergePatch(metadata, { status: { observedGeneration: 2 } }, { subresource: 'status' });
+    const { exitCode, stdout } = await drain(...short);
+    expect({ exitCode, stdout }).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringContaining(`${name} in default already stopped\n`) as string,
+    });
+  });
+
   it('waits for a machine that is on its way to the node, and has it go again', async () => {
     await running('n2');
     await moving('n1');
