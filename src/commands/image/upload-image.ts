@@ -4,6 +4,7 @@ import { basename, resolve } from 'node:path';
 import { announceOurs } from './announce-ours.ts';
 import { keepTrying, type Attempt } from './keep-trying.ts';
 import { chunksOf, keptOf, nextCheckpoint, readPrefix, sumOf, type Prefix } from './upload-checkpoint.ts';
+import { tellEnd } from './tell-end.ts';
 import { takeOverMs, whileOurs } from './while-ours.ts';
 import {
   arrivedOtherwise,
@@ -99,8 +100,9 @@ export async function uploadImage(context: Context, word: string, file: string, 
       try {
         await keepTrying(whole, { ...policy, say, isPassing });
       } catch (error) {
+        const images = client.resource<VirtualImage>(resourceTypeOf(virtualImageKind));
         // Of no concern beside that error: where nobody hears of our end, the next command waits a while.
-        await tellEnd(client, name, ids).catch(() => undefined);
+        await tellEnd(images, { namespace: client.namespace, name }, ids).catch(() => undefined);
         throw error;
       }
     });
@@ -116,19 +118,6 @@ async function openFile(path: string): Promise<FileHandle> {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
     throw new NotFoundError(`there is no file ${path}`, { cause });
   }
-}
-
-/** Says that what this command sent, if anything, goes no further. */
-async function tellEnd(client: KubeClient, name: string, ids: ReadonlySet<string>): Promise<void> {
-  if (ids.size === 0) return;
-  // Also after an interruption, but not for long.
-  const signal = AbortSignal.timeout(3_000);
-  const images = client.resource<VirtualImage>(resourceTypeOf(virtualImageKind));
-  const image = await images.get({ namespace: client.namespace, name }, { signal });
-  const upload = uploadOf(image);
-  if (upload?.state !== 'Uploading' || !ids.has(upload.id)) return;
-  const annotations = { [uploadAnnotation]: JSON.stringify({ ...upload, isOver: true }) };
-  await images.mergePatch(refOf(image), { metadata: { uid: image.metadata.uid, annotations } }, { signal });
 }
 
 class Upload {

@@ -4,6 +4,7 @@ import { virtualImageKind } from '../../../src/api/kinds.ts';
 import type { VirtualImage } from '../../../src/api/virtual-image.ts';
 import { resourceTypeOf } from '../../../src/cli/machine-verb.ts';
 import { announceOurs } from '../../../src/commands/image/announce-ours.ts';
+import { tellEnd } from '../../../src/commands/image/tell-end.ts';
 import type { ResourceClient } from '../../../src/kube/resource-client.ts';
 import { startTestApi, type TestApi } from '../../support/test-api.ts';
 
@@ -63,6 +64,16 @@ describe('what an upload says of itself', () => {
       images.mergePatch(ref(), { status: { phase: 'Pending' } }, { subresource: 'status' });
     await announceOurs(between(tell), image, { ...ours, sent: 5, sentChecksum: `sha256:${'0'.repeat(64)}` }, signal);
     expect(uploadOf(await images.get(ref()))).toMatchObject({ id: 'ours', sent: 5 });
+  });
+
+  it('is never written over what another one says that takes over while it ends', async () => {
+    await expect(tellEnd(between(takeOver), ref(), new Set(['ours']))).rejects.toThrow('another upload');
+    expect(uploadOf(await images.get(ref()))).toEqual(theirs);
+  });
+
+  it('is that it has ended, when nobody takes over', async () => {
+    await tellEnd(images, ref(), new Set(['another', 'ours']));
+    expect(uploadOf(await images.get(ref()))).toEqual({ ...ours, isOver: true });
   });
 
   it('is not written to another image of the same name', async () => {
