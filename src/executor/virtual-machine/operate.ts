@@ -13,8 +13,11 @@ const maxMessage = 1024;
 /** A start that operations wait for is looked at this often, in milliseconds; its end is seen sooner as an event. */
 const startingMs = 500;
 
-/** What brings its own start, or ends one. Everything else is for a guest that runs. */
-const endsStart: ReadonlySet<OperationVerb> = new Set<OperationVerb>(['Start', 'Stop', 'Restart', 'Revert']);
+/**
+ * What ends a start. Everything else is for a guest that runs, or for one that is off: of a start that was cut off nobody
+ * knows yet whether it goes on.
+ */
+const endsStart: ReadonlySet<OperationVerb> = new Set<OperationVerb>(['Stop', 'Restart', 'Revert']);
 
 /** Goes on with the oldest operation that is not over; whether one goes on still. */
 export async function operate(round: Round): Promise<boolean> {
@@ -27,7 +30,7 @@ export async function operate(round: Round): Promise<boolean> {
     const isFirst = operation.status?.phase !== 'Running';
     const isHalfStarted = status.power.bootStep !== undefined && round.view !== undefined && round.view.state !== 'off';
     if (isFirst && isHalfStarted && !endsStart.has(operation.spec.verb)) {
-      // Its guest is paused by us, and goes on first.
+      // Its guest is paused by us, and goes on first, or is taken back.
       lookAgain(round, startingMs);
       return false;
     }

@@ -48,6 +48,39 @@ describe('an operation Start', () => {
     },
   );
 
+  it.each(['Manual', 'Once', 'RerunOnFailure'] as const)(
+    'succeeds with a machine that runs where the start before it was cut off and is not wanted, under %s',
+    async (strategy) => {
+      const world = new MachineWorld(strategy);
+      await world.quiesce();
+      if (strategy !== 'Manual') world.domain.become({ state: 'shutoff', reason: 'shutdown' });
+      await world.quiesce();
+      const { boots } = world.domain;
+      world.ask('before', 'Start');
+      expect(await world.killedAt('start', 'after')).toBe(true);
+      world.operations.delete('before');
+      world.ask('op', 'Start');
+      await world.quiesce();
+      expect(world.operation('op')).toMatchObject({ phase: 'Succeeded', message: 'it runs' });
+      expect([world.domain.boots, world.status.printableStatus]).toEqual([boots + 1, 'Running']);
+    },
+  );
+
+  it('goes on with the memory of a guest whose start before it was cut off', async () => {
+    const world = new MachineWorld('Manual');
+    world.ask('first', 'Start');
+    await world.quiesce();
+    world.ask('save', 'Save');
+    await world.quiesce();
+    world.ask('before', 'Start');
+    expect(await world.killedAt('start', 'after')).toBe(true);
+    world.operations.delete('before');
+    world.ask('op', 'Start');
+    await world.quiesce();
+    expect(world.operation('op')?.phase).toBe('Succeeded');
+    expect([world.domain.boots, world.domain.powerCuts, world.status.printableStatus]).toEqual([1, 0, 'Running']);
+  });
+
   it('leaves a crashed guest as it is while a volume is not there', async () => {
     const world = new MachineWorld('Manual');
     world.ask('first', 'Start');
